@@ -1,0 +1,153 @@
+//! What will be done, fully resolved: nothing after this reads the environment or a default.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// Everything one run will do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The accounts, in the order of the configuration.
+    pub jobs: Vec<Arc<Job>>,
+    /// Where the records live.
+    pub state_dir: PathBuf,
+}
+
+/// One account, ready to be polled.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The account's name as the person wrote it.
+    pub account: String,
+    /// What the records are keyed by: `pop3:user@host via sshhost`.
+    ///
+    /// It names the mailbox, not the way to it, so that giving an account a name, another port or
+    /// another SSH user does not make its mail new again.
+    pub mailbox: String,
+    /// The user name for the mail server.
+    pub user: String,
+    /// The mail server, as the last SSH host sees it when there is one.
+    pub server: HostPort,
+    /// The way to the mail server.
+    pub route: Route,
+    /// Where the mail password comes from.
+    pub password: PasswordSource,
+    /// What happens to fetched messages on the server.
+    pub keep: Keep,
+    /// The longest wait without any progress.
+    pub timeout: Duration,
+    /// Where messages go.
+    pub deliver: DeliverTo,
+    /// Whether a password may cross a network unprotected.
+    pub allow_plaintext: bool,
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct HostPort {
+    /// Name or address; an IPv6 address stands without brackets.
+    pub host: String,
+    /// Port number.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The way to the mail server.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// A TCP connection from here.
+    Direct,
+    /// A direct-tcpip channel from the last of these SSH hosts, each reached through the one
+    /// before it. Never empty.
+    Ssh(Arc<[Hop]>),
+}
+
+/// One SSH host on the way.
+#[derive(Clone, Debug)]
+pub struct Hop {
+    /// The host as written in `via`; what `trust` and messages call it.
+    pub name: String,
+    /// The address to connect to.
+    pub address: HostPort,
+    /// The SSH user.
+    pub user: String,
+    /// Private key files to try, in order.
+    pub identities: Vec<PathBuf>,
+    /// Whether the person named the identities, so that a missing file is an error.
+    pub identities_named: bool,
+    /// The agent's socket.
+    pub agent: Option<PathBuf>,
+    /// known_hosts files; new keys are written to the first.
+    pub known_hosts: Vec<PathBuf>,
+    /// The SSH password, when it does not come from a prompt.
+    pub password: PasswordSource,
+    /// Whether to compress, as `ssh -C`.
+    pub compression: bool,
+    /// How long the connection may take, up to and including the key exchange.
+    pub connect_timeout: Duration,
+    /// Silence after which a sign of life is asked for; zero never asks.
+    pub keepalive: Duration,
+}
+
+impl Hop {
+    /// `user@name`, as prompts and messages say it.
+    #[must_use]
+    pub fn login(&self) -> String {
+        format!("{}@{}", self.user, self.name)
+    }
+}
+
+/// Where a password comes from.
+#[derive(Clone, Debug)]
+pub enum PasswordSource {
+    /// The first line that a shell command prints.
+    Command(String),
+    /// The first line of a file.
+    File(PathBuf),
+    /// Given outright.
+    Given {
+        /// Where it stood, such as `the environment variable MAILPW`.
+        origin: String,
+        /// The password.
+        secret: SecretString,
+    },
+    /// A person is asked.
+    Prompt,
+}
+
+/// What happens to a fetched message on the server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Keep {
+    /// It stays.
+    Always,
+    /// It stays this long after it was fetched, then it is deleted.
+    For(Duration),
+    /// It is deleted as soon as it is safe here.
+    Never,
+}
+
+/// Where messages go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DeliverTo {
+    /// A Maildir, made when it is missing.
+    Maildir(PathBuf),
+}
+
+impl fmt::Display for DeliverTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Maildir(path) => write!(f, "maildir:{}", path.display()),
+        }
+    }
+}

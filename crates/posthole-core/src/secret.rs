@@ -1,0 +1,1 @@
+//! Getting a password from where the plan says it is.

@@ -1,0 +1,2 @@
+//! Posthole, the program.
+fn main() {}
