@@ -1,4 +1,13 @@
 //! What will be done, fully resolved: nothing after this reads the environment or a default.
+//!
+//! [`resolve`] works a [`Plan`] out of the configuration file, the command line and the captured
+//! environment, and of nothing else: it is a pure function, so it does not know which files
+//! exist or what a name resolves to. Like the stage before it, it reports all problems at once.
+
+mod describe;
+mod environment;
+mod overrides;
+mod resolve;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,6 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+
+pub use environment::Environment;
+pub use overrides::{Overrides, SshOverrides};
+pub use resolve::{ConfigFile, resolve};
 
 /// Everything one run will do.
 #[derive(Clone, Debug)]
@@ -151,3 +164,6 @@ impl fmt::Display for DeliverTo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
