@@ -38,7 +38,10 @@ impl Diagnostic {
     /// A warning, about nothing in the file until [`at`](Self::at) says otherwise.
     #[must_use]
     pub fn warning(message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(message)
+        }
     }
 
     /// Says which bytes of the file it is about.

@@ -13,21 +13,35 @@ use super::{Config, Diagnostic, parse};
 /// # Errors
 /// When it cannot be read, is not UTF-8 or is larger than any sensible configuration.
 pub fn load(path: &Path) -> Result<Source, LoadError> {
-    let read_error = |source| LoadError::Read { path: path.to_owned(), source };
+    let read_error = |source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let file = File::open(path).map_err(read_error)?;
     // The mode of what was opened, not of what stands at the path by now.
     let mode = file.metadata().map_err(read_error)?.mode();
     let mut bytes = Vec::new();
-    file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes).map_err(read_error)?;
+    file.take(SIZE_LIMIT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(read_error)?;
     if bytes.len() as u64 > SIZE_LIMIT {
-        return Err(LoadError::TooLarge { path: path.to_owned() });
+        return Err(LoadError::TooLarge {
+            path: path.to_owned(),
+        });
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-        LoadError::NotUtf8 { path: path.to_owned(), line }
+        LoadError::NotUtf8 {
+            path: path.to_owned(),
+            line,
+        }
     })?;
-    Ok(Source { path: path.to_owned(), text, mode })
+    Ok(Source {
+        path: path.to_owned(),
+        text,
+        mode,
+    })
 }
 
 /// A configuration file's text, not yet understood.
@@ -54,8 +68,15 @@ impl Source {
 /// Leaves the text out, which may hold passwords.
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, text: _, mode } = self;
-        f.debug_struct("Source").field("path", path).field("mode", mode).finish_non_exhaustive()
+        let Self {
+            path,
+            text: _,
+            mode,
+        } = self;
+        f.debug_struct("Source")
+            .field("path", path)
+            .field("mode", mode)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,14 +90,16 @@ pub fn check_permissions(mode: u32, config: &Config) -> Option<Diagnostic> {
         (_, true) => "everybody",
     };
     Some(
-        Diagnostic::error(format!("the file holds a password and {readers} can read it"))
-            .at(secret)
-            .label("this password is not secret")
-            .help(format!(
-                "`chmod 600` the file (its mode is {:03o}), or keep the password elsewhere, such \
+        Diagnostic::error(format!(
+            "the file holds a password and {readers} can read it"
+        ))
+        .at(secret)
+        .label("this password is not secret")
+        .help(format!(
+            "`chmod 600` the file (its mode is {:03o}), or keep the password elsewhere, such \
                  as password = {{ command = \"pass show mail\" }}",
-                mode & 0o777
-            )),
+            mode & 0o777
+        )),
     )
 }
 

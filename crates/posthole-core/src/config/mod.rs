@@ -15,6 +15,7 @@ mod lower;
 mod name;
 mod section;
 mod suggest;
+mod syntax;
 mod value;
 
 use std::ops::Range;
@@ -30,6 +31,7 @@ pub use value::{
     parse_path,
 };
 
+pub(crate) use section::{Limits, check_password};
 pub(crate) use suggest::did_you_mean;
 
 use crate::plan::{HostPort, Keep};
@@ -56,6 +58,8 @@ pub struct Config {
     pub forwards: Vec<Forward>,
     /// Where passwords stand, also misplaced ones.
     secrets: Vec<Range<usize>>,
+    /// Where passwords may stand as far as broken syntax lets us know.
+    suspects: Vec<Range<usize>>,
 }
 
 impl Config {
@@ -72,7 +76,8 @@ impl Config {
     pub fn redact(&self, text: &str) -> String {
         let mut redacted = String::with_capacity(text.len());
         for (offset, character) in text.char_indices() {
-            let secret = self.secrets.iter().any(|span| span.contains(&offset));
+            let mut secrets = self.secrets.iter().chain(&self.suspects);
+            let secret = secrets.any(|span| span.contains(&offset));
             if secret && character != '\n' {
                 redacted.extend(std::iter::repeat_n('*', character.len_utf8()));
             } else {

@@ -19,7 +19,9 @@ pub(super) fn check_ssh_user(user: &str) -> Result<(), String> {
     if user.is_empty() {
         return Err("the user name is empty".to_owned());
     }
-    check(user, "a user name", |character| "'`\";&<>|(){}".contains(character))
+    check(user, "a user name", |character| {
+        "'`\";&<>|(){}".contains(character)
+    })
 }
 
 /// Says why `user` cannot be a user of a mail server.
@@ -30,7 +32,9 @@ pub(super) fn check_mail_user(user: &str) -> Result<(), String> {
     if user.is_empty() {
         return Err("the user name is empty".to_owned());
     }
-    check(user, "a user name", |character| "\";<>()".contains(character))
+    check(user, "a user name", |character| {
+        "\";<>()".contains(character)
+    })
 }
 
 /// Says why `name` cannot be the name of an account or a forward.

@@ -19,5 +19,14 @@ pub(crate) fn did_you_mean<'a>(
 /// `ALLOW_PLAINTEXT` is `allow-plaintext` in another habit. Long words are cut: the distance
 /// takes time with the product of the lengths, and a long word is no slip of a short one.
 fn fold(word: &str) -> String {
-    word.chars().take(64).map(|c| if c == '_' { '-' } else { c.to_ascii_lowercase() }).collect()
+    word.chars()
+        .take(64)
+        .map(|c| {
+            if c == '_' {
+                '-'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        })
+        .collect()
 }

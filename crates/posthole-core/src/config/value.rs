@@ -21,6 +21,7 @@ pub use listen::Listen;
 pub use server::ServerUrl;
 pub use via::SshTarget;
 
+pub(super) use duration::keep_for;
 pub(super) use listen::parse_host_port;
 
 /// Why a string is not what it should be.
@@ -37,7 +38,11 @@ pub struct ValueError {
 
 impl ValueError {
     pub(super) fn new(message: impl Into<String>, at: Range<usize>) -> Self {
-        Self { message: message.into(), at, help: None }
+        Self {
+            message: message.into(),
+            at,
+            help: None,
+        }
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
@@ -65,8 +70,11 @@ pub fn parse_path(text: &str) -> Result<PathBuf, ValueError> {
     }
     let first = text.split('/').next().unwrap_or_default();
     if first.len() > 1 && first.starts_with('~') {
-        return Err(ValueError::new("only `~/` is expanded, not another user's home", 0..first.len())
-            .help("write the directory out, or `./~…` for a file of that name"));
+        return Err(ValueError::new(
+            "only `~/` is expanded, not another user's home",
+            0..first.len(),
+        )
+        .help("write the directory out, or `./~…` for a file of that name"));
     }
     Ok(PathBuf::from(text))
 }

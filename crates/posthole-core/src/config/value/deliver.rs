@@ -18,18 +18,22 @@ impl FromStr for Deliver {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let Some((kind, place)) = text.split_once(':') else {
-            return Err(ValueError::new("it is not said what kind of destination this is", 0..text.len())
-                .help(format!("write {EXAMPLE}")));
+            return Err(ValueError::new(
+                "it is not said what kind of destination this is",
+                0..text.len(),
+            )
+            .help(format!("write {EXAMPLE}")));
         };
         match kind {
             "maildir" => {
                 let path = parse_path(place).map_err(|error| error.shifted(kind.len() + 1))?;
                 Ok(Self::Maildir(path))
             }
-            "lmtp" | "mbox" | "mda" | "smtp" => {
-                Err(ValueError::new(format!("delivery to `{kind}:` is not supported yet"), 0..kind.len())
-                    .help(format!("only `maildir:` is, such as {EXAMPLE}")))
-            }
+            "lmtp" | "mbox" | "mda" | "smtp" => Err(ValueError::new(
+                format!("delivery to `{kind}:` is not supported yet"),
+                0..kind.len(),
+            )
+            .help(format!("only `maildir:` is, such as {EXAMPLE}"))),
             _ => {
                 let error = ValueError::new("unknown kind of destination", 0..kind.len());
                 Err(match did_you_mean(kind, KINDS) {

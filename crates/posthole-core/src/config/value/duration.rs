@@ -21,7 +21,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
         Err(humantime::DurationError::Empty) => {
             return Err(ValueError::new("the duration is empty", all).help(EXAMPLES));
         }
-        Err(humantime::DurationError::InvalidCharacter(at) | humantime::DurationError::NumberExpected(at)) => {
+        Err(
+            humantime::DurationError::InvalidCharacter(at)
+            | humantime::DurationError::NumberExpected(at),
+        ) => {
             let length = text[at..].chars().next().map_or(0, char::len_utf8);
             let message = match text[at..].chars().next() {
                 Some('-') => "a duration cannot be negative",
@@ -31,8 +34,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
             return Err(ValueError::new(message, at..at + length).help(EXAMPLES));
         }
         Err(humantime::DurationError::UnknownUnit { unit, .. }) if unit.is_empty() => {
-            return Err(ValueError::new("the number has no unit", all)
-                .help(format!("write `{trimmed}s` for seconds, `{trimmed}m` for minutes")));
+            return Err(ValueError::new("the number has no unit", all).help(format!(
+                "write `{trimmed}s` for seconds, `{trimmed}m` for minutes"
+            )));
         }
         Err(humantime::DurationError::UnknownUnit { start, end, .. }) => {
             return Err(ValueError::new("unknown unit of time", start..end)
@@ -40,7 +44,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
         }
         Err(humantime::DurationError::NumberOverflow) => return Err(too_long(text)),
     };
-    if duration > LONGEST { Err(too_long(text)) } else { Ok(duration) }
+    if duration > LONGEST {
+        Err(too_long(text))
+    } else {
+        Ok(duration)
+    }
 }
 
 /// Reads `keep` from the command line: `true`, `false` or a duration.
@@ -53,14 +61,21 @@ pub fn parse_keep(text: &str) -> Result<Keep, ValueError> {
         "false" => Ok(Keep::Never),
         _ => parse_duration(text).map(keep_for).map_err(|error| {
             let help = "write true, false, or how long to keep, such as `14d`";
-            ValueError { help: Some(error.help.unwrap_or_else(|| help.to_owned())), ..error }
+            ValueError {
+                help: Some(error.help.unwrap_or_else(|| help.to_owned())),
+                ..error
+            }
         }),
     }
 }
 
 /// Keeping a message for no time at all is not keeping it.
-pub(super) fn keep_for(duration: Duration) -> Keep {
-    if duration.is_zero() { Keep::Never } else { Keep::For(duration) }
+pub(in crate::config) fn keep_for(duration: Duration) -> Keep {
+    if duration.is_zero() {
+        Keep::Never
+    } else {
+        Keep::For(duration)
+    }
 }
 
 fn too_long(text: &str) -> ValueError {

@@ -27,7 +27,10 @@ impl FromStr for Listen {
         }
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             let port = parse_port(text, 0)?;
-            return Ok(Self::Tcp(HostPort { host: "127.0.0.1".to_owned(), port }));
+            return Ok(Self::Tcp(HostPort {
+                host: "127.0.0.1".to_owned(),
+                port,
+            }));
         }
         parse_host_port(text).map(Self::Tcp)
     }
@@ -47,22 +50,30 @@ pub(in crate::config) fn parse_host_port(text: &str) -> Result<HostPort, ValueEr
 pub(super) fn parse_authority(text: &str) -> Result<(String, Option<u16>), ValueError> {
     if let Some(rest) = text.strip_prefix('[') {
         let Some((address, after)) = rest.split_once(']') else {
-            return Err(ValueError::new("the closing `]` of the address is missing", 0..text.len()));
+            return Err(ValueError::new(
+                "the closing `]` of the address is missing",
+                0..text.len(),
+            ));
         };
-        let host = ipv6(address).ok_or_else(|| {
-            ValueError::new("this is not an IPv6 address", 1..1 + address.len())
-        })?;
+        let host = ipv6(address)
+            .ok_or_else(|| ValueError::new("this is not an IPv6 address", 1..1 + address.len()))?;
         let after_at = address.len() + "[]".len();
         return match after.strip_prefix(':') {
             Some(port) => Ok((host, Some(parse_port(port, after_at + 1)?))),
             None if after.is_empty() => Ok((host, None)),
-            None => Err(ValueError::new("only a `:` and a port may follow the `]`", after_at..text.len())),
+            None => Err(ValueError::new(
+                "only a `:` and a port may follow the `]`",
+                after_at..text.len(),
+            )),
         };
     }
     if text.matches(':').count() > 1 {
         let host = ipv6(text).ok_or_else(|| {
-            ValueError::new("this is neither `host:port` nor an IPv6 address", 0..text.len())
-                .help("with a port, an IPv6 address stands in brackets, such as `[::1]:110`")
+            ValueError::new(
+                "this is neither `host:port` nor an IPv6 address",
+                0..text.len(),
+            )
+            .help("with a port, an IPv6 address stands in brackets, such as `[::1]:110`")
         })?;
         return Ok((host, None));
     }
@@ -98,7 +109,13 @@ fn is_zone_byte(byte: u8) -> bool {
 /// The text is not repeated: in a mistyped URL it may be the beginning of a password.
 fn parse_port(text: &str, at: usize) -> Result<u16, ValueError> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port > 0).ok_or_else(|| {
-        ValueError::new("the port is not a number from 1 to 65535", at..at + text.len())
-    })
+    text.parse()
+        .ok()
+        .filter(|port| digits && *port > 0)
+        .ok_or_else(|| {
+            ValueError::new(
+                "the port is not a number from 1 to 65535",
+                at..at + text.len(),
+            )
+        })
 }

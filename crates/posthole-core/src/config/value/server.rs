@@ -28,8 +28,10 @@ impl FromStr for ServerUrl {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(ValueError::new("this is not the URL of a mail server", 0..text.len())
-                .help(format!("write {EXAMPLE}")));
+            return Err(
+                ValueError::new("this is not the URL of a mail server", 0..text.len())
+                    .help(format!("write {EXAMPLE}")),
+            );
         };
         let rest_at = scheme.len() + "://".len();
         // First of all, and over everything up to the last `@`: no later message may tear a piece
@@ -37,11 +39,14 @@ impl FromStr for ServerUrl {
         let userinfo = rest.rsplit_once('@').map(|(userinfo, _)| userinfo);
         if let Some((user, password)) = userinfo.and_then(|userinfo| userinfo.split_once(':')) {
             let at = rest_at + user.len() + 1;
-            return Err(ValueError::new("a password does not belong in the URL", at..at + password.len())
-                .help(
-                    "take it out and use `password`, or leave that out to be asked; a `:` that is \
+            return Err(ValueError::new(
+                "a password does not belong in the URL",
+                at..at + password.len(),
+            )
+            .help(
+                "take it out and use `password`, or leave that out to be asked; a `:` that is \
                      part of the user name is written `%3A`",
-                ));
+            ));
         }
         check_scheme(scheme)?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -103,11 +108,11 @@ fn check_scheme(scheme: &str) -> Result<(), ValueError> {
     let at = 0..scheme.len();
     match scheme.to_ascii_lowercase().as_str() {
         "pop3" => Ok(()),
-        known @ ("imap" | "imaps" | "pop3s") => {
-            Err(ValueError::new(format!("`{known}` is not supported yet"), at).help(
-                "only `pop3` is; through `via`, SSH encrypts it",
-            ))
-        }
+        known @ ("imap" | "imaps" | "pop3s") => Err(ValueError::new(
+            format!("`{known}` is not supported yet"),
+            at,
+        )
+        .help("only `pop3` is; through `via`, SSH encrypts it")),
         unknown => {
             let error = ValueError::new("unknown kind of mail server", at);
             Err(match did_you_mean(unknown, SCHEMES) {
@@ -131,8 +136,11 @@ fn percent_decode(text: &str) -> Result<String, ValueError> {
         let at = text.len() - rest.len();
         let digit = |index: usize| char::from(*after.get(index)?).to_digit(16);
         let (Some(high), Some(low)) = (digit(0), digit(1)) else {
-            return Err(ValueError::new("`%` is not followed by two hexadecimal digits", at..at + 1)
-                .help("write a `%` that is part of the user name as `%25`"));
+            return Err(ValueError::new(
+                "`%` is not followed by two hexadecimal digits",
+                at..at + 1,
+            )
+            .help("write a `%` that is part of the user name as `%25`"));
         };
         decoded.push((high * 16 + low) as u8);
         rest = &after[2..];

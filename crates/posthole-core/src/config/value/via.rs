@@ -27,8 +27,10 @@ impl FromStr for SshTarget {
         let (start, rest) = match text.split_once("://") {
             Some(("ssh", rest)) => ("ssh://".len(), rest.strip_suffix('/').unwrap_or(rest)),
             Some((scheme, _)) => {
-                return Err(ValueError::new("only `ssh://` can be gone through", 0..scheme.len())
-                    .help(format!("write {EXAMPLE}")));
+                return Err(
+                    ValueError::new("only `ssh://` can be gone through", 0..scheme.len())
+                        .help(format!("write {EXAMPLE}")),
+                );
             }
             None => (0, text),
         };
@@ -39,8 +41,13 @@ impl FromStr for SshTarget {
         if let Some(user) = user {
             if let Some((name, password)) = user.split_once(':') {
                 let at = start + name.len() + 1;
-                return Err(ValueError::new("a password does not belong here", at..at + password.len())
-                    .help("take it out and use `password` in [ssh.HOST], or leave that out to be asked"));
+                return Err(ValueError::new(
+                    "a password does not belong here",
+                    at..at + password.len(),
+                )
+                .help(
+                    "take it out and use `password` in [ssh.HOST], or leave that out to be asked",
+                ));
             }
             check_ssh_user(user)
                 .map_err(|message| ValueError::new(message, start..start + user.len()))?;
@@ -49,9 +56,13 @@ impl FromStr for SshTarget {
             return Err(ValueError::new("the host is missing", 0..text.len())
                 .help(format!("write {EXAMPLE}")));
         }
-        let (host, port) = parse_authority(&rest[host_at..])
-            .map_err(|error| error.shifted(start + host_at))?;
-        Ok(Self { user: user.map(str::to_owned), host, port })
+        let (host, port) =
+            parse_authority(&rest[host_at..]).map_err(|error| error.shifted(start + host_at))?;
+        Ok(Self {
+            user: user.map(str::to_owned),
+            host,
+            port,
+        })
     }
 }
 
