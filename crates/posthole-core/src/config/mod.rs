@@ -74,16 +74,25 @@ impl Config {
     /// Every span of a diagnostic fits it as it fits the text itself.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
+        let mut spans: Vec<_> = self.secrets.iter().chain(&self.suspects).collect();
+        spans.sort_by_key(|span| span.start);
         let mut redacted = String::with_capacity(text.len());
-        for (offset, character) in text.char_indices() {
-            let mut secrets = self.secrets.iter().chain(&self.suspects);
-            let secret = secrets.any(|span| span.contains(&offset));
-            if secret && character != '\n' {
-                redacted.extend(std::iter::repeat_n('*', character.len_utf8()));
-            } else {
-                redacted.push(character);
+        for span in spans {
+            // A span may lie within an earlier one; a text that is not the one these spans are
+            // of may be shorter.
+            let shown = text.floor_char_boundary(span.start);
+            let hidden = text.ceil_char_boundary(span.end.min(text.len()));
+            if let Some(before) = text.get(redacted.len()..shown) {
+                redacted.push_str(before);
+            }
+            for character in text.get(redacted.len()..hidden).unwrap_or_default().chars() {
+                match character {
+                    '\n' => redacted.push('\n'),
+                    _ => redacted.extend(std::iter::repeat_n('*', character.len_utf8())),
+                }
             }
         }
+        redacted.push_str(&text[redacted.len()..]);
         redacted
     }
 }

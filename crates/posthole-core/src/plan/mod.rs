@@ -6,6 +6,8 @@
 
 mod describe;
 mod environment;
+mod hop;
+mod mailbox;
 mod overrides;
 mod resolve;
 
@@ -36,8 +38,9 @@ pub struct Job {
     pub account: String,
     /// What the records are keyed by: `pop3:user@host via sshhost`.
     ///
-    /// It names the mailbox, not the way to it, so that giving an account a name, another port or
-    /// another SSH user does not make its mail new again.
+    /// It names the mailbox, not the way to it, so that giving an account a name, another SSH
+    /// user or another jump host does not make its mail new again. Ports are part of it where they
+    /// are not the usual ones (110 and 22).
     pub mailbox: String,
     /// The user name for the mail server.
     pub user: String,
