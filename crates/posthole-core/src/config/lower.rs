@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use super::name::{check_host, check_section_name};
-use super::section::{Entry, Limits, Reader, clean, entries};
+use super::section::{Entry, Limits, Reader, entries, one_line};
 use super::value::{SshTarget, keep_for, parse_duration, parse_host_port};
 use super::{
     Account, Config, Diagnostic, Forward, Options, Spanned, SshHost, did_you_mean, syntax,
@@ -82,7 +82,7 @@ impl Reader<'_> {
 
     fn account(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<Account> {
         let name = self.section_name(named, "account", check_section_name);
-        let place = format!("[account.{}]", clean(named.key));
+        let place = format!("[account.{}]", one_line(named.key));
         let mut options = Options::default();
         let mut server = None;
         let mut written = false;
@@ -169,7 +169,7 @@ impl Reader<'_> {
                 check_host(name)
             }
         });
-        let place = format!("[ssh.{}]", clean(named.key));
+        let place = format!("[ssh.{}]", one_line(named.key));
         let mut host = SshHost {
             name: Spanned::new(named.key.to_owned(), named.key_span()),
             hostname: None,
@@ -222,7 +222,7 @@ impl Reader<'_> {
 
     fn forward(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<Forward> {
         let name = self.section_name(named, "forward", check_section_name);
-        let place = format!("[forward.{}]", clean(named.key));
+        let place = format!("[forward.{}]", one_line(named.key));
         let (mut listen, mut via, mut to, mut idle) = (None, None, None, None);
         for entry in entries(table) {
             match entry.key {
@@ -299,7 +299,7 @@ impl Reader<'_> {
             span.end = span.end.max(only.key_span().end);
             table = inner;
         }
-        let name = clean(&name);
+        let name = one_line(&name);
         self.note(
             Diagnostic::error("a name with dots needs quotes")
                 .at(span)
@@ -321,7 +321,7 @@ impl Reader<'_> {
         if entry.value.get_ref().is_table() {
             let near = did_you_mean(entry.key, SECTIONS);
             let mut diagnostic =
-                Diagnostic::error(format!("unknown section `{}`", clean(entry.key)))
+                Diagnostic::error(format!("unknown section `{}`", one_line(entry.key)))
                     .at(entry.key_span())
                     .help("known are [defaults], [account.NAME], [ssh.NAME] and [forward.NAME]");
             if let Some(near) = near {

@@ -31,7 +31,7 @@ pub use value::{
     parse_path,
 };
 
-pub(crate) use section::{Limits, check_password};
+pub(crate) use section::{Limits, check_password, one_line};
 pub(crate) use suggest::did_you_mean;
 
 use crate::plan::{HostPort, Keep};

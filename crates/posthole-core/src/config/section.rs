@@ -327,7 +327,7 @@ impl<'i> Reader<'i> {
             self.secret(&entry.value.span());
         }
         let mut diagnostic =
-            Diagnostic::error(format!("unknown key `{}` in {place}", clean(entry.key)))
+            Diagnostic::error(format!("unknown key `{}` in {place}", one_line(entry.key)))
                 .at(entry.key_span());
         diagnostic = match (hint, near) {
             (Some(hint), _) => diagnostic.help(hint),
@@ -357,7 +357,7 @@ impl<'i> Reader<'i> {
             DeValue::Table(_) => "a table",
         };
         let mut diagnostic =
-            Diagnostic::error(format!("`{}` is {expected}, not {found}", clean(what)))
+            Diagnostic::error(format!("`{}` is {expected}, not {found}", one_line(what)))
                 .at(value.span());
         diagnostic.help = help.map(str::to_owned);
         self.note(diagnostic);
@@ -403,7 +403,7 @@ impl<'i> Reader<'i> {
                     self.secrets.push(secret);
                 }
                 let mut diagnostic =
-                    Diagnostic::error(format!("`{}`: {}", clean(what), error.message)).at(span);
+                    Diagnostic::error(format!("`{}`: {}", one_line(what), error.message)).at(span);
                 diagnostic.help = error.help;
                 self.note(diagnostic);
                 None
@@ -482,8 +482,8 @@ pub(crate) fn check_password(text: &str) -> Result<(), &'static str> {
     }
 }
 
-/// A key of the file, fit for a message.
-pub(super) fn clean(text: &str) -> String {
+/// A text of the user's, fit for a message.
+pub(crate) fn one_line(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             if c.is_control() {

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::{DeliverTo, Environment, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route};
 use super::mailbox;
+use super::{DeliverTo, Environment, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route};
 use crate::config::{
     AccountArg, Config, Deliver, Diagnostic, Limits, Options, Password, ServerUrl, Spanned,
-    SshTarget, check_password, did_you_mean,
+    SshTarget, check_password, did_you_mean, one_line,
 };
 
 /// A configuration file that was read without errors.
@@ -150,11 +150,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn unknown_account(&self, name: &str) -> Diagnostic {
-        let shown: String = name
-            .chars()
-            .map(|c| if c.is_control() { '?' } else { c })
-            .collect();
-        let diagnostic = Diagnostic::error(format!("there is no account `{shown}`"));
+        let diagnostic = Diagnostic::error(format!("there is no account `{}`", one_line(name)));
         let names: Vec<&str> = self
             .config
             .accounts
