@@ -8,7 +8,7 @@ use super::name::{check_host, check_section_name};
 use super::section::{Entry, Limits, Reader, entries, one_line};
 use super::value::{SshTarget, keep_for, parse_duration, parse_host_port};
 use super::{
-    Account, Config, Diagnostic, Forward, Options, Spanned, SshHost, did_you_mean, syntax,
+    Account, Config, Diagnostic, Forward, Options, Spanned, SshHost, did_you_mean, secrets, syntax,
 };
 use crate::plan::Keep;
 
@@ -22,20 +22,17 @@ pub(super) fn lower(text: &str) -> (Config, Vec<Diagnostic>) {
         reader.section(entry, &mut config);
     }
     reader.check_ssh_names(&config);
-    config.secrets = reader.secrets;
+    config.secrets = secrets::find(text, document.get_ref());
 
     let mut diagnostics = reader.diagnostics;
     if !syntax.is_empty() {
-        // Where the syntax is broken, what was made of the rest of the line is a guess.
-        let broken: Vec<_> = syntax
-            .iter()
-            .filter_map(|found| line_of(text, found))
-            .collect();
+        // Where the syntax is broken, what was made of the text is a guess.
+        let broken = syntax::broken(text, &syntax);
         diagnostics.retain(|found| {
-            let line = line_of(text, found);
-            found.label != MISSING && !line.is_some_and(|line| broken.contains(&line))
+            let start = found.span.as_ref().map_or(0, |span| span.start);
+            found.label != MISSING && !broken.iter().any(|broken| broken.contains(&start))
         });
-        config.suspects = syntax::suspects(text);
+        config.suspects = secrets::suspects(text);
     }
     diagnostics.extend(syntax);
     for diagnostic in &mut diagnostics {
@@ -61,16 +58,24 @@ impl Reader<'_> {
         if entry.key == "defaults" {
             for option in entries(table) {
                 if !self.option(option, &mut config.defaults) {
-                    self.unknown_option(option, "[defaults]", DEFAULTS_KEYS);
+                    self.unknown_option(option, "in [defaults]", DEFAULTS_KEYS);
                 }
             }
             return;
         }
         for named in entries(table) {
-            let DeValue::Table(table) = named.value.get_ref() else {
-                let help = format!("write [{}.NAME] and its keys below it", entry.key);
-                self.wrong_type(named.key, named.value, "a table", Some(&help));
-                continue;
+            let table = match named.value.get_ref() {
+                DeValue::Table(table) => table,
+                value => {
+                    let help = format!("write [{}.NAME] and its keys below it", entry.key);
+                    if value.is_array() {
+                        self.wrong_type(named.key, named.value, "a table", Some(&help));
+                    } else {
+                        let message = format!("[{}] is without a name", entry.key);
+                        self.note(Diagnostic::error(message).at(named.key_span()).help(help));
+                    }
+                    continue;
+                }
             };
             match entry.key {
                 "account" => config.accounts.extend(self.account(named, table)),
@@ -95,7 +100,7 @@ impl Reader<'_> {
                 "allow-plaintext" => options.allow_plaintext = self.boolean(entry),
                 _ if self.option(entry, &mut options) => {}
                 _ if self.dotted_name(entry, "account", named) => return None,
-                _ => self.unknown_option(entry, &place, ACCOUNT_KEYS),
+                _ => self.unknown_option(entry, &format!("in {place}"), ACCOUNT_KEYS),
             }
         }
         if !written {
@@ -197,7 +202,7 @@ impl Reader<'_> {
                 "port" => host.port = self.port(entry),
                 "user" => host.user = self.ssh_user(entry),
                 _ if self.dotted_name(entry, "ssh", named) => return None,
-                _ => self.unknown_option(entry, &place, SSH_KEYS),
+                _ => self.unknown_option(entry, &format!("in {place}"), SSH_KEYS),
             }
         }
         name.map(|_| host)
@@ -231,7 +236,7 @@ impl Reader<'_> {
                 "to" => to = self.parsed_with(entry, parse_host_port),
                 "via" => via = self.via(entry),
                 _ if self.dotted_name(entry, "forward", named) => return None,
-                _ => self.unknown_option(entry, &place, FORWARD_KEYS),
+                _ => self.unknown_option(entry, &format!("in {place}"), FORWARD_KEYS),
             }
         }
         if let Some(Spanned { value, span }) = &via
@@ -287,6 +292,10 @@ impl Reader<'_> {
         let DeValue::Table(table) = entry.value.get_ref() else {
             return false;
         };
+        // `{ … }` is a value, and this is a key for it that nobody knows.
+        if self.text_at(entry.value.span()).starts_with('{') {
+            return false;
+        }
         let mut name = format!("{}.{}", named.key, entry.key);
         let mut span = named.key_span();
         span.end = span.end.max(entry.key_span().end);
@@ -331,12 +340,12 @@ impl Reader<'_> {
         } else if ACCOUNT_KEYS.contains(&entry.key) {
             self.unknown_key(
                 entry,
-                "the top level",
+                "outside of any section",
                 SECTIONS,
                 Some("it belongs below [account.NAME] or [defaults]"),
             );
         } else {
-            self.unknown_key(entry, "the top level", SECTIONS, None);
+            self.unknown_key(entry, "outside of any section", SECTIONS, None);
         }
     }
 
@@ -355,7 +364,7 @@ impl Reader<'_> {
         };
         let foreign = || {
             let (_, hint) = FOREIGN_KEYS.iter().find(|(key, _)| *key == entry.key)?;
-            place.starts_with("[account").then(|| (*hint).to_owned())
+            place.starts_with("in [account").then(|| (*hint).to_owned())
         };
         let hint = foreign().or_else(elsewhere);
         self.unknown_key(entry, place, known, hint.as_deref());
@@ -396,17 +405,6 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-/// The line where a diagnostic starts, by the offset of its first byte.
-fn line_of(text: &str, diagnostic: &Diagnostic) -> Option<usize> {
-    let start = diagnostic.span.as_ref()?.start.min(text.len());
-    Some(
-        text.as_bytes()[..start]
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1),
-    )
 }
 
 /// The parser's spans are not trusted to be in range and on character boundaries.

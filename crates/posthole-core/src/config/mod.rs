@@ -13,6 +13,7 @@ mod diagnostic;
 mod load;
 mod lower;
 mod name;
+mod secrets;
 mod section;
 mod suggest;
 mod syntax;

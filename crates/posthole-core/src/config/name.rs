@@ -10,7 +10,7 @@ pub(super) fn check_host(host: &str) -> Result<(), String> {
         return Err("the host is missing".to_owned());
     }
     check(host, "a host name", |character| {
-        "'`\"$\\;&<>|(){},".contains(character) || "[]@/%?#*!=".contains(character)
+        "'`\"$\\;&<>|(){},".contains(character) || "[]@/:%?#*!=".contains(character)
     })
 }
 

@@ -50,8 +50,6 @@ pub(super) fn entries<'t>(table: &'t DeTable<'t>) -> Vec<Entry<'t>> {
 pub(super) struct Reader<'i> {
     text: &'i str,
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// Where passwords stand.
-    pub(super) secrets: Vec<Range<usize>>,
 }
 
 impl<'i> Reader<'i> {
@@ -59,8 +57,12 @@ impl<'i> Reader<'i> {
         Self {
             text,
             diagnostics: Vec::new(),
-            secrets: Vec::new(),
         }
+    }
+
+    /// What is written at `span`.
+    pub(super) fn text_at(&self, span: Range<usize>) -> &'i str {
+        self.text.get(span).unwrap_or_default()
     }
 
     pub(super) fn note(&mut self, diagnostic: Diagnostic) {
@@ -98,7 +100,7 @@ impl<'i> Reader<'i> {
         let port = u16::from_str_radix(integer.as_str(), integer.radix()).ok();
         let Some(port) = port.filter(|port| *port > 0) else {
             self.note(
-                Diagnostic::error(format!("`{}` is not a number from 1 to 65535", entry.key))
+                Diagnostic::error(format!("`{}` must be a number from 1 to 65535", entry.key))
                     .at(entry.value.span()),
             );
             return None;
@@ -118,6 +120,10 @@ impl<'i> Reader<'i> {
                 integer.as_str()
             );
             self.wrong_type(entry.key, entry.value, "a duration in quotes", Some(&help));
+            return None;
+        }
+        if !entry.value.get_ref().is_str() {
+            self.wrong_type(entry.key, entry.value, "a duration in quotes", None);
             return None;
         }
         self.parsed_with(entry, |text| {
@@ -203,7 +209,7 @@ impl<'i> Reader<'i> {
             DeValue::Boolean(false) => Some(Spanned::new(Agent::Off, entry.value.span())),
             DeValue::Boolean(true) => {
                 self.note(
-                    Diagnostic::error("`agent` is a socket's path or false")
+                    Diagnostic::error("`agent` must be a socket's path or false")
                         .at(entry.value.span())
                         .help("leave `agent` out to use the agent of SSH_AUTH_SOCK"),
                 );
@@ -218,7 +224,6 @@ impl<'i> Reader<'i> {
         let password = match entry.value.get_ref() {
             DeValue::String(word) if word == "prompt" => Password::Prompt,
             DeValue::String(_) => {
-                self.secret(&span);
                 self.note(
                     Diagnostic::error("a password does not stand here as it is")
                         .at(span)
@@ -229,7 +234,6 @@ impl<'i> Reader<'i> {
             }
             DeValue::Table(table) => self.password_table(entry, table)?,
             _ => {
-                self.secret(&span);
                 self.wrong_type(
                     entry.key,
                     entry.value,
@@ -244,18 +248,14 @@ impl<'i> Reader<'i> {
 
     fn password_table(&mut self, entry: Entry<'_>, table: &DeTable<'_>) -> Option<Password> {
         let sources = entries(table);
-        for source in &sources {
-            // A mistyped `literal` is followed by a password, too.
-            let harmless = ["command", "env", "file", "keyring", "netrc"].contains(&source.key);
-            if !harmless {
-                self.secret(&source.value.span());
-            }
-        }
         let [source] = sources[..] else {
             self.note(
                 Diagnostic::error("a password has exactly one source")
                     .at(entry.key_span())
-                    .label(format!("{} are given", sources.len()))
+                    .label(match sources.len() {
+                        0 => "none is given".to_owned(),
+                        given => format!("{given} are given"),
+                    })
                     .help(PASSWORD_HELP),
             );
             return None;
@@ -307,7 +307,7 @@ impl<'i> Reader<'i> {
                 None
             }
             _ => {
-                self.unknown_key(source, "the table of a password", PASSWORD_KEYS, None);
+                self.unknown_key(source, "in the table of a password", PASSWORD_KEYS, None);
                 None
             }
         }
@@ -323,11 +323,8 @@ impl<'i> Reader<'i> {
         hint: Option<&str>,
     ) {
         let near = did_you_mean(entry.key, known);
-        if near == Some("password") || looks_secret(entry.key) {
-            self.secret(&entry.value.span());
-        }
         let mut diagnostic =
-            Diagnostic::error(format!("unknown key `{}` in {place}", one_line(entry.key)))
+            Diagnostic::error(format!("unknown key `{}` {place}", one_line(entry.key)))
                 .at(entry.key_span());
         diagnostic = match (hint, near) {
             (Some(hint), _) => diagnostic.help(hint),
@@ -356,23 +353,13 @@ impl<'i> Reader<'i> {
             DeValue::String(_) => "a string",
             DeValue::Table(_) => "a table",
         };
-        let mut diagnostic =
-            Diagnostic::error(format!("`{}` is {expected}, not {found}", one_line(what)))
-                .at(value.span());
+        let mut diagnostic = Diagnostic::error(format!(
+            "`{}` must be {expected}, not {found}",
+            one_line(what)
+        ))
+        .at(value.span());
         diagnostic.help = help.map(str::to_owned);
         self.note(diagnostic);
-    }
-
-    /// Notes that a password stands at `span`, apart from its quotes.
-    fn secret(&mut self, span: &Range<usize>) {
-        let quoted = self.text.get(span.clone()).is_some_and(|text| {
-            text.len() >= 2 && (text.starts_with('"') || text.starts_with('\''))
-        });
-        self.secrets.push(if quoted {
-            span.start + 1..span.end - 1
-        } else {
-            span.clone()
-        });
     }
 
     fn string_value<'t>(
@@ -397,11 +384,7 @@ impl<'i> Reader<'i> {
         match parse(text.value) {
             Ok(parsed) => Some(Spanned::new(parsed, text.span)),
             Err(error) => {
-                let span = self.inner_span(&text, &error.at);
-                if let Some(secret) = misplaced_password(text.value) {
-                    let secret = self.inner_span(&text, &secret);
-                    self.secrets.push(secret);
-                }
+                let span = place_within(self.text, &text.span, text.value, &error.at);
                 let mut diagnostic =
                     Diagnostic::error(format!("`{}`: {}", one_line(what), error.message)).at(span);
                 diagnostic.help = error.help;
@@ -410,18 +393,21 @@ impl<'i> Reader<'i> {
             }
         }
     }
+}
 
-    /// Where the bytes `at` of a string stand in the file: the whole string when it is written
-    /// with escapes.
-    fn inner_span(&self, string: &Spanned<&str>, at: &Range<usize>) -> Range<usize> {
-        let Range { start, end } = string.span;
-        let written = self.text.get(start + 1..end.saturating_sub(1));
-        let exact = written == Some(string.value) && at.end <= string.value.len();
-        if exact && !at.is_empty() {
-            start + 1 + at.start..start + 1 + at.end
-        } else {
-            string.span.clone()
-        }
+/// Where the bytes `at` of a string that is written at `span` stand in the file: the whole string
+/// when it is written with escapes.
+pub(super) fn place_within(
+    text: &str,
+    span: &Range<usize>,
+    string: &str,
+    at: &Range<usize>,
+) -> Range<usize> {
+    let exact = text.get(span.start + 1..span.end.saturating_sub(1)) == Some(string);
+    if exact && !at.is_empty() && at.end <= string.len() {
+        span.start + 1 + at.start..span.start + 1 + at.end
+    } else {
+        span.clone()
     }
 }
 
@@ -493,21 +479,6 @@ pub(crate) fn one_line(text: &str) -> String {
             }
         })
         .collect()
-}
-
-fn looks_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    ["literal", "pass", "pw", "secret", "token"]
-        .iter()
-        .any(|word| key.contains(word))
-}
-
-/// Where a string that should be a URL or a host has what may be a password: `user:HERE@host`.
-fn misplaced_password(text: &str) -> Option<Range<usize>> {
-    let start = text.find("://").map_or(0, |at| at + "://".len());
-    let end = text.rfind('@').filter(|at| *at >= start)?;
-    let colon = start + text[start..end].find(':')?;
-    Some(colon + 1..end)
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,4 +1,4 @@
-//! Text that is not TOML: what is wrong with it, and where it may hold passwords all the same.
+//! Text that is not TOML: what is wrong with it, and how far that reaches.
 
 use std::ops::Range;
 
@@ -21,61 +21,45 @@ pub(super) fn diagnose(text: &str, errors: &[toml::de::Error]) -> Vec<Diagnostic
         if last_line.replace(line) == Some(line) {
             continue;
         }
-        diagnostics.push(Diagnostic::error(error.message()).at(span));
+        diagnostics.push(explain(error.message()).at(span));
     }
     diagnostics
 }
 
-/// What may be passwords in text whose quotes and brackets cannot be relied on.
-///
-/// Rather too much than too little: the values of keys that sound like it, and everything between
-/// a `:` and an `@` behind a scheme.
-pub(super) fn suspects(text: &str) -> Vec<Range<usize>> {
-    let mut suspects = Vec::new();
+/// The parser's words, and better ones for what people do most.
+fn explain(message: &str) -> Diagnostic {
+    if message.starts_with("string values must be quoted") {
+        Diagnostic::error("this value must stand in quotes")
+    } else if message.starts_with("invalid unquoted key") {
+        Diagnostic::error(message)
+            .help("a name with other characters stands in quotes, such as [account.\"me@home\"]")
+    } else {
+        Diagnostic::error(message)
+    }
+}
+
+/// Where nothing that was understood can be relied on: lines with broken syntax, and below a
+/// broken header all lines up to the next header.
+pub(super) fn broken(text: &str, errors: &[Diagnostic]) -> Vec<Range<usize>> {
+    let mut broken = Vec::new();
+    let mut below_broken_header = false;
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let end = start + line.len();
-        if let Some(at) = suspicious_value(line) {
-            let value = &text[start + at..];
-            // A string of several lines goes on to its closing quotes, or to the end.
-            let delimiter = ["\"\"\"", "'''"]
-                .into_iter()
-                .find(|quotes| line[at..].contains(quotes));
-            let value_end = delimiter.map_or(end, |quotes| {
-                let open = value.find(quotes).unwrap_or(0) + quotes.len();
-                let close = value[open..].find(quotes);
-                close.map_or(text.len(), |close| end.max(start + at + open + close))
+        let header = line.trim_start().starts_with('[');
+        let wrong = errors
+            .iter()
+            .filter_map(|error| error.span.as_ref())
+            .any(|span| {
+                (start..end).contains(&span.start) || (span.start >= end && end == text.len())
             });
-            suspects.push(start + at..value_end);
+        if header {
+            below_broken_header = wrong;
         }
-        if let Some(at) = line.find("://").map(|at| at + "://".len())
-            && let Some(sign) = line.rfind('@').filter(|sign| *sign > at)
-            && let Some(colon) = line[at..sign].find(':')
-        {
-            suspects.push(start + at + colon + 1..start + sign);
+        if wrong || below_broken_header {
+            broken.push(start..end);
         }
         start = end;
     }
-    suspects
-}
-
-/// Where the value starts in a line that may give a password.
-fn suspicious_value(line: &str) -> Option<usize> {
-    let folded = line.to_ascii_lowercase();
-    let word = ["literal", "pass", "pw", "secret", "token"]
-        .into_iter()
-        .filter_map(|word| folded.find(word))
-        .min()?;
-    let value = word + line[word..].find('=')? + 1;
-    let harmless = line[value..]
-        .trim_start()
-        .strip_prefix('{')
-        .is_some_and(|table| {
-            let table = table.trim_start();
-            ["command", "env", "file"]
-                .iter()
-                .any(|source| table.starts_with(source))
-                && !folded.contains("literal")
-        });
-    (!harmless).then_some(value)
+    broken
 }

@@ -33,7 +33,7 @@ impl FromStr for Deliver {
                 format!("delivery to `{kind}:` is not supported yet"),
                 0..kind.len(),
             )
-            .help(format!("only `maildir:` is, such as {EXAMPLE}"))),
+            .help("only `maildir:` is, such as `maildir:~/Mail`")),
             _ => {
                 let error = ValueError::new("unknown kind of destination", 0..kind.len());
                 Err(match did_you_mean(kind, KINDS) {

@@ -40,7 +40,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
         }
         Err(humantime::DurationError::UnknownUnit { start, end, .. }) => {
             return Err(ValueError::new("unknown unit of time", start..end)
-                .help("the units are s, m, h, d and w; `m` is minutes, `M` is months"));
+                .help("the units are s, m (minutes), h, d and w"));
         }
         Err(humantime::DurationError::NumberOverflow) => return Err(too_long(text)),
     };
