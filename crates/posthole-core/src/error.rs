@@ -69,7 +69,8 @@ impl Error {
             Self::Deliver(error) => error.class(),
             Self::Locked { .. } | Self::Stopped => Class::Temporary,
             Self::Record(error) => error.class(),
-            Self::Secret(error) => error.class(),
+            Self::Secret(SecretError::Stopping) => Class::Temporary,
+            Self::Secret(_) => Class::Authentication,
             Self::Session(error) => error.class(),
             Self::Transport(error) => error.class(),
         }
