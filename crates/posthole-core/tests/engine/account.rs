@@ -1,6 +1,6 @@
 //! One account on a server in process, and the disk its mail goes to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,24 +37,7 @@ impl Account {
             .gather(Duration::from_millis(2))
             .start();
         let directory = TempDir::new().unwrap();
-        let job = Job {
-            account: "work".to_owned(),
-            mailbox: "pop3:msingh@localhost".to_owned(),
-            user: "msingh".to_owned(),
-            server: HostPort {
-                host: "127.0.0.1".to_owned(),
-                port: server.port(),
-            },
-            route: Route::Direct,
-            password: PasswordSource::Given {
-                origin: "the test".to_owned(),
-                secret: SecretString::from("secret"),
-            },
-            keep: Keep::Never,
-            timeout: Duration::from_secs(20),
-            deliver: DeliverTo::Maildir(directory.path().join("Mail")),
-            allow_plaintext: false,
-        };
+        let job = job(directory.path(), server.port());
         let stop = CancellationToken::new();
         Self {
             server,
@@ -77,20 +60,11 @@ impl Account {
     }
 
     fn context(&self) -> Context {
-        let ask: Arc<dyn Ask> = Arc::new(Nobody);
-        let observer = Arc::new(Silent);
-        Context {
-            tunnels: Arc::new(Tunnels::new(Arc::clone(&ask), observer.clone())),
-            ask,
-            observer,
-            records: Records::open(&self.state_dir()).unwrap(),
-            stop: self.stop.clone(),
-            batch: self.batch,
-        }
+        context(self.directory(), self.stop.clone(), self.batch)
     }
 
-    pub(crate) fn state_dir(&self) -> PathBuf {
-        self.directory.path().join("state")
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn maildir(&self) -> PathBuf {
@@ -148,6 +122,42 @@ impl Account {
         );
         assert!(found == expected, "a message was changed on the way");
         assert_eq!(self.in_tmp(), 0, "files left in tmp");
+    }
+}
+
+/// The account `work` at a port of this machine, delivering below a directory.
+pub(crate) fn job(directory: &Path, port: u16) -> Job {
+    Job {
+        account: "work".to_owned(),
+        mailbox: "pop3:msingh@localhost".to_owned(),
+        user: "msingh".to_owned(),
+        server: HostPort {
+            host: "127.0.0.1".to_owned(),
+            port,
+        },
+        route: Route::Direct,
+        password: PasswordSource::Given {
+            origin: "the test".to_owned(),
+            secret: SecretString::from("secret"),
+        },
+        keep: Keep::Never,
+        timeout: Duration::from_secs(20),
+        deliver: DeliverTo::Maildir(directory.join("Mail")),
+        allow_plaintext: false,
+    }
+}
+
+/// What a poll needs besides its job, with the records below a directory.
+pub(crate) fn context(directory: &Path, stop: CancellationToken, batch: BatchLimits) -> Context {
+    let ask: Arc<dyn Ask> = Arc::new(Nobody);
+    let observer = Arc::new(Silent);
+    Context {
+        tunnels: Arc::new(Tunnels::new(Arc::clone(&ask), observer.clone())),
+        ask,
+        observer,
+        records: Records::open(&directory.join("state")).unwrap(),
+        stop,
+        batch,
     }
 }
 
