@@ -1,7 +1,7 @@
 //! What servers do that they should not.
 
 use expect_test::expect;
-use posthole_proto::pop3::{Client, Command, Event, Limits};
+use posthole_proto::pop3::{Client, Command, Event, Limits, Misuse};
 
 use crate::transcript::check;
 
@@ -492,6 +492,33 @@ fn no_octet_leaves_before_the_greeting() {
         assert_eq!(client.output(), b"", "{}", greeting.escape_ascii());
         client.send(Command::Noop).expect("no argument");
         assert_eq!(client.output(), b"", "{}", greeting.escape_ascii());
+    }
+}
+
+#[test]
+fn after_a_refused_greeting_no_reply_is_due() {
+    let mut client = Client::new(Limits::default());
+    client.send(Command::Capa).expect("no argument");
+    assert_eq!(client.in_flight(), 2);
+    client.receive(b"-ERR later\r\n").expect("a refusal");
+    assert_eq!((client.in_flight(), client.end_of_input()), (0, Ok(())));
+}
+
+#[test]
+fn no_octet_of_a_command_with_a_line_break_leaves() {
+    let mut client = Client::new(Limits::default());
+    client.receive(b"+OK\r\n").expect("a greeting");
+    for smuggled in ["a\r\nDELE 1", "a\nDELE 1", "a\rDELE 1", "a\0"] {
+        for command in [
+            Command::User(smuggled.into()),
+            Command::Pass(smuggled.into()),
+        ] {
+            let misuse = Misuse::ForbiddenOctet {
+                command: command.kind(),
+            };
+            assert_eq!(client.send(command), Err(misuse));
+            assert_eq!((client.output(), client.in_flight()), (&b""[..], 0));
+        }
     }
 }
 
