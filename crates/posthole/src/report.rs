@@ -6,6 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use posthole_core::error::Class;
+use posthole_core::plan::Job;
 use posthole_core::retrieve::{MessageFailure, Preview, PreviewEntry, Report};
 use serde::{Serialize, Serializer};
 
@@ -304,6 +305,22 @@ impl Checked {
             text: String::new(),
             error: Some(problem),
         }
+    }
+}
+
+/// What will be done for an account.
+#[derive(Debug, Serialize)]
+pub(crate) struct Planned {
+    /// The account's name.
+    pub(crate) account: String,
+    /// The plan as text, without secrets.
+    pub(crate) plan: String,
+}
+
+impl Planned {
+    /// What the job comes to.
+    pub(crate) fn new(job: &Job) -> Self {
+        Self { account: job.account.clone(), plan: job.to_string() }
     }
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn describe(step: &Step) -> (&'static str, String) {
             "mailbox",
             format!("{}, {}", count(*messages, "message"), size(*octets)),
         ),
+        Step::Destination { to } => ("destination", format!("{to} can take mail")),
         _ => ("step", String::new()),
     }
 }
@@ -70,7 +71,7 @@ pub(crate) fn after(step: Option<&Step>, through_ssh: bool, more_hops: bool) -> 
         Some(Step::Capabilities { .. }) => "login",
         Some(Step::LoggedIn { .. }) => "mailbox",
         Some(Step::Listed { .. }) => "destination",
-        Some(_) => "step",
+        Some(_) => "end",
     }
 }
 

@@ -20,7 +20,7 @@ use super::plan::Refusal;
 use crate::args::CheckArgs;
 use crate::exit::{Exit, worst_of};
 use crate::render;
-use crate::report::{Checked, Problem, json};
+use crate::report::{Checked, Planned, Problem, json};
 use crate::steps;
 
 /// Walks to every account, or prints the plan.
@@ -31,7 +31,7 @@ pub(crate) async fn check(run: &Run, args: &CheckArgs) -> Result<Exit, Refusal> 
     let file = run.config_file(&environment)?;
     let plan = run.plan(file.as_ref(), &overrides, &environment)?;
     if args.plan {
-        run.console.print(plan.to_string().trim_end());
+        run.print_plan(&plan);
         return Ok(Exit::Success);
     }
     let origin = match &file {
@@ -161,6 +161,16 @@ impl Observer for Walks {
 }
 
 impl Run {
+    fn print_plan(&self, plan: &Plan) {
+        if self.global.json {
+            for job in &plan.jobs {
+                self.console.print(json(&Planned::new(job)));
+            }
+        } else {
+            self.console.print(plan.to_string().trim_end());
+        }
+    }
+
     /// Shows a walk from its beginning to its end.
     async fn follow(&self, walk: Walk) -> Exit {
         let Walk { job, mut told } = walk;
@@ -186,12 +196,7 @@ impl Run {
                     channels += usize::from(matches!(step, Step::ChannelOpen { .. }));
                     last = Some(step);
                 }
-                Told::End(Ok(())) => {
-                    let text = format!("{} can take mail", job.deliver);
-                    let took = at.duration_since(since);
-                    self.show(&Checked::done(Some(account), "destination", took, text));
-                    return Exit::Success;
-                }
+                Told::End(Ok(())) => return Exit::Success,
                 Told::End(Err(Failure { step, problem })) => {
                     let next = || steps::after(last.as_ref(), hops > 0, channels < hops);
                     let exit = problem.exit;

@@ -8,13 +8,15 @@ mod print;
 mod trust;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use posthole_core::ask::Ask;
 use posthole_core::error::Class;
 use posthole_core::plan::{Environment, Plan};
 use posthole_core::progress::Observer;
 use posthole_core::record::Records;
-use posthole_core::retrieve::Context;
+use posthole_core::retrieve::{BatchLimits, Context};
+use posthole_core::secret::Remember;
 use posthole_core::tunnel::Tunnels;
 use tokio_util::sync::CancellationToken;
 
@@ -84,8 +86,10 @@ impl Run {
             };
             (Some(stopper), exit)
         });
-        // A thread that still waits for an answer nobody wants must not hold up the end.
-        runtime.shutdown_background();
+        // What is being synced may come to its end; a question nobody wants answered ends now, and
+        // a name that does not resolve is not waited for.
+        self.stop.cancel();
+        runtime.shutdown_timeout(AFTERMATH);
         if let Some(stopper) = stopper {
             stopper.end();
         }
@@ -179,3 +183,6 @@ struct CwdError(#[source] std::io::Error);
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start")]
 struct StartError(#[source] std::io::Error);
+
+/// How long threads that still block are waited for at the end of a run.
+const AFTERMATH: Duration = Duration::from_secs(1);
