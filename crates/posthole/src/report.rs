@@ -320,7 +320,10 @@ pub(crate) struct Planned {
 impl Planned {
     /// What the job comes to.
     pub(crate) fn new(job: &Job) -> Self {
-        Self { account: job.account.clone(), plan: job.to_string() }
+        Self {
+            account: job.account.clone(),
+            plan: job.to_string(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use posthole_core::plan::Job;
 use tokio::sync::Semaphore;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::report::Problem;
@@ -24,9 +24,11 @@ pub(crate) async fn side_by_side<T, F>(
     work: impl Fn(Arc<Job>) -> F,
     mut done: impl FnMut(&Job, Result<T, Problem>, Duration),
 ) where
-    T: Send + 'static,
-    F: Future<Output = T> + Send + 'static,
+    T: 'static,
+    F: Future<Output = T> + 'static,
 {
+    // All of it stays on this thread, so a session need not be fit to move to another.
+    let here = LocalSet::new();
     let turns = Arc::new(Semaphore::new(limit.into()));
     let mut tasks = JoinSet::new();
     let mut running = HashMap::with_capacity(jobs.len());
@@ -34,7 +36,7 @@ pub(crate) async fn side_by_side<T, F>(
         let work = work(Arc::clone(&job));
         let turns = Arc::clone(&turns);
         let stop = stop.clone();
-        let task = tasks.spawn(async move {
+        let task = async move {
             // INVARIANT: nothing closes this semaphore.
             let _turn = turns.acquire_owned().await.expect("the semaphore is open");
             if stop.is_cancelled() {
@@ -42,19 +44,22 @@ pub(crate) async fn side_by_side<T, F>(
             }
             let start = Instant::now();
             Some((work.await, start.elapsed()))
-        });
-        running.insert(task.id(), job);
-    }
-    while let Some(ended) = tasks.join_next_with_id().await {
-        let (id, outcome) = match ended {
-            Ok((_, None)) => continue,
-            Ok((id, Some((outcome, took)))) => (id, (Ok(outcome), took)),
-            Err(error) => (error.id(), (Err(crashed(error)), Duration::ZERO)),
         };
-        // INVARIANT: every task was entered under its id when it was spawned, and ends once.
-        let job = running.remove(&id).expect("the task is known");
-        done(&job, outcome.0, outcome.1);
+        running.insert(tasks.spawn_local_on(task, &here).id(), job);
     }
+    let collect = async {
+        while let Some(ended) = tasks.join_next_with_id().await {
+            let (id, outcome) = match ended {
+                Ok((_, None)) => continue,
+                Ok((id, Some((outcome, took)))) => (id, (Ok(outcome), took)),
+                Err(error) => (error.id(), (Err(crashed(error)), Duration::ZERO)),
+            };
+            // INVARIANT: every task was entered under its id when it was spawned, and ends once.
+            let job = running.remove(&id).expect("the task is known");
+            done(&job, outcome.0, outcome.1);
+        }
+    };
+    here.run_until(collect).await;
 }
 
 fn crashed(error: JoinError) -> Problem {

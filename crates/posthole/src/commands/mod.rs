@@ -131,16 +131,17 @@ impl Run {
 
     /// What the polls of this run share.
     fn context(&self, plan: &Plan, observer: Arc<dyn Observer>) -> Result<Context, Problem> {
-        let records = Records::open(&plan.state_dir)
-            .map_err(|error| Problem::new(error.class(), &error).hint(error.hint()))?;
-        let ask: Arc<dyn Ask> = self.prompt();
+        let records = Records::open(&plan.state_dir).map_err(|e| Problem::from(&e.into()))?;
+        let ask: Arc<dyn Ask> = Arc::new(Remember::new(self.prompt()));
         let tunnels = Arc::new(Tunnels::new(Arc::clone(&ask), Arc::clone(&observer)));
+        let stop = self.stop.clone();
         Ok(Context {
             ask,
             observer,
             tunnels,
             records,
-            stop: self.stop.clone(),
+            stop,
+            batch: BatchLimits::default(),
         })
     }
 
