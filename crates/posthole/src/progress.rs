@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use posthole_core::progress::{Event, Observer};
 
 use crate::console::Console;
@@ -62,15 +62,16 @@ impl Progress {
         };
         change(download);
         if download.bar.is_none() && download.since.elapsed() >= PATIENCE {
-            let bar = ProgressBar::new(download.octets).with_style(bar_style());
+            // Hidden, or it would be drawn once where it stands before it is one of the bars.
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+            bar.set_style(bar_style());
             bar.set_prefix(printable(account));
             download.bar = Some(bars.add(bar));
         }
         if let Some(bar) = &download.bar {
-            // A server's sizes are advice: a bar that is full before its time would be a lie.
-            bar.set_length(download.octets.max(download.received));
+            bar.set_length(download.octets());
             bar.set_position(download.received);
-            bar.set_message(format!("{}/{}", download.delivered, download.messages));
+            bar.set_message(download.text());
         }
     }
 
@@ -78,6 +79,37 @@ impl Progress {
         self.downloads
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Download {
+    /// A server's sizes are advice: a bar that is full before its time would be a lie.
+    fn octets(&self) -> u64 {
+        self.octets.max(self.received)
+    }
+
+    /// `12/300, 3.4 MiB of 10 MiB, 1.2 MiB/s, 5.5s left`
+    fn text(&self) -> String {
+        let Self {
+            messages,
+            delivered,
+            received,
+            ..
+        } = self;
+        let seconds = self.since.elapsed().as_secs_f64();
+        let rate = *received as f64 / seconds;
+        let left = (self.octets() - received) as f64 / rate;
+        // Nothing has come yet, or the rest would take centuries: there is nothing to say.
+        let left = Duration::try_from_secs_f64(left).map_or_else(
+            |_| String::new(),
+            |left| format!(", {} left", render::time(left)),
+        );
+        format!(
+            "{delivered}/{messages}, {} of {}, {}/s{left}",
+            render::size(*received),
+            render::size(self.octets()),
+            render::size(rate as u64),
+        )
     }
 }
 
@@ -116,14 +148,54 @@ impl Observer for Progress {
 }
 
 fn bar_style() -> ProgressStyle {
-    // INVARIANT: the template is a constant, and the tests draw it.
+    // INVARIANT: the template is a constant.
     ProgressStyle::with_template(BAR)
-        .expect("the template is right")
+        .expect("the template is well-formed")
         .progress_chars("=> ")
 }
 
 /// How long a download may take without a bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-const BAR: &str = "{prefix:16!} [{bar:24}] {message:>11} {binary_bytes:>11}/{binary_total_bytes} \
-                   {binary_bytes_per_sec} {eta}";
+const BAR: &str = "{prefix} [{bar:20}] {msg}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn download(received: u64) -> Download {
+        let since = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+        Download {
+            since,
+            messages: 300,
+            delivered: 12,
+            octets: 10 << 20,
+            received,
+            bar: None,
+        }
+    }
+
+    #[test]
+    fn a_bar_tells_how_much_how_fast_and_how_long() {
+        let text = download(2 << 20).text();
+        assert_eq!(text, "12/300, 2.0 MiB of 10 MiB, 205 KiB/s, 40.0s left");
+    }
+
+    #[test]
+    fn a_download_of_which_nothing_came_has_no_end_in_sight() {
+        assert_eq!(download(0).text(), "12/300, 0 B of 10 MiB, 0 B/s");
+    }
+
+    #[test]
+    fn a_download_larger_than_announced_is_never_more_than_whole() {
+        assert_eq!(
+            download(20 << 20).text(),
+            "12/300, 20 MiB of 20 MiB, 2.0 MiB/s, 0ms left"
+        );
+    }
+
+    #[test]
+    fn the_bars_style_is_well_formed() {
+        bar_style();
+    }
+}

@@ -74,7 +74,7 @@ pub(crate) fn summary(fetched: &Fetched) -> Option<String> {
     }
     push!(text, ", {}", time(*seconds));
     if error.is_some() {
-        text.push_str(", then it failed");
+        text.push_str(", unfinished");
     }
     Some(text)
 }

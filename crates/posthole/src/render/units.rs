@@ -24,11 +24,11 @@ pub(crate) fn size(octets: u64) -> String {
     }
 }
 
-/// A time with a precision that matters: `0.02s`, `1.3s`, `2m05s`.
+/// A time with a precision that matters: `21ms`, `1.3s`, `2m05s`.
 pub(crate) fn time(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
-    if seconds < 0.0995 {
-        format!("{seconds:.2}s")
+    if seconds < 0.09995 {
+        format!("{:.0}ms", seconds * 1e3)
     } else if seconds < 59.95 {
         format!("{seconds:.1}s")
     } else {
@@ -67,9 +67,10 @@ mod tests {
     #[test]
     fn a_time_is_as_precise_as_it_is_short() {
         let table = [
-            (0, "0.00s"),
-            (21, "0.02s"),
-            (99, "0.10s"),
+            (0, "0ms"),
+            (21, "21ms"),
+            (99, "99ms"),
+            (100, "0.1s"),
             (812, "0.8s"),
             (59_940, "59.9s"),
             (59_960, "1m00s"),
