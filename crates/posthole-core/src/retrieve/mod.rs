@@ -114,7 +114,7 @@ pub async fn poll(job: &Job, cx: &Context) -> Report {
 async fn fetch(job: &Job, cx: &Context, summary: &mut Summary) -> Result<(), Error> {
     let mailbox = open_mailbox(job, cx).await?;
     finish_interrupted(job, &mailbox).await?;
-    let entered = entry::enter(job, cx, &mailbox).await?;
+    let entered = enter(job, cx, &mailbox).await?;
     summary.left = entered.listing.len() as u64;
     let decisions = decide(job, &mailbox, &entered).await?;
 
@@ -130,7 +130,7 @@ async fn fetch(job: &Job, cx: &Context, summary: &mut Summary) -> Result<(), Err
 /// Looks what [`poll`] would do, without fetching or deleting anything.
 pub async fn preview(job: &Job, cx: &Context) -> Result<Preview, Error> {
     let mailbox = open_mailbox(job, cx).await?;
-    let entered = entry::enter(job, cx, &mailbox).await?;
+    let entered = enter(job, cx, &mailbox).await?;
     let decisions = decide(job, &mailbox, &entered).await?;
     let Entered {
         session, listing, ..
@@ -146,7 +146,7 @@ pub async fn preview(job: &Job, cx: &Context) -> Result<Preview, Error> {
 /// Each step is told to the observer as it is done; the first failure ends the walk.
 pub async fn check(job: &Job, cx: &Context) -> Result<(), Error> {
     let mailbox = open_mailbox(job, cx).await?;
-    let entered = entry::enter(job, cx, &mailbox).await?;
+    let entered = enter(job, cx, &mailbox).await?;
     let _unneeded = entered.session.quit().await;
 
     let started = Instant::now();
@@ -169,6 +169,14 @@ pub async fn check(job: &Job, cx: &Context) -> Result<(), Error> {
 async fn open_mailbox(job: &Job, cx: &Context) -> Result<Mailbox, Error> {
     let (records, key) = (cx.records.clone(), job.mailbox.clone());
     blocking(move || records.mailbox(&key)).await
+}
+
+/// Opens the mailbox, unless the program is asked to stop first: nothing is in hand yet.
+async fn enter(job: &Job, cx: &Context, mailbox: &Mailbox) -> Result<Entered, Error> {
+    tokio::select! {
+        entered = entry::enter(job, cx, mailbox) => entered,
+        () = cx.stop.cancelled() => Err(Error::Stopped),
+    }
 }
 
 /// Brings to an end what a run that died left unfinished.

@@ -18,7 +18,7 @@ use super::spool::{Outcome, Spool};
 use super::{Context, MessageFailure, Summary, blocking};
 use crate::deliver::Maildir;
 use crate::error::Error;
-use crate::plan::{DeliverTo, Job};
+use crate::plan::{DeliverTo, Job, Keep};
 use crate::policy::{self, Decisions};
 use crate::progress::Event;
 use crate::record::{Identity, IdentityKind, Mailbox, Recorded, SET_ASIDE_AFTER};
@@ -97,6 +97,7 @@ impl<'a> Transfer<'a> {
         self.delete = self.look_up(decisions.delete).await?;
         self.fetch = decisions.fetch.into();
         self.suspects = decisions.suspects.into();
+        self.warn_of_missing_uids();
         let result = if self.fetch.is_empty() && self.suspects.is_empty() {
             self.exchange_all(&mut None).await
         } else {
@@ -384,6 +385,20 @@ impl<'a> Transfer<'a> {
         self.cx
             .observer
             .event(&self.job.account, &Event::Started { messages, octets });
+    }
+
+    fn warn_of_missing_uids(&self) {
+        let all = self.fetch.iter().chain(&self.suspects);
+        let nameless = all.filter(|&&idx| self.listing.uid(idx).is_empty()).count();
+        if nameless > 0 && self.job.keep != Keep::Never {
+            let notice = format!(
+                "the server gives {nameless} messages no unique-id; they are fetched at every poll \
+                 to be recognised by their text"
+            );
+            self.cx
+                .observer
+                .event(&self.job.account, &Event::Notice(notice));
+        }
     }
 
     fn report_set_aside(&mut self, decisions: &Decisions) {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use posthole_core::error::Class;
+use posthole_core::error::{Class, Error};
 use posthole_core::plan::Keep;
 use posthole_testkit::mail;
 use posthole_testkit::pop3::{Faults, Reply};
@@ -204,6 +204,20 @@ async fn a_stop_finishes_what_is_in_hand() {
     account.fetch().await;
     account.assert_delivered(&messages);
     assert!(account.maildrop.is_empty());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_server_that_does_not_greet() {
+    let account = Account::with(&[], Faults::new().on("GREETING", Reply::silence()));
+    let stop = account.stop.clone();
+    let stopping = async {
+        while account.server.connections() == 0 {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let (report, ()) = tokio::join!(account.poll(), stopping);
+    assert!(matches!(report.error, Some(Error::Stopped)));
 }
 
 #[tokio::test]
