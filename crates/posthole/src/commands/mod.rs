@@ -115,7 +115,12 @@ impl Run {
         ));
     }
 
-    /// Somebody to ask.
+    /// Somebody to ask, who is asked each thing once.
+    fn ask(&self) -> Arc<dyn Ask> {
+        Arc::new(Remember::new(self.prompt()))
+    }
+
+    /// The person at the terminal.
     fn prompt(&self) -> Arc<Prompt> {
         Arc::new(Prompt::new(Arc::clone(&self.console), self.stop.clone()))
     }
@@ -132,7 +137,7 @@ impl Run {
     /// What the polls of this run share.
     fn context(&self, plan: &Plan, observer: Arc<dyn Observer>) -> Result<Context, Problem> {
         let records = Records::open(&plan.state_dir).map_err(|e| Problem::from(&e.into()))?;
-        let ask: Arc<dyn Ask> = Arc::new(Remember::new(self.prompt()));
+        let ask = self.ask();
         let tunnels = Arc::new(Tunnels::new(Arc::clone(&ask), Arc::clone(&observer)));
         let stop = self.stop.clone();
         Ok(Context {
