@@ -453,3 +453,6 @@ Examples:
 const MAN_EXAMPLES: &str = "\
 Examples:
   posthole man | man -l -";
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use check::check;
 pub(crate) use fetch::fetch;
+#[cfg(test)]
+pub(crate) use print::MANUAL;
 pub(crate) use print::{completions, man};
 pub(crate) use trust::trust;
 
