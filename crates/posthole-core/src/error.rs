@@ -7,6 +7,7 @@ use crate::record::RecordError;
 use crate::secret::SecretError;
 use crate::session::SessionError;
 use crate::transport::TransportError;
+use crate::tunnel::TunnelErrorKind;
 
 /// What ended a poll.
 ///
@@ -72,7 +73,7 @@ impl Error {
             Self::Secret(SecretError::Stopping) => Class::Temporary,
             Self::Secret(_) => Class::Authentication,
             Self::Session(error) => error.class(),
-            Self::Transport(error) => error.class(),
+            Self::Transport(error) => transport_class(error),
         }
     }
 
@@ -90,5 +91,21 @@ impl Error {
             Self::Stopped => None,
             Self::Transport(error) => error.hint(),
         }
+    }
+}
+
+fn transport_class(error: &TransportError) -> Class {
+    if error.is_temporary() {
+        return Class::Temporary;
+    }
+    match error {
+        TransportError::Dial(_) => Class::Unavailable,
+        TransportError::Tunnel(error) => match error.kind() {
+            TunnelErrorKind::Authentication | TunnelErrorKind::Unanswered => Class::Authentication,
+            TunnelErrorKind::HostKey => Class::HostKey,
+            TunnelErrorKind::Local => Class::Config,
+            TunnelErrorKind::Network | TunnelErrorKind::Refused => Class::Unavailable,
+            TunnelErrorKind::Protocol => Class::Protocol,
+        },
     }
 }

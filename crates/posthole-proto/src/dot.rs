@@ -101,7 +101,7 @@ impl Unstuffer {
                 (Place::DotCr, _) => {
                     // The CR was the first octet of the line. It may have come with the piece
                     // before and cannot be lent from there any more.
-                    self.place = Place::Cr;
+                    self.place = Place::Inside;
                     return Unstuffed {
                         consumed: at,
                         body: b"\r",

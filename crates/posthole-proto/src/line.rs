@@ -53,8 +53,7 @@ pub struct Line<'a> {
 /// ```
 #[derive(Clone)]
 pub struct LineReader {
-    /// The beginning of a line whose end has not arrived: at most one octet more than is to be
-    /// kept, because only the octet after a CR tells whether it belongs to the line.
+    /// The beginning of a line whose end has not arrived, as much as is to be kept.
     held: Vec<u8>,
     /// Octets of the current line that arrived in earlier pieces, held or not.
     length: usize,
@@ -130,7 +129,7 @@ impl LineReader {
     }
 
     fn hold(&mut self, piece: &[u8], keep: usize) -> Result<(), TooLong> {
-        let room = (keep + 1).saturating_sub(self.held.len());
+        let room = keep.saturating_sub(self.held.len());
         self.held.extend_from_slice(&piece[..piece.len().min(room)]);
         self.length += piece.len();
         self.last = piece.last().copied().unwrap_or(self.last);

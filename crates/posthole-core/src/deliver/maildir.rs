@@ -151,8 +151,7 @@ impl Maildir {
 
     /// Finishes what a run that died left unfinished, by its intents on record.
     ///
-    /// Afterwards every message of `intents` is either delivered or to be fetched again, and no
-    /// file of ours is left in `tmp/`.
+    /// Afterwards every message of `intents` is either delivered or to be fetched again.
     pub(crate) fn recover(
         &self,
         intents: Vec<StoredIntent>,
@@ -179,7 +178,6 @@ impl Maildir {
             });
         }
         self.sync_move()?;
-        self.remove_orphans()?;
         Ok(recovered)
     }
 
@@ -213,7 +211,9 @@ impl Maildir {
     }
 
     /// Removes files of runs that died before they put their intent on record.
-    fn remove_orphans(&self) -> Result<(), DeliverError> {
+    ///
+    /// Only for use when no intent is open and nothing is being delivered.
+    pub(crate) fn remove_orphans(&self) -> Result<(), DeliverError> {
         let path = self.root.join("tmp");
         let mark = format!("_{}.", self.tag);
         for entry in rustix::fs::Dir::read_from(&self.tmp).at("read", &path)? {

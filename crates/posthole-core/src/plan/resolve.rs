@@ -228,10 +228,10 @@ impl<'a> Resolver<'a> {
         let overrides = self.overrides;
         let keep = overrides
             .keep
-            .or(self.option(wanted, |options| options.keep.as_ref()));
+            .or_else(|| self.option(wanted, |options| options.keep.as_ref()));
         let timeout = overrides
             .timeout
-            .or(self.option(wanted, |options| options.timeout.as_ref()));
+            .or_else(|| self.option(wanted, |options| options.timeout.as_ref()));
 
         let user = user?;
         let hops: Option<Vec<_>> = hops.into_iter().collect();
@@ -389,7 +389,10 @@ impl<'a> Resolver<'a> {
 
     /// A path of the file, which is relative to the file's directory.
     pub(super) fn file_path(&mut self, path: &Path, span: &Range<usize>) -> Option<PathBuf> {
-        let base = self.path.and_then(Path::parent).unwrap_or(Path::new(""));
+        let base = self
+            .path
+            .and_then(Path::parent)
+            .unwrap_or_else(|| Path::new(""));
         // A file that is itself named relative to the working directory.
         let base = self.environment.cwd.join(base);
         self.expand(path, &base, Some(span))
@@ -482,7 +485,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// Whether a connection to `host` never leaves this machine (RFC 6761 §6.3 for the names).
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     if let Ok(address) = host.parse::<IpAddr>() {
         return address.to_canonical().is_loopback();
     }

@@ -157,6 +157,7 @@ impl<'a> Transfer<'a> {
         let limits = self.cx.batch;
         blocking(move || {
             let maildir = Maildir::open(&root, mailbox.tag()?)?;
+            maildir.remove_orphans()?;
             Ok::<_, Error>(Spool::start(maildir, mailbox, limits))
         })
         .await

@@ -24,15 +24,15 @@ use core::str::FromStr;
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Capabilities {
-    /// AUTH-RESP-CODE (RFC 3206 §4): `[AUTH]` and `[SYS/…]` tell failures apart.
+    /// AUTH-RESP-CODE (RFC 3206 §6): `[AUTH]` and `[SYS/…]` tell failures apart.
     pub auth_resp_code: bool,
     /// EXPIRE (RFC 2449 §6.7): how long the server keeps messages.
     pub expire: Option<Expire>,
     /// IMPLEMENTATION (RFC 2449 §6.9): what the server is.
     pub implementation: Option<String>,
-    /// LOGIN-DELAY (RFC 2449 §6.6): how long to wait between logins.
+    /// LOGIN-DELAY (RFC 2449 §6.5): how long to wait between logins.
     pub login_delay: Option<LoginDelay>,
-    /// PIPELINING (RFC 2449 §6.8): commands may be sent before earlier ones are answered.
+    /// PIPELINING (RFC 2449 §6.6): commands may be sent before earlier ones are answered.
     pub pipelining: bool,
     /// RESP-CODES (RFC 2449 §6.4): a text that begins with `[` has a response code.
     pub resp_codes: bool,
@@ -42,7 +42,7 @@ pub struct Capabilities {
     pub stls: bool,
     /// TOP (RFC 2449 §6.1).
     pub top: bool,
-    /// UIDL (RFC 2449 §6.5).
+    /// UIDL (RFC 2449 §6.8).
     pub uidl: bool,
     /// USER (RFC 2449 §6.2): USER and PASS can be used.
     pub user: bool,

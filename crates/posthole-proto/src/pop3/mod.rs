@@ -26,7 +26,7 @@ pub use self::types::{Maildrop, MessageNumber, UniqueId};
 
 /// One POP3 session, from the greeting to the reply to QUIT.
 ///
-/// - Commands: [`send`](Self::send) queues one. Any number may be in flight; RFC 2449 §6.8 asks for
+/// - Commands: [`send`](Self::send) queues one. Any number may be in flight; RFC 2449 §6.6 asks for
 ///   PIPELINING before there is more than one.
 /// - Output: [`output`](Self::output) is to be written to the server, and
 ///   [`output_written`](Self::output_written) told how much was, before the next octets that
@@ -109,9 +109,11 @@ impl Client {
     /// What is to be written to the server.
     #[must_use]
     pub fn output(&self) -> &[u8] {
-        match self.replies.queue().front() {
-            Some(CommandKind::Connect) => &[],
-            _ => self.output.pending(),
+        let greeting_due = self.replies.queue().front() == Some(CommandKind::Connect);
+        if greeting_due || self.replies.is_over() {
+            &[]
+        } else {
+            self.output.pending()
         }
     }
 
