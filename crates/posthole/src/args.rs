@@ -127,6 +127,10 @@ pub(crate) struct TrustArgs {
     /// The SSH host: [ssh://][user@]host[:port], or the NAME of an [ssh.NAME] section
     pub(crate) host: SshTarget,
 
+    /// Reach the host through this SSH host (can be repeated)
+    #[arg(long, value_name = "SSHHOST")]
+    pub(crate) via: Vec<SshTarget>,
+
     /// Accept the key without a question if this is its fingerprint
     ///
     /// It is what the administrator of the host reads out, for example from
@@ -449,3 +453,6 @@ Examples:
 const MAN_EXAMPLES: &str = "\
 Examples:
   posthole man | man -l -";
+
+#[cfg(test)]
+mod tests;

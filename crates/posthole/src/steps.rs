@@ -2,6 +2,9 @@
 
 use posthole_core::error::Error;
 use posthole_core::progress::Step;
+use posthole_core::transport::TransportError;
+use posthole_core::transport::dial::DialError;
+use posthole_core::tunnel::{Phase, TunnelError};
 
 use crate::render::size;
 
@@ -10,7 +13,10 @@ pub(crate) fn describe(step: &Step) -> (&'static str, String) {
     match step {
         Step::Resolved { host, addresses } => {
             let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-            ("name", format!("{host} is {}", addresses.join(", ")))
+            match &addresses[..] {
+                [address] if address == host => ("name", format!("{host} is an address")),
+                _ => ("name", format!("{host} is {}", addresses.join(", "))),
+            }
         }
         Step::Connected { address } => ("tcp", format!("connected to {address}")),
         Step::HostKey {
@@ -81,6 +87,39 @@ pub(crate) fn failed(error: &Error) -> Option<&'static str> {
         Error::Deliver(_) => Some("destination"),
         Error::Locked { .. } | Error::Record(_) => Some("records"),
         Error::Secret(_) => Some("password"),
+        Error::Transport(TransportError::Dial(error)) => Some(failed_dial(error)),
+        Error::Transport(TransportError::Tunnel(error)) => failed_tunnel(error),
+        _ => None,
+    }
+}
+
+fn failed_dial(error: &DialError) -> &'static str {
+    match error {
+        DialError::Resolve { .. } => "name",
+        _ => "tcp",
+    }
+}
+
+fn failed_tunnel(error: &TunnelError) -> Option<&'static str> {
+    match error {
+        TunnelError::AuthenticationFailed(_) | TunnelError::IdentityMissing { .. } => {
+            Some("ssh login")
+        }
+        TunnelError::ChannelRefused { .. } => Some("channel"),
+        TunnelError::ConnectionLost { during, .. } | TunnelError::Timeout { during, .. } => {
+            match during {
+                Phase::Authentication => Some("ssh login"),
+                Phase::Channel => Some("channel"),
+                Phase::KeyExchange => Some("host key"),
+                _ => None,
+            }
+        }
+        TunnelError::Dial(error) => Some(failed_dial(error)),
+        TunnelError::HostKeyChanged { .. }
+        | TunnelError::HostKeyDeclined { .. }
+        | TunnelError::HostKeyRevoked { .. }
+        | TunnelError::HostKeyUnknown { .. }
+        | TunnelError::KnownHosts(_) => Some("host key"),
         _ => None,
     }
 }

@@ -85,6 +85,7 @@ pub(crate) async fn check(run: &Run, args: &CheckArgs) -> Result<Exit, Refusal> 
         worst_of(exits)
     };
     let ((), exit) = tokio::join!(walking, showing);
+    cx.tunnels.close().await;
     Ok(exit)
 }
 

@@ -52,6 +52,7 @@ pub(crate) async fn fetch(run: &Run, args: &FetchArgs) -> Result<Exit, Refusal> 
         })
         .await;
     }
+    cx.tunnels.close().await;
     Ok(exit)
 }
 

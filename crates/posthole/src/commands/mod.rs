@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use check::check;
 pub(crate) use fetch::fetch;
+#[cfg(test)]
+pub(crate) use print::MANUAL;
 pub(crate) use print::{completions, man};
 pub(crate) use trust::trust;
 
@@ -115,7 +117,12 @@ impl Run {
         ));
     }
 
-    /// Somebody to ask.
+    /// Somebody to ask, who is asked each thing once.
+    fn ask(&self) -> Arc<dyn Ask> {
+        Arc::new(Remember::new(self.prompt()))
+    }
+
+    /// The person at the terminal.
     fn prompt(&self) -> Arc<Prompt> {
         Arc::new(Prompt::new(Arc::clone(&self.console), self.stop.clone()))
     }
@@ -132,7 +139,7 @@ impl Run {
     /// What the polls of this run share.
     fn context(&self, plan: &Plan, observer: Arc<dyn Observer>) -> Result<Context, Problem> {
         let records = Records::open(&plan.state_dir).map_err(|e| Problem::from(&e.into()))?;
-        let ask: Arc<dyn Ask> = Arc::new(Remember::new(self.prompt()));
+        let ask = self.ask();
         let tunnels = Arc::new(Tunnels::new(Arc::clone(&ask), Arc::clone(&observer)));
         let stop = self.stop.clone();
         Ok(Context {

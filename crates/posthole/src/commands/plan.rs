@@ -106,7 +106,10 @@ impl Refusal {
                 )
             }
             (_, [only]) => Problem::say(Class::Config, &*only.message).hint(only.help.clone()),
-            _ => Problem::say(Class::Config, "nothing was done"),
+            _ => {
+                let problems = count(errors.len() as u64, "problem");
+                Problem::say(Class::Config, format!("nothing was done: {problems}"))
+            }
         };
         Self {
             problem,

@@ -4,18 +4,20 @@
 //! host's administrator, and only a person can tell; removing the old line is their deed.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use posthole_core::ask::{Ask, HostKeyQuestion, Unanswered};
 use posthole_core::error::{Class, Error};
 use posthole_core::plan::{self, ConfigFile};
 use posthole_core::transport::TransportError;
 use posthole_core::tunnel::known_hosts::{self, HostKey, Standing};
-use posthole_core::tunnel::{self, TunnelError};
+use posthole_core::tunnel::{TunnelError, Tunnels};
 
 use super::Run;
 use super::plan::Refusal;
 use crate::args::{Fingerprint, TrustArgs};
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::render;
 use crate::report::{Problem, Trusted, json, printable};
 
@@ -27,12 +29,28 @@ pub(crate) async fn trust(run: &Run, args: &TrustArgs) -> Result<Exit, Refusal> 
         path: &f.path,
         config: &f.config,
     });
-    let hop = plan::resolve_hop(written, &args.host, &args.overrides(), &environment)
-        .map_err(|diagnostics| Refusal::mistakes(file.as_ref().map(|f| f.shown()), diagnostics))?;
+    let overrides = args.overrides();
+    let hop = |target| {
+        plan::resolve_hop(written, target, &overrides, &environment).map_err(|diagnostics| {
+            Refusal::mistakes(file.as_ref().map(|file| file.shown()), diagnostics)
+        })
+    };
+    let hops = args
+        .via
+        .iter()
+        .chain([&args.host])
+        .map(hop)
+        .collect::<Result<Vec<_>, _>>()?;
+    let observer = Arc::new(Progress::new(Arc::clone(&run.console), !run.global.quiet));
+    let tunnels = Tunnels::new(run.ask(), observer);
+    let name = args.host.to_string();
     let key = tokio::select! {
-        key = tunnel::scan_host_key(&hop) => key.map_err(refused)?,
+        key = tunnels.scan_host_key(&name, &hops) => key.map_err(refused)?,
         () = run.stop.cancelled() => return Ok(Exit::TempFail),
     };
+    tunnels.close().await;
+    // INVARIANT: it was collected from a list that ends with the host itself.
+    let hop = hops.last().expect("the host is one of the hops");
     let known = |file: &Path, line| trusted(&key, "known", file, Some(line));
     match known_hosts::judge(&hop.known_hosts, &key).map_err(|error| refused(error.into()))? {
         Standing::Known { file, line } => match &args.fingerprint {

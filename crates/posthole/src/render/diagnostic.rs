@@ -1,12 +1,14 @@
 //! Mistakes in the configuration file, each with its place, its line and a caret.
 
+use std::ops::Range;
 use std::path::Path;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use posthole_core::config::{Diagnostic, Severity};
+use posthole_core::error::Class;
 
-use crate::report::{Mistake, printable};
+use crate::report::{Mistake, Problem, printable};
 
 /// All mistakes as text, with a blank line between them.
 ///
@@ -25,7 +27,13 @@ pub(crate) fn diagnostics(
     let renderer = renderer.decor_style(DecorStyle::Ascii);
     let rendered = diagnostics
         .iter()
-        .map(|diagnostic| one(&renderer, file, diagnostic));
+        .map(|diagnostic| match (file, &diagnostic.span) {
+            (Some((path, text)), Some(span)) => one(&renderer, path, text, span, diagnostic),
+            _ => {
+                let problem = Problem::say(Class::Config, printable(&diagnostic.message));
+                super::problem(None, &problem.hint(diagnostic.help.clone()), colour)
+            }
+        });
     rendered.collect::<Vec<_>>().join("\n\n")
 }
 
@@ -49,30 +57,29 @@ pub(crate) fn mistakes(file: Option<(&Path, &str)>, diagnostics: &[Diagnostic]) 
     diagnostics.iter().map(mistake).collect()
 }
 
-fn one(renderer: &Renderer, file: Option<(&Path, &str)>, diagnostic: &Diagnostic) -> String {
+/// `error: what is wrong`, the place, the line with a caret, and what to do.
+fn one(
+    renderer: &Renderer,
+    path: &Path,
+    text: &str,
+    span: &Range<usize>,
+    diagnostic: &Diagnostic,
+) -> String {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let title = level.primary_title(printable(&diagnostic.message));
+    let mut caret = AnnotationKind::Primary.span(span.clone());
+    if !diagnostic.label.is_empty() {
+        caret = caret.label(printable(&diagnostic.label));
+    }
+    let snippet = Snippet::source(text).path(printable(&path.display().to_string()));
     let help = diagnostic
         .help
         .as_deref()
         .map(|help| Level::HELP.message(printable(help)));
-    let group = match (file, &diagnostic.span) {
-        (Some((path, text)), Some(span)) => {
-            let mut caret = AnnotationKind::Primary.span(span.clone());
-            if !diagnostic.label.is_empty() {
-                caret = caret.label(printable(&diagnostic.label));
-            }
-            let snippet = Snippet::source(text)
-                .path(printable(&path.display().to_string()))
-                .annotation(caret);
-            title.element(snippet)
-        }
-        _ => annotate_snippets::Group::with_title(title),
-    };
-    renderer.render(&[group.elements(help)])
+    let title = level.primary_title(printable(&diagnostic.message));
+    renderer.render(&[title.element(snippet.annotation(caret)).elements(help)])
 }
 
 /// Line and column of a byte, both from 1; the column counts characters.

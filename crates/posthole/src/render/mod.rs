@@ -231,3 +231,6 @@ const FAILED: &str = "FAILED";
 const STEP_COLUMN: usize = 12;
 /// RFC 1939 §7 allows 70 characters in a unique-id; most have far fewer.
 const UID_COLUMN: usize = 70;
+
+#[cfg(test)]
+mod tests;
