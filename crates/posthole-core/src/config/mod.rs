@@ -1,1 +1,215 @@
-//! config
+//! The configuration file: what was written, with the place of every value.
+//!
+//! Text goes in, a [`Config`] and every problem in it come out; this stage knows no home
+//! directory, no environment and no defaults, so it is the same on every machine. What will be
+//! done is worked out from it by [`plan`](crate::plan). Only [`load`] touches the disk.
+//!
+//! The hard part is to go on after a mistake: a value that is wrong is reported and left out,
+//! and the rest is still read, so that all problems are reported at once. The other is that the
+//! file may hold passwords, also where none belongs: whatever looks like one is kept out of
+//! every message and is blotted out by [`Config::redact`].
+
+mod diagnostic;
+mod load;
+mod lower;
+mod name;
+mod secrets;
+mod section;
+mod suggest;
+mod syntax;
+mod value;
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use load::{LoadError, Source, check_permissions, load};
+pub use value::{
+    AccountArg, Deliver, Listen, ServerUrl, SshTarget, ValueError, parse_duration, parse_keep,
+    parse_path,
+};
+
+pub(crate) use section::{Limits, check_password, one_line};
+pub(crate) use suggest::did_you_mean;
+
+use crate::plan::{HostPort, Keep};
+
+/// Reads a configuration file's text.
+///
+/// When any of the diagnostics is an error, the `Config` lacks what was wrong and is good for
+/// nothing but [`Config::redact`].
+#[must_use]
+pub fn parse(text: &str) -> (Config, Vec<Diagnostic>) {
+    lower::lower(text)
+}
+
+/// What was written in a configuration file; `None` is what was not.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// `[defaults]`: what holds for every account that does not say otherwise.
+    pub defaults: Options,
+    /// `[account.NAME]`, in the order of the file.
+    pub accounts: Vec<Account>,
+    /// `[ssh.NAME]`, in the order of the file.
+    pub ssh: Vec<SshHost>,
+    /// `[forward.NAME]`, in the order of the file.
+    pub forwards: Vec<Forward>,
+    /// Where passwords stand, also misplaced ones.
+    secrets: Vec<Range<usize>>,
+    /// Where passwords may stand as far as broken syntax lets us know.
+    suspects: Vec<Range<usize>>,
+}
+
+impl Config {
+    /// Where the first password stands in the file, if there is one.
+    #[must_use]
+    pub fn first_secret(&self) -> Option<Range<usize>> {
+        self.secrets.iter().min_by_key(|span| span.start).cloned()
+    }
+
+    /// The text this was read from, with an asterisk for every byte of a password.
+    ///
+    /// Every span of a diagnostic fits it as it fits the text itself.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        let mut spans: Vec<_> = self.secrets.iter().chain(&self.suspects).collect();
+        spans.sort_by_key(|span| span.start);
+        let mut redacted = String::with_capacity(text.len());
+        for span in spans {
+            // A span may lie within an earlier one; a text that is not the one these spans are
+            // of may be shorter.
+            let shown = text.floor_char_boundary(span.start);
+            let hidden = text.ceil_char_boundary(span.end.min(text.len()));
+            if let Some(before) = text.get(redacted.len()..shown) {
+                redacted.push_str(before);
+            }
+            for character in text.get(redacted.len()..hidden).unwrap_or_default().chars() {
+                match character {
+                    '\n' => redacted.push('\n'),
+                    _ => redacted.extend(std::iter::repeat_n('*', character.len_utf8())),
+                }
+            }
+        }
+        redacted.push_str(&text[redacted.len()..]);
+        redacted
+    }
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Its bytes in the configuration file.
+    pub span: Range<usize>,
+}
+
+impl<T> Spanned<T> {
+    /// A value that stands at `span`.
+    #[must_use]
+    pub fn new(value: T, span: Range<usize>) -> Self {
+        Self { value, span }
+    }
+}
+
+/// What may be said for one account or, in `[defaults]`, for all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How often the daemon polls.
+    pub every: Option<Spanned<Duration>>,
+    /// Where messages go.
+    pub deliver: Option<Spanned<Deliver>>,
+    /// The SSH hosts to go through, first hop first; empty connects directly.
+    pub via: Option<Spanned<Vec<SshTarget>>>,
+    /// Where the mail password comes from.
+    pub password: Option<Spanned<Password>>,
+    /// What happens to fetched messages on the server.
+    pub keep: Option<Spanned<Keep>>,
+    /// The longest wait without any progress.
+    pub timeout: Option<Spanned<Duration>>,
+    /// Whether a password may cross a network unprotected; not in `[defaults]`.
+    pub allow_plaintext: Option<Spanned<bool>>,
+}
+
+/// One `[account.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// NAME.
+    pub name: Spanned<String>,
+    /// The mail server and the user there.
+    pub server: Spanned<ServerUrl>,
+    /// Everything else.
+    pub options: Options,
+}
+
+/// One `[ssh.NAME]`.
+#[derive(Clone, Debug)]
+pub struct SshHost {
+    /// NAME: the host as `via` spells it.
+    pub name: Spanned<String>,
+    /// The real host name or address.
+    pub hostname: Option<Spanned<String>>,
+    /// The port.
+    pub port: Option<Spanned<u16>>,
+    /// The user.
+    pub user: Option<Spanned<String>>,
+    /// Private key files.
+    pub identity: Option<Vec<Spanned<PathBuf>>>,
+    /// The user's known_hosts files.
+    pub known_hosts: Option<Vec<Spanned<PathBuf>>>,
+    /// Whether to compress.
+    pub compression: Option<Spanned<bool>>,
+    /// Silence after which a sign of life is asked for; zero never asks.
+    pub keepalive: Option<Spanned<Duration>>,
+    /// How long the connection may take.
+    pub connect_timeout: Option<Spanned<Duration>>,
+    /// Where the SSH password comes from.
+    pub password: Option<Spanned<Password>>,
+    /// Which agent is asked.
+    pub agent: Option<Spanned<Agent>>,
+}
+
+/// One `[forward.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// NAME.
+    pub name: Spanned<String>,
+    /// Where clients connect.
+    pub listen: Spanned<Listen>,
+    /// The SSH hosts to go through, first hop first; never empty.
+    pub via: Spanned<Vec<SshTarget>>,
+    /// Where the connections go, as the last SSH host sees it.
+    pub to: Spanned<HostPort>,
+    /// Idle time after which the SSH connection closes; zero keeps it open.
+    pub idle: Option<Spanned<Duration>>,
+}
+
+/// Where a password comes from, as written.
+#[derive(Clone, Debug)]
+pub enum Password {
+    /// The first line that a shell command prints.
+    Command(String),
+    /// An environment variable.
+    Env(String),
+    /// The first line of a file.
+    File(PathBuf),
+    /// The password itself.
+    Literal(SecretString),
+    /// A person is asked.
+    Prompt,
+}
+
+/// Which SSH agent is asked for keys.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Agent {
+    /// None.
+    Off,
+    /// The one at this socket.
+    Socket(PathBuf),
+}
+
+#[cfg(test)]
+mod tests;

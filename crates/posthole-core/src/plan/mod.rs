@@ -1,4 +1,15 @@
 //! What will be done, fully resolved: nothing after this reads the environment or a default.
+//!
+//! [`resolve`] works a [`Plan`] out of the configuration file, the command line and the captured
+//! environment, and of nothing else: it is a pure function, so it does not know which files
+//! exist or what a name resolves to. Like the stage before it, it reports all problems at once.
+
+mod describe;
+mod environment;
+mod hop;
+mod mailbox;
+mod overrides;
+mod resolve;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,6 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+
+pub use environment::Environment;
+pub use overrides::{Overrides, SshOverrides};
+pub use resolve::{ConfigFile, resolve, resolve_hop};
 
 /// Everything one run will do.
 #[derive(Clone, Debug)]
@@ -23,8 +38,9 @@ pub struct Job {
     pub account: String,
     /// What the records are keyed by: `pop3:user@host via sshhost`.
     ///
-    /// It names the mailbox, not the way to it, so that giving an account a name, another port or
-    /// another SSH user does not make its mail new again.
+    /// It names the mailbox, not the way to it, so that giving an account a name, another SSH
+    /// user or another jump host does not make its mail new again. Ports are part of it where they
+    /// are not the usual ones (110 and 22).
     pub mailbox: String,
     /// The user name for the mail server.
     pub user: String,
@@ -151,3 +167,6 @@ impl fmt::Display for DeliverTo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

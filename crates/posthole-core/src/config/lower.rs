@@ -1,0 +1,478 @@
+//! From TOML to [`Config`].
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::name::{check_host, check_section_name};
+use super::section::{Entry, Limits, Reader, entries, one_line};
+use super::value::{SshTarget, keep_for, parse_duration, parse_host_port};
+use super::{
+    Account, Config, Diagnostic, Forward, Options, Spanned, SshHost, did_you_mean, secrets, syntax,
+};
+use crate::plan::Keep;
+
+/// Reads the text, going on after every mistake.
+pub(super) fn lower(text: &str) -> (Config, Vec<Diagnostic>) {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let syntax = syntax::diagnose(text, &errors);
+    let mut reader = Reader::new(text);
+    let mut config = Config::default();
+    for entry in entries(document.get_ref()) {
+        reader.section(entry, &mut config);
+    }
+    reader.check_ssh_names(&config);
+    config.secrets = secrets::find(text, document.get_ref());
+
+    let mut diagnostics = reader.diagnostics;
+    if !syntax.is_empty() {
+        // Where the syntax is broken, what was made of the text is a guess.
+        let broken = syntax::broken(text, &syntax);
+        diagnostics.retain(|found| {
+            let start = found.span.as_ref().map_or(0, |span| span.start);
+            found.label != MISSING && !broken.iter().any(|broken| broken.contains(&start))
+        });
+        config.suspects = secrets::suspects(text);
+    }
+    diagnostics.extend(syntax);
+    for diagnostic in &mut diagnostics {
+        diagnostic.span = diagnostic.span.take().map(|span| within(text, span));
+    }
+    diagnostics.sort_by_key(|found| found.span.as_ref().map(|span| span.start));
+    (config, diagnostics)
+}
+
+impl Reader<'_> {
+    /// One entry of the top level.
+    fn section(&mut self, entry: Entry<'_>, config: &mut Config) {
+        if !SECTIONS.contains(&entry.key) {
+            return self.unknown_section(entry);
+        }
+        let DeValue::Table(table) = entry.value.get_ref() else {
+            let help = match entry.key {
+                "defaults" => "write [defaults] and its keys below it".to_owned(),
+                key => format!("write [{key}.NAME] and its keys below it"),
+            };
+            return self.wrong_type(entry.key, entry.value, "a table", Some(&help));
+        };
+        if entry.key == "defaults" {
+            for option in entries(table) {
+                if !self.option(option, &mut config.defaults) {
+                    self.unknown_option(option, "in [defaults]", DEFAULTS_KEYS);
+                }
+            }
+            return;
+        }
+        for named in entries(table) {
+            let table = match named.value.get_ref() {
+                DeValue::Table(table) => table,
+                value => {
+                    let help = format!("write [{}.NAME] and its keys below it", entry.key);
+                    if value.is_array() {
+                        self.wrong_type(named.key, named.value, "a table", Some(&help));
+                    } else {
+                        let message = format!("[{}] is without a name", entry.key);
+                        self.note(Diagnostic::error(message).at(named.key_span()).help(help));
+                    }
+                    continue;
+                }
+            };
+            match entry.key {
+                "account" => config.accounts.extend(self.account(named, table)),
+                "ssh" => config.ssh.extend(self.ssh_host(named, table)),
+                _ => config.forwards.extend(self.forward(named, table)),
+            }
+        }
+    }
+
+    fn account(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<Account> {
+        let name = self.section_name(named, "account", check_section_name);
+        let place = format!("[account.{}]", one_line(named.key));
+        let mut options = Options::default();
+        let mut server = None;
+        let mut written = false;
+        for entry in entries(table) {
+            match entry.key {
+                "server" => {
+                    written = true;
+                    server = self.parsed(entry);
+                }
+                "allow-plaintext" => options.allow_plaintext = self.boolean(entry),
+                _ if self.option(entry, &mut options) => {}
+                _ if self.dotted_name(entry, "account", named) => return None,
+                _ => self.unknown_option(entry, &format!("in {place}"), ACCOUNT_KEYS),
+            }
+        }
+        if !written {
+            self.missing(
+                named,
+                &format!("{place} has no `server`"),
+                "server = \"pop3://user@host\"",
+            );
+        }
+        Some(Account {
+            name: name?,
+            server: server?,
+            options,
+        })
+    }
+
+    /// A key that stands in [defaults] as well as in an account; false if it is none.
+    fn option(&mut self, entry: Entry<'_>, options: &mut Options) -> bool {
+        match entry.key {
+            "deliver" => options.deliver = self.parsed(entry),
+            "every" => options.every = self.duration(entry, Limits::INTERVAL),
+            "keep" => options.keep = self.keep(entry),
+            "password" => options.password = self.password(entry),
+            "timeout" => options.timeout = self.duration(entry, Limits::TIMEOUT),
+            "via" => options.via = self.via(entry),
+            _ => return false,
+        }
+        true
+    }
+
+    fn keep(&mut self, entry: Entry<'_>) -> Option<Spanned<Keep>> {
+        match entry.value.get_ref() {
+            DeValue::Boolean(keep) => {
+                let keep = if *keep { Keep::Always } else { Keep::Never };
+                Some(Spanned::new(keep, entry.value.span()))
+            }
+            DeValue::String(word) if word == "true" || word == "false" => {
+                self.wrong_type(
+                    "keep",
+                    entry.value,
+                    "true, false or a duration",
+                    Some("write it without quotes"),
+                );
+                None
+            }
+            DeValue::String(_) => {
+                self.parsed_with(entry, |text| parse_duration(text).map(keep_for))
+            }
+            DeValue::Integer(days) => {
+                let help = format!("write \"{}d\" for days", days.as_str());
+                self.wrong_type(
+                    "keep",
+                    entry.value,
+                    "true, false or a duration in quotes",
+                    Some(&help),
+                );
+                None
+            }
+            _ => {
+                self.wrong_type("keep", entry.value, "true, false or a duration", None);
+                None
+            }
+        }
+    }
+
+    fn ssh_host(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<SshHost> {
+        let name = self.section_name(named, "ssh", |name| {
+            if name.parse::<std::net::Ipv6Addr>().is_ok() {
+                Ok(())
+            } else {
+                check_host(name)
+            }
+        });
+        let place = format!("[ssh.{}]", one_line(named.key));
+        let mut host = SshHost {
+            name: Spanned::new(named.key.to_owned(), named.key_span()),
+            hostname: None,
+            port: None,
+            user: None,
+            identity: None,
+            known_hosts: None,
+            compression: None,
+            keepalive: None,
+            connect_timeout: None,
+            password: None,
+            agent: None,
+        };
+        for entry in entries(table) {
+            match entry.key {
+                "agent" => host.agent = self.agent(entry),
+                "backend" => self.backend(entry),
+                "compression" => host.compression = self.boolean(entry),
+                "connect-timeout" => host.connect_timeout = self.duration(entry, Limits::TIMEOUT),
+                "hostname" => host.hostname = self.hostname(entry),
+                "identity" => host.identity = self.paths(entry),
+                "keepalive" => host.keepalive = self.duration(entry, Limits::TIMEOUT_OR_NEVER),
+                "known-hosts" => host.known_hosts = self.paths(entry),
+                "password" => host.password = self.password(entry),
+                "port" => host.port = self.port(entry),
+                "user" => host.user = self.ssh_user(entry),
+                _ if self.dotted_name(entry, "ssh", named) => return None,
+                _ => self.unknown_option(entry, &format!("in {place}"), SSH_KEYS),
+            }
+        }
+        name.map(|_| host)
+    }
+
+    /// There is one backend so far, so that its name is all there is to check.
+    fn backend(&mut self, entry: Entry<'_>) {
+        let Some(backend) = self.string(entry) else {
+            return;
+        };
+        let diagnostic = match backend.value {
+            "russh" => return,
+            "openssh" => Diagnostic::error("`backend`: \"openssh\" is not supported yet"),
+            _ => Diagnostic::error("`backend`: unknown SSH client"),
+        };
+        self.note(
+            diagnostic
+                .at(backend.span)
+                .help("only \"russh\", the built-in client, is"),
+        );
+    }
+
+    fn forward(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<Forward> {
+        let name = self.section_name(named, "forward", check_section_name);
+        let place = format!("[forward.{}]", one_line(named.key));
+        let (mut listen, mut via, mut to, mut idle) = (None, None, None, None);
+        for entry in entries(table) {
+            match entry.key {
+                "idle" => idle = self.duration(entry, Limits::TIMEOUT_OR_NEVER),
+                "listen" => listen = self.parsed(entry),
+                "to" => to = self.parsed_with(entry, parse_host_port),
+                "via" => via = self.via(entry),
+                _ if self.dotted_name(entry, "forward", named) => return None,
+                _ => self.unknown_option(entry, &format!("in {place}"), FORWARD_KEYS),
+            }
+        }
+        if let Some(Spanned { value, span }) = &via
+            && value.is_empty()
+        {
+            self.note(
+                Diagnostic::error("a forward goes through at least one SSH host").at(span.clone()),
+            );
+        }
+        for (key, example) in [
+            ("listen", "listen = \"127.0.0.1:11110\""),
+            ("via", "via = \"popserver\""),
+            ("to", "to = \"localhost:110\""),
+        ] {
+            if !table.contains_key(key) {
+                self.missing(named, &format!("{place} has no `{key}`"), example);
+            }
+        }
+        Some(Forward {
+            name: name?,
+            listen: listen?,
+            via: via?,
+            to: to?,
+            idle,
+        })
+    }
+
+    fn section_name(
+        &mut self,
+        named: Entry<'_>,
+        section: &str,
+        check: impl Fn(&str) -> Result<(), String>,
+    ) -> Option<Spanned<String>> {
+        match check(named.key) {
+            Ok(()) => Some(Spanned::new(named.key.to_owned(), named.key_span())),
+            Err(message) => {
+                let diagnostic = Diagnostic::error(message).at(named.key_span());
+                self.note(match section {
+                    "ssh" => diagnostic.help(
+                        "the name is the host as `via` spells it, without user and port, which \
+                         have keys of their own",
+                    ),
+                    _ => diagnostic,
+                });
+                None
+            }
+        }
+    }
+
+    /// `[ssh.mail.example.org]` is three tables in one another to TOML and one host to everybody
+    /// else; true if that is what this is.
+    fn dotted_name(&mut self, entry: Entry<'_>, section: &str, named: Entry<'_>) -> bool {
+        let DeValue::Table(table) = entry.value.get_ref() else {
+            return false;
+        };
+        // `{ … }` is a value, and this is a key for it that nobody knows.
+        if self.text_at(entry.value.span()).starts_with('{') {
+            return false;
+        }
+        let mut name = format!("{}.{}", named.key, entry.key);
+        let mut span = named.key_span();
+        span.end = span.end.max(entry.key_span().end);
+        let mut table = table;
+        while let [only] = entries(table)[..]
+            && let DeValue::Table(inner) = only.value.get_ref()
+            && only.key != "password"
+        {
+            name = format!("{name}.{}", only.key);
+            span.end = span.end.max(only.key_span().end);
+            table = inner;
+        }
+        let name = one_line(&name);
+        self.note(
+            Diagnostic::error("a name with dots needs quotes")
+                .at(span)
+                .help(format!("write [{section}.\"{name}\"]")),
+        );
+        true
+    }
+
+    fn missing(&mut self, named: Entry<'_>, message: &str, example: &str) {
+        self.note(
+            Diagnostic::error(message)
+                .at(named.key_span())
+                .label(MISSING)
+                .help(format!("write {example}")),
+        );
+    }
+
+    fn unknown_section(&mut self, entry: Entry<'_>) {
+        if entry.value.get_ref().is_table() {
+            let near = did_you_mean(entry.key, SECTIONS);
+            let mut diagnostic =
+                Diagnostic::error(format!("unknown section `{}`", one_line(entry.key)))
+                    .at(entry.key_span())
+                    .help("known are [defaults], [account.NAME], [ssh.NAME] and [forward.NAME]");
+            if let Some(near) = near {
+                diagnostic = diagnostic.label(format!("did you mean `{near}`?"));
+            }
+            self.note(diagnostic);
+        } else if ACCOUNT_KEYS.contains(&entry.key) {
+            self.unknown_key(
+                entry,
+                "outside of any section",
+                SECTIONS,
+                Some("it belongs below [account.NAME] or [defaults]"),
+            );
+        } else {
+            self.unknown_key(entry, "outside of any section", SECTIONS, None);
+        }
+    }
+
+    fn unknown_option(&mut self, entry: Entry<'_>, place: &str, known: &[&str]) {
+        let elsewhere = || match KEYS.iter().find(|(_, keys)| keys.contains(&entry.key))?.0 {
+            "defaults" => Some("it belongs in [defaults]".to_owned()),
+            section => Some(format!("it belongs in [{section}.NAME]")),
+        };
+        let foreign = || {
+            let (_, hint) = FOREIGN_KEYS.iter().find(|(key, _)| *key == entry.key)?;
+            place.starts_with("in [account").then(|| (*hint).to_owned())
+        };
+        let hint = foreign().or_else(elsewhere);
+        self.unknown_key(entry, place, known, hint.as_deref());
+    }
+
+    /// Says so when a section is for a host that no `via` names but nearly names.
+    ///
+    /// One that is not used at all may be there for the command line.
+    fn check_ssh_names(&mut self, config: &Config) {
+        let mut used: Vec<&str> = Vec::new();
+        let options = config.accounts.iter().map(|account| &account.options);
+        let vias = options
+            .chain([&config.defaults])
+            .filter_map(|options| options.via.as_ref())
+            .chain(config.forwards.iter().map(|forward| &forward.via));
+        for SshTarget { host, .. } in vias.flat_map(|via| &via.value) {
+            used.push(host);
+        }
+        for (index, SshHost { name, .. }) in config.ssh.iter().enumerate() {
+            let same = |other: &str| other.eq_ignore_ascii_case(&name.value);
+            if config.ssh[..index]
+                .iter()
+                .any(|earlier| same(&earlier.name.value))
+            {
+                self.note(
+                    Diagnostic::error(format!("[ssh.{}] is there twice", name.value))
+                        .at(name.span.clone())
+                        .help("upper and lower case make no difference to a host name"),
+                );
+            } else if !used.iter().any(|host| same(host))
+                && let Some(near) = did_you_mean(&name.value, used.iter().copied())
+            {
+                self.note(
+                    Diagnostic::warning(format!("no `via` goes through `{}`", name.value))
+                        .at(name.span.clone())
+                        .label(format!("did you mean `{near}`?")),
+                );
+            }
+        }
+    }
+}
+
+/// The parser's spans are not trusted to be in range and on character boundaries.
+fn within(text: &str, span: Range<usize>) -> Range<usize> {
+    let start = text.floor_char_boundary(span.start);
+    let end = text.ceil_char_boundary(span.end.min(text.len()));
+    start..end.max(start)
+}
+
+/// The keys of each section.
+pub(super) const KEYS: &[(&str, &[&str])] = &[
+    ("defaults", DEFAULTS_KEYS),
+    ("account", ACCOUNT_KEYS),
+    ("ssh", SSH_KEYS),
+    ("forward", FORWARD_KEYS),
+];
+const SECTIONS: &[&str] = &["account", "defaults", "forward", "ssh"];
+const DEFAULTS_KEYS: &[&str] = &["deliver", "every", "keep", "password", "timeout", "via"];
+const ACCOUNT_KEYS: &[&str] = &[
+    "allow-plaintext",
+    "deliver",
+    "every",
+    "keep",
+    "password",
+    "server",
+    "timeout",
+    "via",
+];
+const SSH_KEYS: &[&str] = &[
+    "agent",
+    "backend",
+    "compression",
+    "connect-timeout",
+    "hostname",
+    "identity",
+    "keepalive",
+    "known-hosts",
+    "password",
+    "port",
+    "user",
+];
+const FORWARD_KEYS: &[&str] = &["idle", "listen", "to", "via"];
+
+/// What other retrievers call it.
+const FOREIGN_KEYS: &[(&str, &str)] = &[
+    (
+        "delete",
+        "write keep = false to have fetched mail deleted from the server",
+    ),
+    ("folder", "write deliver = \"maildir:PATH\""),
+    ("host", "the host is part of `server`: \"pop3://user@host\""),
+    ("interval", "write every = \"5m\""),
+    ("maildir", "write deliver = \"maildir:PATH\""),
+    (
+        "mda",
+        "write deliver = \"maildir:PATH\"; delivery by a command is not supported yet",
+    ),
+    ("path", "write deliver = \"maildir:PATH\""),
+    ("poll", "write every = \"5m\""),
+    (
+        "port",
+        "the port is part of `server`: \"pop3://user@host:110\"",
+    ),
+    (
+        "protocol",
+        "the protocol is part of `server`: \"pop3://user@host\"",
+    ),
+    ("proxy-jump", "write the hosts as a list in `via`"),
+    ("ssh", "write via = \"[user@]host[:port]\""),
+    ("tunnel", "write via = \"[user@]host[:port]\""),
+    ("user", "the user is part of `server`: \"pop3://user@host\""),
+    (
+        "username",
+        "the user is part of `server`: \"pop3://user@host\"",
+    ),
+];
+
+/// The label of a diagnostic about something that is not there.
+const MISSING: &str = "needed here";

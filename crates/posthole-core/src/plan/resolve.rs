@@ -1,0 +1,501 @@
+//! From what was written to what will be done.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::mailbox;
+use super::{
+    DeliverTo, Environment, Hop, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route,
+};
+use crate::config::{
+    AccountArg, Config, Deliver, Diagnostic, Limits, Options, Password, ServerUrl, Spanned,
+    SshTarget, check_password, did_you_mean, one_line,
+};
+
+/// A configuration file that was read without errors.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigFile<'a> {
+    /// Where it is; its relative paths start in its directory.
+    pub path: &'a Path,
+    /// What it says.
+    pub config: &'a Config,
+}
+
+/// Works out what will be done.
+///
+/// What the command line says wins over an account's own section, which wins over `[defaults]`.
+///
+/// # Errors
+/// All problems at once. Their spans are places in the configuration file; a problem without one
+/// is about the command line or the environment.
+pub fn resolve(
+    file: Option<ConfigFile<'_>>,
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Plan, Vec<Diagnostic>> {
+    let empty = Config::default();
+    let mut resolver = Resolver {
+        config: file.map_or(&empty, |file| file.config),
+        path: file.map(|file| file.path),
+        overrides,
+        environment,
+        diagnostics: Vec::new(),
+    };
+    resolver.check_overrides();
+    let state_dir = environment.state_dir().unwrap_or_else(|| {
+        resolver.note(
+            Diagnostic::error("there is no directory for the records: no home directory is known")
+                .help("set HOME, or XDG_STATE_HOME to an absolute path"),
+        );
+        PathBuf::new()
+    });
+    let wanted = resolver.select();
+    let jobs: Vec<_> = wanted
+        .iter()
+        .filter_map(|wanted| Some((wanted, resolver.job(wanted)?)))
+        .collect();
+    resolver.check_mailboxes(&jobs);
+    if resolver.diagnostics.is_empty() {
+        let jobs = jobs.into_iter().map(|(_, job)| Arc::new(job)).collect();
+        Ok(Plan { jobs, state_dir })
+    } else {
+        Err(resolver.diagnostics)
+    }
+}
+
+/// Works out how one SSH host is reached, as [`resolve`] does for each host of a `via`.
+///
+/// # Errors
+/// All problems at once, as with [`resolve`].
+pub fn resolve_hop(
+    file: Option<ConfigFile<'_>>,
+    target: &SshTarget,
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Hop, Vec<Diagnostic>> {
+    let empty = Config::default();
+    let mut resolver = Resolver {
+        config: file.map_or(&empty, |file| file.config),
+        path: file.map(|file| file.path),
+        overrides,
+        environment,
+        diagnostics: Vec::new(),
+    };
+    resolver.check_overrides();
+    let hop = resolver.hop(target, &None);
+    hop.filter(|_| resolver.diagnostics.is_empty())
+        .ok_or(resolver.diagnostics)
+}
+
+/// An account to be worked on, of the file or of the command line.
+struct Wanted<'a> {
+    name: String,
+    /// Where the name stands in the file.
+    span: Option<Range<usize>>,
+    server: &'a ServerUrl,
+    server_span: Option<Range<usize>>,
+    /// None for an account of the command line.
+    options: Option<&'a Options>,
+}
+
+pub(super) struct Resolver<'a> {
+    pub(super) config: &'a Config,
+    path: Option<&'a Path>,
+    pub(super) overrides: &'a Overrides,
+    pub(super) environment: &'a Environment,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn note(&mut self, diagnostic: Diagnostic) {
+        // Several accounts may have the same problem with the same line of [defaults].
+        if !self.diagnostics.contains(&diagnostic) {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    /// The durations of the file were checked when it was read.
+    fn check_overrides(&mut self) {
+        let ssh = &self.overrides.ssh;
+        for (flag, duration, limits) in [
+            ("--timeout", self.overrides.timeout, Limits::TIMEOUT),
+            ("--connect-timeout", ssh.connect_timeout, Limits::TIMEOUT),
+            ("--keepalive", ssh.keepalive, Limits::TIMEOUT_OR_NEVER),
+        ] {
+            if let Some(Err(message)) = duration.map(|duration| limits.check(duration)) {
+                self.note(Diagnostic::error(format!("`{flag}`: {message}")));
+            }
+        }
+    }
+
+    fn select(&mut self) -> Vec<Wanted<'a>> {
+        let Overrides { accounts, .. } = self.overrides;
+        if accounts.is_empty() {
+            if self.config.accounts.is_empty() {
+                self.note(self.nothing_to_do());
+            }
+            return self.config.accounts.iter().map(Wanted::from_file).collect();
+        }
+        let mut wanted: Vec<Wanted<'a>> = Vec::new();
+        for argument in accounts {
+            match argument {
+                AccountArg::Url(url) => wanted.push(Wanted::from_command_line(url)),
+                AccountArg::Name(name) => {
+                    let mut known = self.config.accounts.iter();
+                    match known.find(|account| account.name.value == *name) {
+                        // Naming an account twice is no reason to poll it twice.
+                        Some(account) if wanted.iter().any(|earlier| earlier.is(account)) => {}
+                        Some(account) => wanted.push(Wanted::from_file(account)),
+                        None => self.note(self.unknown_account(name)),
+                    }
+                }
+            }
+        }
+        wanted
+    }
+
+    fn nothing_to_do(&self) -> Diagnostic {
+        let help = "give an account as a URL, such as `pop3://msingh@localhost --via \
+                    msingh@popserver --to maildir:~/Mail`, or write an [account.NAME] into";
+        match self
+            .path
+            .map(Path::to_owned)
+            .or_else(|| self.environment.config_file())
+        {
+            Some(path) => Diagnostic::error("there is no account to work on")
+                .help(format!("{help} {}", path.display())),
+            None => Diagnostic::error("there is no account to work on")
+                .help(format!("{help} a file and name it with --config")),
+        }
+    }
+
+    fn unknown_account(&self, name: &str) -> Diagnostic {
+        let diagnostic = Diagnostic::error(format!("there is no account `{}`", one_line(name)));
+        let names: Vec<&str> = self
+            .config
+            .accounts
+            .iter()
+            .map(|account| account.name.value.as_str())
+            .collect();
+        match did_you_mean(name, names.iter().copied()) {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None if names.is_empty() => diagnostic
+                .help("no account is configured; a URL has a `://`, such as pop3://user@host"),
+            None => diagnostic.help(format!("known are {}", names.join(", "))),
+        }
+    }
+
+    fn job(&mut self, wanted: &Wanted<'_>) -> Option<Job> {
+        let user = self.mail_user(wanted);
+        let server = HostPort {
+            host: wanted.server.host.clone(),
+            port: wanted.server.port.unwrap_or(POP3_PORT),
+        };
+        let targets = self.via(wanted);
+        let hops: Vec<_> = targets
+            .iter()
+            .map(|(target, span)| self.hop(target, span))
+            .collect();
+        let allow_plaintext = self.overrides.allow_plaintext.unwrap_or_else(|| {
+            wanted
+                .options
+                .and_then(|options| options.allow_plaintext.as_ref())
+                .is_some_and(|allow| allow.value)
+        });
+        if targets.is_empty() && !allow_plaintext && !is_loopback(&server.host) {
+            self.note(
+                wanted.at_server(
+                    Diagnostic::error(format!(
+                        "the password of `{}` would cross the network to {} in the clear",
+                        wanted.name, server.host
+                    ))
+                    .help(format!(
+                        "go through SSH with `via`, or accept the risk with {}",
+                        if wanted.options.is_some() {
+                            "allow-plaintext = true"
+                        } else {
+                            "--allow-plaintext"
+                        },
+                    )),
+                ),
+            );
+        }
+        let deliver = self.deliver(wanted);
+        let password = self.mail_password(wanted);
+        let overrides = self.overrides;
+        let keep = overrides
+            .keep
+            .or_else(|| self.option(wanted, |options| options.keep.as_ref()));
+        let timeout = overrides
+            .timeout
+            .or_else(|| self.option(wanted, |options| options.timeout.as_ref()));
+
+        let user = user?;
+        let hops: Option<Vec<_>> = hops.into_iter().collect();
+        let route = match hops? {
+            hops if hops.is_empty() => Route::Direct,
+            hops => Route::Ssh(hops.into()),
+        };
+        Some(Job {
+            account: wanted.name.clone(),
+            mailbox: mailbox::key(&user, &server, targets.last().map(|(target, _)| target)),
+            user,
+            server,
+            route,
+            password: password?,
+            keep: keep.unwrap_or(Keep::Always),
+            timeout: timeout.unwrap_or(TIMEOUT),
+            deliver: deliver?,
+            allow_plaintext,
+        })
+    }
+
+    /// An option of the account or, failing that, of [defaults].
+    fn option<T: Copy>(
+        &self,
+        wanted: &Wanted<'_>,
+        field: impl Fn(&Options) -> Option<&Spanned<T>>,
+    ) -> Option<T> {
+        let own = wanted.options.and_then(&field);
+        own.or_else(|| field(&self.config.defaults))
+            .map(|option| option.value)
+    }
+
+    /// As ssh(1) and fetchmail(1) do, an unnamed user is the local one.
+    fn mail_user(&mut self, wanted: &Wanted<'_>) -> Option<String> {
+        let user = wanted
+            .server
+            .user
+            .clone()
+            .or_else(|| self.environment.user.clone());
+        if user.is_none() {
+            self.note(
+                wanted.at_server(
+                    Diagnostic::error(format!(
+                        "`{}` names no user, and the local user's name is not known",
+                        wanted.name
+                    ))
+                    .help("write the user into the URL: pop3://user@host"),
+                ),
+            );
+        }
+        user
+    }
+
+    fn via(&self, wanted: &Wanted<'_>) -> Vec<(SshTarget, Option<Range<usize>>)> {
+        if let Some(targets) = &self.overrides.via {
+            return targets
+                .iter()
+                .map(|target| (target.clone(), None))
+                .collect();
+        }
+        let own = wanted.options.and_then(|options| options.via.as_ref());
+        let Some(via) = own.or(self.config.defaults.via.as_ref()) else {
+            return Vec::new();
+        };
+        via.value
+            .iter()
+            .map(|target| (target.clone(), Some(via.span.clone())))
+            .collect()
+    }
+
+    fn deliver(&mut self, wanted: &Wanted<'_>) -> Option<DeliverTo> {
+        if let Some(Deliver::Maildir(path)) = &self.overrides.deliver {
+            return Some(DeliverTo::Maildir(self.command_line_path(path)?));
+        }
+        let own = wanted.options.and_then(|options| options.deliver.as_ref());
+        match own.or(self.config.defaults.deliver.as_ref()) {
+            Some(Spanned {
+                value: Deliver::Maildir(path),
+                span,
+            }) => Some(DeliverTo::Maildir(self.file_path(path, span)?)),
+            None => {
+                let diagnostic = Diagnostic::error(format!(
+                    "it is not said where the mail of `{}` goes",
+                    wanted.name
+                ));
+                self.note(wanted.at_name(match wanted.options {
+                    Some(_) => diagnostic.help(
+                        "write deliver = \"maildir:~/Mail\" here or below [defaults], or give --to",
+                    ),
+                    None => diagnostic.help("add `--to maildir:~/Mail`"),
+                }));
+                None
+            }
+        }
+    }
+
+    fn mail_password(&mut self, wanted: &Wanted<'_>) -> Option<PasswordSource> {
+        if let Some(password) = &self.overrides.password {
+            return self.password(password, None);
+        }
+        let own = wanted.options.and_then(|options| options.password.as_ref());
+        match own.or(self.config.defaults.password.as_ref()) {
+            Some(Spanned { value, span }) => self.password(value, Some(span)),
+            None => Some(PasswordSource::Prompt),
+        }
+    }
+
+    /// `span` is where it stands in the file, or none for the command line.
+    pub(super) fn password(
+        &mut self,
+        password: &Password,
+        span: Option<&Range<usize>>,
+    ) -> Option<PasswordSource> {
+        match password {
+            Password::Command(command) => Some(PasswordSource::Command(command.clone())),
+            Password::Env(name) => self.environment_password(name, span),
+            Password::File(path) => Some(PasswordSource::File(match span {
+                Some(span) => self.file_path(path, span)?,
+                None => self.command_line_path(path)?,
+            })),
+            Password::Literal(secret) => Some(PasswordSource::Given {
+                origin: match span {
+                    Some(_) => "the configuration file".to_owned(),
+                    None => "the command line".to_owned(),
+                },
+                secret: secret.clone(),
+            }),
+            Password::Prompt => Some(PasswordSource::Prompt),
+        }
+    }
+
+    fn environment_password(
+        &mut self,
+        name: &str,
+        span: Option<&Range<usize>>,
+    ) -> Option<PasswordSource> {
+        let origin = format!("the environment variable {name}");
+        let problem = match self.environment.vars.get(std::ffi::OsStr::new(name)) {
+            None => "is not set".to_owned(),
+            Some(value) => match value.to_str().map(|text| (text, check_password(text))) {
+                Some((text, Ok(()))) => {
+                    let secret = SecretString::from(text);
+                    return Some(PasswordSource::Given { origin, secret });
+                }
+                Some((_, Err(message))) => format!("is of no use: {message}"),
+                None => "is not UTF-8".to_owned(),
+            },
+        };
+        let mut diagnostic = Diagnostic::error(format!("{origin} {problem}"))
+            .help("set it for posthole, or take the password from elsewhere");
+        diagnostic.span = span.cloned();
+        self.note(diagnostic);
+        None
+    }
+
+    /// A path of the file, which is relative to the file's directory.
+    pub(super) fn file_path(&mut self, path: &Path, span: &Range<usize>) -> Option<PathBuf> {
+        let base = self
+            .path
+            .and_then(Path::parent)
+            .unwrap_or_else(|| Path::new(""));
+        // A file that is itself named relative to the working directory.
+        let base = self.environment.cwd.join(base);
+        self.expand(path, &base, Some(span))
+    }
+
+    /// A path of the command line, which is relative to the working directory.
+    pub(super) fn command_line_path(&mut self, path: &Path) -> Option<PathBuf> {
+        self.expand(path, &self.environment.cwd, None)
+    }
+
+    fn expand(&mut self, path: &Path, base: &Path, span: Option<&Range<usize>>) -> Option<PathBuf> {
+        let Ok(below_home) = path.strip_prefix("~") else {
+            return Some(base.join(path));
+        };
+        let Some(home) = &self.environment.home else {
+            let mut diagnostic =
+                Diagnostic::error("`~` stands for the home directory, which is not known")
+                    .help("set HOME, or write the path out");
+            diagnostic.span = span.cloned();
+            self.note(diagnostic);
+            return None;
+        };
+        // Joining nothing would leave a slash at the end.
+        Some(if below_home.as_os_str().is_empty() {
+            home.clone()
+        } else {
+            home.join(below_home)
+        })
+    }
+
+    /// Two accounts of one mailbox would each take the other's mail for its own.
+    fn check_mailboxes(&mut self, jobs: &[(&Wanted<'_>, Job)]) {
+        let mut owners: HashMap<&str, &str> = HashMap::new();
+        for (wanted, job) in jobs {
+            if let Some(owner) = owners.insert(&job.mailbox, &job.account) {
+                self.note(
+                    wanted.at_name(
+                        Diagnostic::error(format!(
+                            "`{owner}` and `{}` are the same mailbox ({})",
+                            job.account, job.mailbox
+                        ))
+                        .help("take one of them out; mail is fetched once from each mailbox"),
+                    ),
+                );
+            }
+        }
+    }
+}
+
+impl<'a> Wanted<'a> {
+    fn from_file(account: &'a crate::config::Account) -> Self {
+        Self {
+            name: account.name.value.clone(),
+            span: Some(account.name.span.clone()),
+            server: &account.server.value,
+            server_span: Some(account.server.span.clone()),
+            options: Some(&account.options),
+        }
+    }
+
+    /// It is called by what stands in the URL, without the scheme.
+    fn from_command_line(server: &'a ServerUrl) -> Self {
+        let url = server.to_string();
+        let name = url
+            .split_once("://")
+            .map_or(url.as_str(), |(_, name)| name)
+            .to_owned();
+        Self {
+            name,
+            span: None,
+            server,
+            server_span: None,
+            options: None,
+        }
+    }
+
+    fn is(&self, account: &crate::config::Account) -> bool {
+        self.span.as_ref() == Some(&account.name.span)
+    }
+
+    fn at_name(&self, mut diagnostic: Diagnostic) -> Diagnostic {
+        diagnostic.span.clone_from(&self.span);
+        diagnostic
+    }
+
+    fn at_server(&self, mut diagnostic: Diagnostic) -> Diagnostic {
+        diagnostic.span.clone_from(&self.server_span);
+        diagnostic
+    }
+}
+
+/// Whether a connection to `host` never leaves this machine (RFC 6761 §6.3 for the names).
+pub(super) fn is_loopback(host: &str) -> bool {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return address.to_canonical().is_loopback();
+    }
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// RFC 1939 §3.
+pub(super) const POP3_PORT: u16 = 110;
+const TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,1 +1,0 @@
-//! Getting a password from where the plan says it is.
