@@ -10,7 +10,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::mailbox;
-use super::{DeliverTo, Environment, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route};
+use super::{
+    DeliverTo, Environment, Hop, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route,
+};
 use crate::config::{
     AccountArg, Config, Deliver, Diagnostic, Limits, Options, Password, ServerUrl, Spanned,
     SshTarget, check_password, did_you_mean, one_line,
@@ -65,6 +67,30 @@ pub fn resolve(
     } else {
         Err(resolver.diagnostics)
     }
+}
+
+/// Works out how one SSH host is reached, as [`resolve`] does for each host of a `via`.
+///
+/// # Errors
+/// All problems at once, as with [`resolve`].
+pub fn resolve_hop(
+    file: Option<ConfigFile<'_>>,
+    target: &SshTarget,
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Hop, Vec<Diagnostic>> {
+    let empty = Config::default();
+    let mut resolver = Resolver {
+        config: file.map_or(&empty, |file| file.config),
+        path: file.map(|file| file.path),
+        overrides,
+        environment,
+        diagnostics: Vec::new(),
+    };
+    resolver.check_overrides();
+    let hop = resolver.hop(target, &None);
+    hop.filter(|_| resolver.diagnostics.is_empty())
+        .ok_or(resolver.diagnostics)
 }
 
 /// An account to be worked on, of the file or of the command line.

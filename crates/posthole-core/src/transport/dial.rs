@@ -1,0 +1,292 @@
+//! TCP connections: names to addresses, addresses to a connection.
+//!
+//! The hard part is a name with several addresses of which some are dead, typically an IPv6
+//! address without a route. The addresses are tried in the resolver's order (RFC 6724) one after
+//! another, and none but the last may use up the time: an address that does not answer within
+//! [`PATIENCE_PER_ADDRESS`] is left behind.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::time::timeout_at;
+
+use crate::plan::HostPort;
+use crate::progress::{Event, Observer, Step};
+
+/// Connects to a host, telling the observer what it resolved to and who answered.
+///
+/// Nagle's algorithm is off, since both protocols spoken here write whole commands at once, and
+/// TCP keepalive is on, as `TCPKeepAlive` in ssh_config(5).
+pub(crate) async fn tcp(
+    to: &HostPort,
+    account: &str,
+    observer: &dyn Observer,
+    limit: Duration,
+) -> Result<TcpStream, DialError> {
+    let began = Instant::now();
+    let deadline = tokio::time::Instant::now() + limit;
+    let timed_out = || DialError::Timeout {
+        to: to.clone(),
+        after: limit,
+    };
+
+    let addresses = timeout_at(deadline, resolve(to))
+        .await
+        .map_err(|_| timed_out())??;
+    let step = Step::Resolved {
+        host: to.host.clone(),
+        addresses: addresses.iter().map(SocketAddr::ip).collect(),
+    };
+    observer.event(
+        account,
+        &Event::Step {
+            step,
+            took: began.elapsed(),
+        },
+    );
+
+    let began = Instant::now();
+    let mut attempts = Vec::new();
+    for (tried, &address) in addresses.iter().enumerate() {
+        let now = tokio::time::Instant::now();
+        if now >= deadline {
+            break;
+        }
+        let is_last = tried + 1 == addresses.len();
+        let until = if is_last {
+            deadline
+        } else {
+            deadline.min(now + PATIENCE_PER_ADDRESS)
+        };
+        let error = match timeout_at(until, connect(address)).await {
+            Ok(Ok(stream)) => {
+                let step = Step::Connected { address };
+                observer.event(
+                    account,
+                    &Event::Step {
+                        step,
+                        took: began.elapsed(),
+                    },
+                );
+                return Ok(stream);
+            }
+            Ok(Err(error)) => error,
+            Err(_) => io::Error::new(io::ErrorKind::TimedOut, "no answer"),
+        };
+        attempts.push(Attempt {
+            address,
+            error: Arc::new(error),
+        });
+    }
+    if attempts
+        .iter()
+        .all(|attempt| attempt.error.kind() == io::ErrorKind::TimedOut)
+    {
+        return Err(timed_out());
+    }
+    Err(DialError::Connect {
+        to: to.clone(),
+        attempts: Attempts(attempts),
+    })
+}
+
+async fn resolve(to: &HostPort) -> Result<Vec<SocketAddr>, DialError> {
+    let failed = |source| DialError::Resolve {
+        host: to.host.clone(),
+        source: Arc::new(source),
+    };
+    let found = lookup_host((to.host.as_str(), to.port))
+        .await
+        .map_err(failed)?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(failed(io::Error::new(
+            io::ErrorKind::NotFound,
+            "it has no address",
+        )));
+    }
+    Ok(addresses)
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_keepalive(true)?;
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Why a host could not be reached over TCP.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// Every address refused or was unreachable.
+    #[error("cannot connect to {to}: {attempts}")]
+    Connect {
+        /// The host.
+        to: HostPort,
+        /// What happened at each address.
+        attempts: Attempts,
+    },
+    /// The name has no address.
+    #[error("cannot resolve the name {host}: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// The resolver's answer.
+        source: Arc<io::Error>,
+    },
+    /// Nobody answered in time.
+    #[error("{to} did not answer within {}", humantime::format_duration(*after))]
+    Timeout {
+        /// The host.
+        to: HostPort,
+        /// How long was waited.
+        after: Duration,
+    },
+}
+
+impl DialError {
+    /// What the reader can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Connect { to, attempts } if attempts.all(io::ErrorKind::ConnectionRefused) => {
+                Some(format!(
+                    "{} answers, but nothing listens on port {} there",
+                    to.host, to.port
+                ))
+            }
+            Self::Connect { .. } => None,
+            Self::Resolve { .. } => {
+                Some("check the spelling of the host and that the network is up".to_owned())
+            }
+            Self::Timeout { .. } => Some(
+                "check that the network is up, the host is right and no firewall drops the port"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// Whether the same attempt may well succeed later without anybody doing anything.
+    ///
+    /// All of them may: a laptop that is not on the network yet looks just like a wrong name.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        true
+    }
+}
+
+/// What happened at each address of a host, in the order they were tried.
+#[derive(Clone, Debug)]
+pub struct Attempts(Vec<Attempt>);
+
+#[derive(Clone, Debug)]
+struct Attempt {
+    address: SocketAddr,
+    error: Arc<io::Error>,
+}
+
+impl Attempts {
+    fn all(&self, kind: io::ErrorKind) -> bool {
+        self.0.iter().all(|attempt| attempt.error.kind() == kind)
+    }
+}
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Attempt { address, error }) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{}: {}", address.ip(), plain(error))?;
+        }
+        Ok(())
+    }
+}
+
+/// The message of an input/output error without the number that `std` appends to it.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    match letters.next() {
+        // "Connection refused" reads as part of a sentence; an abbreviation is left alone.
+        Some(first) if letters.clone().next().is_some_and(char::is_lowercase) => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// How long an address may keep the ones after it waiting.
+///
+/// A handshake over a slow line takes a second, and a lost first packet is repeated after one and
+/// three seconds.
+const PATIENCE_PER_ADDRESS: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use crate::progress::Silent;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refused_port_is_named_with_its_address() {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let to = HostPort {
+            host: "127.0.0.1".to_owned(),
+            port,
+        };
+        let error = tcp(&to, "work", &Silent, Duration::from_secs(5))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("cannot connect to 127.0.0.1:{port}: 127.0.0.1: connection refused")
+        );
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("nothing listens on port"), "{hint}");
+    }
+
+    #[tokio::test]
+    async fn a_name_without_address_says_which_name() {
+        let to = HostPort {
+            host: "nowhere.invalid".to_owned(),
+            port: 22,
+        };
+        let error = tcp(&to, "work", &Silent, Duration::from_secs(30))
+            .await
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot resolve the name nowhere.invalid: ")
+        );
+        assert!(error.is_temporary());
+    }
+
+    #[test]
+    fn io_errors_lose_their_number_and_capital() {
+        assert_eq!(
+            plain(&io::Error::from_raw_os_error(111)),
+            "connection refused"
+        );
+        assert_eq!(plain(&io::Error::other("TLS is off")), "TLS is off");
+    }
+}

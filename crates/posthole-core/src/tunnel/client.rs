@@ -1,0 +1,468 @@
+//! What we are to russh: the settings of a session, and the answers to its callbacks.
+//!
+//! The settings are measured ones. The callbacks judge the host key, refuse every channel that the
+//! server wants to open (russh would accept them, and buffer what comes through), and note what
+//! russh tells nobody else: why a channel was refused and why the session ended.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use russh::Names;
+use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session};
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyOrCertificate};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Preferred, SshId, cipher, compression, mac};
+use tokio::sync::{Notify, watch};
+
+use crate::plan::Hop;
+use crate::transport::dial::DialError;
+
+use super::error::{Refusal, TunnelError};
+use super::host_key::Gatekeeper;
+use super::known_hosts::{HostKey, KnownHostsError};
+use super::loss::{Loss, explain};
+use super::text::{SHOWN, clean};
+
+/// The settings for a session with a host whose keys of these algorithms are known.
+pub(super) fn config(hop: &Hop, known: &[Algorithm], ciphers: Ciphers) -> client::Config {
+    client::Config {
+        client_id: SshId::Standard(Cow::Borrowed(concat!(
+            "SSH-2.0-posthole_",
+            env!("CARGO_PKG_VERSION")
+        ))),
+        // russh reopens the window once half of it is used up, so that its rate over a distant link
+        // is half a window per round trip. Much larger windows make sshd buffer, and slow.
+        window_size: 8 * 1024 * 1024,
+        maximum_packet_size: 32 * 1024,
+        channel_buffer_size: 32,
+        nodelay: true,
+        keepalive_interval: (hop.keepalive > Duration::ZERO).then_some(hop.keepalive),
+        keepalive_max: 3,
+        preferred: Preferred {
+            key: Cow::Owned(host_key_algorithms(known)),
+            cipher: Cow::Owned(ciphers.names()),
+            mac: Cow::Borrowed(&MACS),
+            compression: Cow::Borrowed(if hop.compression {
+                &[
+                    compression::ZLIB_LEGACY,
+                    compression::ZLIB,
+                    compression::NONE,
+                ]
+            } else {
+                &[compression::NONE]
+            }),
+            // The key exchange methods stay russh's, with the pseudo-methods that stand for strict
+            // key exchange and extension negotiation among them.
+            ..Preferred::DEFAULT
+        },
+        ..client::Config::default()
+    }
+}
+
+/// Which ciphers are offered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ciphers {
+    /// All that are good.
+    All,
+    /// Those that are good without strict key exchange, too.
+    ///
+    /// An attacker on the way can cut messages off the start of a ChaCha20-Poly1305 session
+    /// (Terrapin, CVE-2023-48795); CBC with encrypt-then-MAC is never offered.
+    WithoutStrictKex,
+}
+
+impl Ciphers {
+    fn names(self) -> Vec<cipher::Name> {
+        let gcm = [cipher::AES_128_GCM, cipher::AES_256_GCM];
+        let ctr = [
+            cipher::AES_256_CTR,
+            cipher::AES_192_CTR,
+            cipher::AES_128_CTR,
+        ];
+        let chacha = match self {
+            Self::All => Some(cipher::CHACHA20_POLY1305),
+            Self::WithoutStrictKex => None,
+        };
+        if has_aes_instructions() {
+            gcm.into_iter().chain(chacha).chain(ctr).collect()
+        } else {
+            chacha.into_iter().chain(gcm).chain(ctr).collect()
+        }
+    }
+}
+
+fn has_aes_instructions() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
+}
+
+/// Host key algorithms with the known ones first, as OpenSSH orders them, so that a server with
+/// several keys shows one that can be judged. RSA with SHA-1 is not among them.
+fn host_key_algorithms(known: &[Algorithm]) -> Vec<Algorithm> {
+    let is_known = |algorithm: &Algorithm| match algorithm {
+        Algorithm::Rsa { .. } => known
+            .iter()
+            .any(|known| matches!(known, Algorithm::Rsa { .. })),
+        other => known.contains(other),
+    };
+    let (mut first, rest): (Vec<_>, Vec<_>) =
+        HOST_KEY_ALGORITHMS.iter().cloned().partition(is_known);
+    first.extend(rest);
+    first
+}
+
+/// Our side of a session's callbacks.
+pub(super) struct Client {
+    pub(super) gatekeeper: Arc<Gatekeeper>,
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) banner: Arc<Mutex<String>>,
+    pub(super) loss: watch::Sender<Option<Loss>>,
+}
+
+impl client::Handler for Client {
+    type Error = Fault;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Fault> {
+        match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => {
+                self.gatekeeper.admit(key.clone()).await?;
+                Ok(true)
+            }
+            // Never asked for, so never sent by an honest server.
+            PublicKeyOrCertificate::Certificate(_) => Ok(false),
+        }
+    }
+
+    async fn kex_done(
+        &mut self,
+        _shared_secret: Option<&[u8]>,
+        names: &Names,
+        _session: &mut Session,
+    ) -> Result<(), Fault> {
+        if names.cipher == cipher::CHACHA20_POLY1305 && !names.strict_kex() {
+            return Err(Fault::NotStrict);
+        }
+        Ok(())
+    }
+
+    async fn auth_banner(&mut self, banner: &str, _session: &mut Session) -> Result<(), Fault> {
+        let mut kept = self.banner.lock().unwrap_or_else(PoisonError::into_inner);
+        // A server may send any number of them (RFC 4252 §5.4).
+        if kept.len() < SHOWN {
+            kept.push_str(&clean(banner, SHOWN));
+        }
+        Ok(())
+    }
+
+    async fn channel_open_failure(
+        &mut self,
+        _channel: ChannelId,
+        reason: ChannelOpenFailure,
+        description: &str,
+        _language: &str,
+        _session: &mut Session,
+    ) -> Result<(), Fault> {
+        self.refusals.note(&reason, clean(description, SHOWN));
+        Ok(())
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<Fault>) -> Result<(), Fault> {
+        let loss = Loss::from(reason);
+        tracing::debug!(reason = loss.reason, "SSH session ended");
+        self.loss.send_replace(Some(loss));
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _connected_address: &str,
+        _connected_port: u32,
+        _originator_address: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Fault> {
+        reject(reply).await
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _socket_path: &str,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Fault> {
+        reject(reply).await
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Fault> {
+        reject(reply).await
+    }
+
+    async fn server_channel_open_unknown(
+        &mut self,
+        _channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Fault> {
+        reject(reply).await
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Fault> {
+        reject(reply).await
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _host_to_connect: &str,
+        _port_to_connect: u32,
+        _originator_address: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Fault> {
+        reject(reply).await
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _socket_path: &str,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Fault> {
+        reject(reply).await
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _channel: Channel<Msg>,
+        _originator_address: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Fault> {
+        reject(reply).await
+    }
+}
+
+/// Nothing was forwarded, so no server has a reason to open a channel.
+async fn reject(reply: ChannelOpenHandle) -> Result<(), Fault> {
+    reply
+        .reject(ChannelOpenFailure::AdministrativelyProhibited)
+        .await;
+    Ok(())
+}
+
+/// Why a session cannot go on.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// ChaCha20-Poly1305 was agreed on without strict key exchange.
+    NotStrict,
+    /// The host key was not admitted, or the host was not even reached.
+    Failed(TunnelError),
+    /// The host key is all that was wanted.
+    Seen(HostKey),
+    /// The protocol or the connection failed.
+    Ssh(russh::Error),
+}
+
+impl From<russh::Error> for Fault {
+    fn from(error: russh::Error) -> Self {
+        Self::Ssh(error)
+    }
+}
+
+impl From<TunnelError> for Fault {
+    fn from(error: TunnelError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<DialError> for Fault {
+    fn from(error: DialError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<KnownHostsError> for Fault {
+    fn from(error: KnownHostsError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotStrict => f.write_str("no cipher is safe without strict key exchange"),
+            Self::Failed(error) => error.fmt(f),
+            Self::Seen(_) => f.write_str("only the host key was wanted"),
+            Self::Ssh(error) => f.write_str(&explain(error)),
+        }
+    }
+}
+
+/// Words of the server about channels it refused, until whoever asked for the channel fetches them.
+///
+/// russh reports the reason code to the one and the words to the other, without saying which channel
+/// it was to the one. The codes and the order tell; where several words could be meant, none are
+/// given, rather than the wrong ones.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    noted: Mutex<Vec<(Refusal, Option<String>)>>,
+    came: Notify,
+}
+
+impl Refusals {
+    fn note(&self, reason: &ChannelOpenFailure, text: String) {
+        let refusal = Refusal::from(reason);
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.push((refusal, Some(text.clone())));
+        let is_ambiguous = noted
+            .iter()
+            .any(|(other, words)| *other == refusal && words.as_deref() != Some(text.as_str()));
+        if is_ambiguous {
+            for (other, words) in noted.iter_mut() {
+                if *other == refusal {
+                    *words = None;
+                }
+            }
+        }
+        drop(noted);
+        self.came.notify_waiters();
+    }
+
+    /// The server's words for a refusal, which may be still on their way.
+    pub(super) async fn words(&self, refusal: Refusal) -> Option<String> {
+        let fetch = async {
+            loop {
+                let came = self.came.notified();
+                let mut came = std::pin::pin!(came);
+                came.as_mut().enable();
+                {
+                    let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(index) = noted.iter().position(|(other, _)| *other == refusal) {
+                        return noted.remove(index).1;
+                    }
+                }
+                came.await;
+            }
+        };
+        tokio::time::timeout(WORDS_FOLLOW_WITHIN, fetch)
+            .await
+            .ok()
+            .flatten()
+    }
+}
+
+impl From<&ChannelOpenFailure> for Refusal {
+    fn from(reason: &ChannelOpenFailure) -> Self {
+        match reason {
+            ChannelOpenFailure::AdministrativelyProhibited => Self::AdministrativelyProhibited,
+            ChannelOpenFailure::ConnectFailed => Self::ConnectFailed,
+            ChannelOpenFailure::Other { code, .. } => Self::Other(*code),
+            ChannelOpenFailure::ResourceShortage => Self::ResourceShortage,
+            ChannelOpenFailure::UnknownChannelType => Self::UnknownChannelType,
+        }
+    }
+}
+
+/// The words follow the code within the same task of russh; this only bounds a surprise.
+const WORDS_FOLLOW_WITHIN: Duration = Duration::from_secs(1);
+
+const HOST_KEY_ALGORITHMS: [Algorithm; 6] = [
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP256,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP384,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP521,
+    },
+    Algorithm::Rsa {
+        hash: Some(HashAlg::Sha512),
+    },
+    Algorithm::Rsa {
+        hash: Some(HashAlg::Sha256),
+    },
+];
+
+/// For the ciphers in counter mode; the others authenticate by themselves.
+const MACS: [mac::Name; 4] = [
+    mac::HMAC_SHA256_ETM,
+    mac::HMAC_SHA512_ETM,
+    mac::HMAC_SHA256,
+    mac::HMAC_SHA512,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_kinds_of_host_keys_are_asked_for_first() {
+        let order = host_key_algorithms(&[Algorithm::Rsa { hash: None }]);
+        let names: Vec<_> = order.iter().map(ToString::to_string).collect();
+        assert_eq!(names[..3], ["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]);
+        assert!(!names.contains(&"ssh-rsa".to_owned()));
+        assert_eq!(host_key_algorithms(&[])[0], Algorithm::Ed25519);
+    }
+
+    #[test]
+    fn chacha_is_not_offered_to_a_server_without_strict_key_exchange() {
+        assert!(Ciphers::All.names().contains(&cipher::CHACHA20_POLY1305));
+        assert!(
+            !Ciphers::WithoutStrictKex
+                .names()
+                .contains(&cipher::CHACHA20_POLY1305)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn words_about_a_refused_channel_are_given_only_when_it_is_clear_whose_they_are() {
+        let refusals = Refusals::default();
+        refusals.note(
+            &ChannelOpenFailure::ConnectFailed,
+            "Connection refused".to_owned(),
+        );
+        refusals.note(
+            &ChannelOpenFailure::AdministrativelyProhibited,
+            "no".to_owned(),
+        );
+        let words = refusals.words(Refusal::ConnectFailed).await;
+        assert_eq!(words.as_deref(), Some("Connection refused"));
+
+        refusals.note(
+            &ChannelOpenFailure::ConnectFailed,
+            "Connection refused".to_owned(),
+        );
+        refusals.note(
+            &ChannelOpenFailure::ConnectFailed,
+            "Name not known".to_owned(),
+        );
+        assert_eq!(refusals.words(Refusal::ConnectFailed).await, None);
+        assert_eq!(refusals.words(Refusal::ConnectFailed).await, None);
+        let words = refusals.words(Refusal::AdministrativelyProhibited).await;
+        assert_eq!(words.as_deref(), Some("no"));
+        assert_eq!(refusals.words(Refusal::ResourceShortage).await, None);
+    }
+}

@@ -1,0 +1,358 @@
+//! One SSH connection: from a host in the plan to a session that is logged in and opens channels.
+//!
+//! The hard problem is time. Every step has a limit, since neither russh nor TCP has one for a peer
+//! that falls silent; the limits stand still while a person is asked; and a connection that was
+//! good a minute ago may be dead without anybody having noticed, so a channel that does not open
+//! makes us ask the server for a sign of life.
+
+use std::fmt;
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use russh::client::{self, Handle, Msg};
+use russh::{Channel, Disconnect};
+
+use crate::plan::{Hop, HostPort};
+use crate::progress::{Event, Observer, Step};
+use crate::transport::{BoxStream, dial};
+
+use super::answers::Answers;
+use super::auth;
+use super::client::{Ciphers, Client, Fault, Refusals, config};
+use super::error::{Phase, Refusal, TunnelError};
+use super::host_key::Gatekeeper;
+use super::known_hosts::HostKey;
+use super::loss::{Cause, Ending, Loss};
+use super::patience::{Patience, TimedOut};
+use super::stream::{ChannelStream, QuickAck, Wire};
+
+/// Who wants a connection, and who is told about it.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub(super) account: &'a str,
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl Caller<'_> {
+    pub(super) fn step(&self, step: Step, took: Duration) {
+        self.observer
+            .event(self.account, &Event::Step { step, took });
+    }
+
+    pub(super) fn notice(&self, text: String) {
+        self.observer.event(self.account, &Event::Notice(text));
+    }
+}
+
+/// A session that is logged in.
+pub(super) struct Connection {
+    hop: Hop,
+    handle: Handle<Client>,
+    ending: Ending,
+    refusals: Arc<Refusals>,
+    /// Given up because the server did not answer.
+    is_abandoned: AtomicBool,
+}
+
+impl Connection {
+    /// Connects to a host and logs in; by way of another connection if there is one.
+    pub(super) async fn dial(
+        hop: &Hop,
+        below: Option<&Arc<Self>>,
+        answers: &Arc<Answers>,
+        caller: Caller<'_>,
+    ) -> Result<Self, TunnelError> {
+        let patience = Arc::new(Patience::new());
+        let gatekeeper = || {
+            Arc::new(Gatekeeper::new(
+                hop,
+                Arc::clone(answers),
+                Arc::clone(&patience),
+            ))
+        };
+        let mut session =
+            match Session::negotiate(hop, below, gatekeeper(), Ciphers::All, &patience, caller)
+                .await
+            {
+                Err(Fault::NotStrict) => {
+                    let ciphers = Ciphers::WithoutStrictKex;
+                    Session::negotiate(hop, below, gatekeeper(), ciphers, &patience, caller).await
+                }
+                other => other,
+            }
+            .map_err(|fault| fault.into_error(hop))?;
+
+        let began = Instant::now();
+        let asked = patience.asked();
+        let login = auth::Login {
+            hop,
+            answers,
+            patience: &patience,
+            caller,
+            ending: &session.ending,
+            banner: &session.banner,
+        };
+        let method = login.run(&mut session.handle).await?;
+        let took = began.elapsed().saturating_sub(patience.asked() - asked);
+        caller.step(
+            Step::Authenticated {
+                login: hop.login(),
+                method,
+            },
+            took,
+        );
+        Ok(Self {
+            hop: hop.clone(),
+            handle: session.handle,
+            ending: session.ending,
+            refusals: session.refusals,
+            is_abandoned: AtomicBool::new(false),
+        })
+    }
+
+    /// The name of the host.
+    pub(super) fn host(&self) -> &str {
+        &self.hop.name
+    }
+
+    /// Where the reason of the end can be had.
+    pub(super) fn ending(&self) -> Ending {
+        self.ending.clone()
+    }
+
+    /// Whether a channel may still be opened, as far as anybody has noticed.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.handle.is_closed() && !self.is_abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Opens a direct-tcpip channel (RFC 4254 §7.2).
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        to: &HostPort,
+        caller: Caller<'_>,
+    ) -> Result<ChannelStream, TunnelError> {
+        let began = Instant::now();
+        let limit = self.hop.connect_timeout;
+        let channel = tokio::select! {
+            opened = tokio::time::timeout(limit, self.request_channel(to)) => match opened {
+                Ok(channel) => channel?,
+                Err(_) => {
+                    let (host, during) = (self.hop.name.clone(), Phase::Channel);
+                    return Err(TunnelError::Timeout { host, during, after: limit });
+                }
+            },
+            loss = self.watch() => {
+                self.is_abandoned.store(true, Ordering::Relaxed);
+                return Err(self.lost(loss));
+            }
+        };
+        caller.step(Step::ChannelOpen { to: to.to_string() }, began.elapsed());
+        Ok(ChannelStream::new(channel, Arc::clone(self)))
+    }
+
+    /// Asks for a channel in a task of its own, so that a channel which opens when nobody waits for
+    /// it any more is closed again.
+    async fn request_channel(self: &Arc<Self>, to: &HostPort) -> Result<Channel<Msg>, TunnelError> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let connection = Arc::clone(self);
+        let HostPort { host, port } = to.clone();
+        tokio::spawn(async move {
+            // The address of the originator is for the server's log; it is us.
+            let request =
+                connection
+                    .handle
+                    .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
+            if let Err(Ok(unwanted)) = sender.send(request.await) {
+                // Fails only if the connection is gone, and the channel with it.
+                unwanted.close().await.ok();
+            }
+        });
+        let opened = receiver.await.unwrap_or(Err(russh::Error::Disconnect));
+        match opened {
+            Ok(channel) => Ok(channel),
+            Err(russh::Error::ChannelOpenFailure(reason)) => {
+                let refusal = Refusal::from(&reason);
+                Err(TunnelError::ChannelRefused {
+                    host: self.hop.name.clone(),
+                    to: to.clone(),
+                    refusal,
+                    text: self.refusals.words(refusal).await,
+                })
+            }
+            Err(_) => Err(self.lost(self.ending().wait().await)),
+        }
+    }
+
+    /// Returns once the server turns out to be dead; never if it answers.
+    async fn watch(&self) -> Loss {
+        tokio::time::sleep(SUSPICION).await;
+        match tokio::time::timeout(SIGN_OF_LIFE, self.handle.send_ping()).await {
+            Ok(Ok(())) => pending().await,
+            Ok(Err(_)) => self.ending().wait().await,
+            Err(_) => {
+                let reason = "the server stopped answering".to_owned();
+                Loss {
+                    reason,
+                    cause: Cause::Broken,
+                }
+            }
+        }
+    }
+
+    fn lost(&self, loss: Loss) -> TunnelError {
+        TunnelError::ConnectionLost {
+            host: self.hop.name.clone(),
+            during: Phase::Channel,
+            reason: loss.reason,
+        }
+    }
+
+    /// Says goodbye and waits for the connection to end.
+    pub(super) async fn close(&self) {
+        if self
+            .handle
+            .disconnect(Disconnect::ByApplication, "", "")
+            .await
+            .is_ok()
+        {
+            self.ending().wait().await;
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("login", &self.hop.login())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Connects to a host as far as needed to see its key, asking nobody and trusting nothing.
+pub(super) async fn scan(
+    hop: &Hop,
+    below: Option<&Arc<Connection>>,
+    caller: Caller<'_>,
+) -> Result<HostKey, TunnelError> {
+    let patience = Patience::new();
+    let gatekeeper = Arc::new(Gatekeeper::scanning(hop));
+    match Session::negotiate(hop, below, gatekeeper, Ciphers::All, &patience, caller).await {
+        Err(Fault::Seen(key)) => Ok(key),
+        Err(fault) => Err(fault.into_error(hop)),
+        // The key exchange cannot succeed when its key is never admitted.
+        Ok(_) => Err(Fault::Ssh(russh::Error::Inconsistent).into_error(hop)),
+    }
+}
+
+/// A session after the key exchange, not logged in.
+struct Session {
+    handle: Handle<Client>,
+    ending: Ending,
+    refusals: Arc<Refusals>,
+    banner: Arc<Mutex<String>>,
+}
+
+impl Session {
+    /// Connects and exchanges keys.
+    async fn negotiate(
+        hop: &Hop,
+        below: Option<&Arc<Connection>>,
+        gatekeeper: Arc<Gatekeeper>,
+        ciphers: Ciphers,
+        patience: &Patience,
+        caller: Caller<'_>,
+    ) -> Result<Self, Fault> {
+        let known = gatekeeper.known_algorithms().await?;
+        let began = Instant::now();
+        let stream: BoxStream = match below {
+            None => {
+                let tcp = dial::tcp(
+                    &hop.address,
+                    caller.account,
+                    caller.observer,
+                    hop.connect_timeout,
+                );
+                Box::new(QuickAck::new(tcp.await?))
+            }
+            Some(below) => Box::new(below.open(&hop.address, caller).await?),
+        };
+        let left = hop
+            .connect_timeout
+            .saturating_sub(began.elapsed())
+            .max(LEAST_FOR_KEY_EXCHANGE);
+
+        let began = Instant::now();
+        let (loss, ending) = Ending::new();
+        let (refusals, banner) = (Arc::<Refusals>::default(), Arc::<Mutex<String>>::default());
+        let client = Client {
+            gatekeeper: Arc::clone(&gatekeeper),
+            refusals: Arc::clone(&refusals),
+            banner: Arc::clone(&banner),
+            loss,
+        };
+        let config = Arc::new(config(hop, &known, ciphers));
+        let connecting = client::connect_stream(config, Wire(stream), client);
+        let handle = match patience.limit(left, connecting).await {
+            Ok(connected) => connected?,
+            Err(TimedOut) => {
+                return Err(Fault::Failed(TunnelError::Timeout {
+                    host: hop.name.clone(),
+                    during: Phase::KeyExchange,
+                    after: hop.connect_timeout,
+                }));
+            }
+        };
+        if let Some(admitted) = gatekeeper.admitted() {
+            let step = Step::HostKey {
+                host: admitted.key.host().to_owned(),
+                algorithm: admitted.key.algorithm(),
+                fingerprint: admitted.key.fingerprint(),
+                recorded: admitted.recorded,
+            };
+            caller.step(step, began.elapsed().saturating_sub(patience.asked()));
+            if let Some(error) = admitted.unrecorded {
+                caller.notice(format!("{error}, so the question will come again"));
+            }
+        }
+        Ok(Self {
+            handle,
+            ending,
+            refusals,
+            banner,
+        })
+    }
+}
+
+impl Fault {
+    fn into_error(self, hop: &Hop) -> TunnelError {
+        let host = hop.name.clone();
+        match self {
+            Self::Failed(error) => error,
+            Self::Ssh(
+                error @ (russh::Error::HUP | russh::Error::Disconnect | russh::Error::IO(_)),
+            ) => {
+                let reason = super::loss::explain(&error);
+                TunnelError::ConnectionLost {
+                    host,
+                    during: Phase::KeyExchange,
+                    reason,
+                }
+            }
+            fault => TunnelError::Protocol {
+                host,
+                reason: fault.to_string(),
+            },
+        }
+    }
+}
+
+/// After how long without an answer a server is asked for a sign of life.
+const SUSPICION: Duration = Duration::from_secs(5);
+
+/// How long a server may take to give one.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// A slow TCP connection must not leave the key exchange without any time.
+const LEAST_FOR_KEY_EXCHANGE: Duration = Duration::from_secs(2);

@@ -1,0 +1,234 @@
+//! Streams above and below an SSH session.
+//!
+//! [`ChannelStream`] is a direct-tcpip channel as a byte stream. It exists because russh's own ends
+//! the same way whether the server sent an EOF, sent an empty packet, or was never heard of again;
+//! here only the first is an end, the second is nothing, and the third is an error with its reason.
+//!
+//! Whoever holds one must keep reading: russh hands packets of all channels of a connection through
+//! one task, and a channel that is not read stops all others once its buffer is full. For the same
+//! reason more than a few packets must not be written without reading at the same time.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::transport::BoxStream;
+
+use super::connection::Connection;
+use super::loss::Loss;
+
+/// A direct-tcpip channel (RFC 4254 §7.2).
+pub(super) struct ChannelStream {
+    reader: ChannelReadHalf,
+    /// What came with the last packet and was not read yet.
+    unread: Bytes,
+    /// Whether the server ended its side.
+    is_ended: bool,
+    writer: Pin<Box<dyn AsyncWrite + Send>>,
+    control: Arc<ChannelWriteHalf<Msg>>,
+    /// The reason of a failure, while it is waited for.
+    failing: Option<Pin<Box<dyn Future<Output = Loss> + Send>>>,
+    /// Keeps the connection, and those below it, for as long as there is a channel on it.
+    connection: Arc<Connection>,
+}
+
+impl ChannelStream {
+    pub(super) fn new(channel: Channel<Msg>, connection: Arc<Connection>) -> Self {
+        let (reader, control) = channel.split();
+        Self {
+            reader,
+            unread: Bytes::new(),
+            is_ended: false,
+            writer: Box::pin(control.make_writer()),
+            control: Arc::new(control),
+            failing: None,
+            connection,
+        }
+    }
+
+    /// The error to report for a connection that is gone, once the reason is known.
+    fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let ending = self.connection.ending();
+        let failing = self.failing.get_or_insert_with(|| Box::pin(ending.wait()));
+        let loss = ready!(failing.as_mut().poll(cx));
+        self.failing = None;
+        Poll::Ready(loss.into_io(self.connection.host()))
+    }
+}
+
+impl AsyncRead for ChannelStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if !self.unread.is_empty() {
+                let count = buffer.remaining().min(self.unread.len());
+                buffer.put_slice(&self.unread.split_to(count));
+                return Poll::Ready(Ok(()));
+            }
+            if self.is_ended || buffer.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            // Receiving from a channel can be given up at any time without losing a message, so a
+            // new future for every poll does.
+            let message = ready!(pin!(self.reader.wait()).poll(cx));
+            match message {
+                Some(ChannelMsg::Data { data }) => self.unread = data,
+                Some(ChannelMsg::Eof | ChannelMsg::Close) => self.is_ended = true,
+                Some(_) => {}
+                None => return self.poll_failure(cx).map(Err),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for ChannelStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        match ready!(self.writer.as_mut().poll_write(cx, bytes)) {
+            Ok(count) => Poll::Ready(Ok(count)),
+            Err(_) => self.poll_failure(cx).map(Err),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match ready!(self.writer.as_mut().poll_shutdown(cx)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(_) => self.poll_failure(cx).map(Err),
+        }
+    }
+}
+
+impl Drop for ChannelStream {
+    fn drop(&mut self) {
+        let control = Arc::clone(&self.control);
+        let connection = Arc::clone(&self.connection);
+        // Without a runtime there is no session left to close the channel of.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                // Fails only if the connection is gone, and the channel with it.
+                control.close().await.ok();
+                drop(connection);
+            });
+        }
+    }
+}
+
+impl fmt::Debug for ChannelStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelStream")
+            .field("host", &self.connection.host())
+            .finish()
+    }
+}
+
+/// What an SSH session runs over.
+///
+/// Its shutdown never fails: russh forgets why a session ended when it cannot even shut down the
+/// broken connection, and the reason is worth more.
+pub(super) struct Wire(pub(super) BoxStream);
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx).map(|_| Ok(()))
+    }
+}
+
+/// A TCP connection that acknowledges at once while the session is being set up.
+///
+/// sshd leaves Nagle's algorithm on and sends its handshake in small packets, so each of them waits
+/// for the acknowledgement that the kernel likes to delay by 40 ms.
+pub(super) struct QuickAck {
+    stream: TcpStream,
+    reads_left: u32,
+}
+
+impl QuickAck {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            reads_left: READS_OF_A_HANDSHAKE,
+        }
+    }
+}
+
+impl AsyncRead for QuickAck {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        #[cfg(target_os = "linux")]
+        if self.reads_left > 0 {
+            self.reads_left -= 1;
+            // The kernel falls back into delaying by itself (tcp(7)), hence again and again. It is
+            // an optimisation only, so a refusal does not matter.
+            rustix::net::sockopt::set_tcp_quickack(&self.stream, true).ok();
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for QuickAck {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Enough reads for a handshake, and too few to matter afterwards.
+const READS_OF_A_HANDSHAKE: u32 = 64;
