@@ -11,9 +11,9 @@ use russh::keys::{Algorithm, PublicKey};
 use crate::ask::{HostKeyQuestion, Unanswered};
 use crate::plan::{Hop, HostPort};
 
-use super::answers::Answers;
+use super::answers::{Answers, Turn};
 use super::client::Fault;
-use super::error::TunnelError;
+use super::error::{HostKeyChanged, TunnelError};
 use super::known_hosts::{self, HostKey, KnownHostsError, Recorded, Standing, host_name};
 use super::patience::Patience;
 
@@ -120,14 +120,16 @@ impl Gatekeeper {
                 file,
                 line,
                 recorded,
-            } => Err(Fault::Failed(TunnelError::HostKeyChanged {
-                host: key.host().to_owned(),
-                algorithm: key.algorithm(),
-                fingerprint: key.fingerprint(),
-                recorded,
-                file,
-                line,
-            })),
+            } => Err(Fault::Failed(TunnelError::HostKeyChanged(Box::new(
+                HostKeyChanged {
+                    host: key.host().to_owned(),
+                    algorithm: key.algorithm(),
+                    fingerprint: key.fingerprint(),
+                    recorded,
+                    file,
+                    line,
+                },
+            )))),
             Standing::Revoked { file, line } => Err(Fault::Failed(TunnelError::HostKeyRevoked {
                 host: key.host().to_owned(),
                 fingerprint: key.fingerprint(),
@@ -143,11 +145,7 @@ impl Gatekeeper {
     }
 
     /// Asks about an unknown key and records it after a yes. The inner error is that of recording.
-    async fn ask(
-        &self,
-        turn: &super::answers::Turn<'_>,
-        key: &HostKey,
-    ) -> Result<Option<KnownHostsError>, Fault> {
+    async fn ask(&self, turn: &Turn<'_>, key: &HostKey) -> Result<Option<KnownHostsError>, Fault> {
         // Without a place to record the key the question would come again every time.
         let Some(file) = self.files.first().cloned() else {
             return Err(Fault::Failed(self.unknown(key)));
@@ -212,14 +210,16 @@ impl Gatekeeper {
         }
     }
 
-    /// The host as `posthole trust` takes it: by its name, and with the port unless the name stands
-    /// for more than the address.
+    /// The host as `posthole trust` takes it.
     fn target(&self) -> String {
-        let is_alias = !self.name.eq_ignore_ascii_case(&self.address.host);
-        if is_alias || self.address.port == 22 {
-            self.name.clone()
-        } else {
-            self.address.to_string()
+        let HostPort { host: _, port } = self.address;
+        match port {
+            22 => self.name.clone(),
+            port => HostPort {
+                host: self.name.clone(),
+                port,
+            }
+            .to_string(),
         }
     }
 }

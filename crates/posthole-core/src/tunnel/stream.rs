@@ -35,8 +35,10 @@ pub(super) struct ChannelStream {
     is_ended: bool,
     writer: Pin<Box<dyn AsyncWrite + Send>>,
     control: Arc<ChannelWriteHalf<Msg>>,
-    /// The reason of a failure, while it is waited for.
-    failing: Option<Pin<Box<dyn Future<Output = Loss> + Send>>>,
+    /// The reason of the end of the connection, one for each direction, since the two may be waited
+    /// for by different tasks.
+    reading_lost: Pin<Box<dyn Future<Output = Loss> + Send>>,
+    writing_lost: Pin<Box<dyn Future<Output = Loss> + Send>>,
     /// Keeps the connection, and those below it, for as long as there is a channel on it.
     connection: Arc<Connection>,
 }
@@ -50,17 +52,22 @@ impl ChannelStream {
             is_ended: false,
             writer: Box::pin(control.make_writer()),
             control: Arc::new(control),
-            failing: None,
+            reading_lost: Box::pin(connection.ending().wait()),
+            writing_lost: Box::pin(connection.ending().wait()),
             connection,
         }
     }
 
-    /// The error to report for a connection that is gone, once the reason is known.
-    fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let ending = self.connection.ending();
-        let failing = self.failing.get_or_insert_with(|| Box::pin(ending.wait()));
-        let loss = ready!(failing.as_mut().poll(cx));
-        self.failing = None;
+    /// Waits for the connection to be lost, which is the only thing that can still happen.
+    fn poll_reading_lost(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let loss = ready!(self.reading_lost.as_mut().poll(cx));
+        self.reading_lost = Box::pin(std::future::ready(loss.clone()));
+        Poll::Ready(loss.into_io(self.connection.host()))
+    }
+
+    fn poll_writing_lost(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let loss = ready!(self.writing_lost.as_mut().poll(cx));
+        self.writing_lost = Box::pin(std::future::ready(loss.clone()));
         Poll::Ready(loss.into_io(self.connection.host()))
     }
 }
@@ -87,7 +94,7 @@ impl AsyncRead for ChannelStream {
                 Some(ChannelMsg::Data { data }) => self.unread = data,
                 Some(ChannelMsg::Eof | ChannelMsg::Close) => self.is_ended = true,
                 Some(_) => {}
-                None => return self.poll_failure(cx).map(Err),
+                None => return self.poll_reading_lost(cx).map(Err),
             }
         }
     }
@@ -102,9 +109,10 @@ impl AsyncWrite for ChannelStream {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        match ready!(self.writer.as_mut().poll_write(cx, bytes)) {
-            Ok(count) => Poll::Ready(Ok(count)),
-            Err(_) => self.poll_failure(cx).map(Err),
+        match self.writer.as_mut().poll_write(cx, bytes) {
+            Poll::Ready(Ok(count)) => Poll::Ready(Ok(count)),
+            // A writer that waits for the window is not told by russh when the session ends.
+            Poll::Pending | Poll::Ready(Err(_)) => self.poll_writing_lost(cx).map(Err),
         }
     }
 
@@ -115,7 +123,7 @@ impl AsyncWrite for ChannelStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match ready!(self.writer.as_mut().poll_shutdown(cx)) {
             Ok(()) => Poll::Ready(Ok(())),
-            Err(_) => self.poll_failure(cx).map(Err),
+            Err(_) => self.poll_writing_lost(cx).map(Err),
         }
     }
 }
