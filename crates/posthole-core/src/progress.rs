@@ -24,9 +24,9 @@ impl Observer for Silent {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The server keeps messages that are now safe here, or has marked them for deletion.
+    /// Messages are safe here.
     Delivered {
-        /// How many messages became durable and recorded.
+        /// How many became durable and were recorded.
         messages: u64,
     },
     /// Something a person should know, though the work goes on.
@@ -116,5 +116,10 @@ pub enum Step {
         messages: u64,
         /// Their octets as the server counts them.
         octets: u64,
+    },
+    /// The destination can take mail.
+    Destination {
+        /// The destination, as `maildir:PATH`.
+        to: String,
     },
 }

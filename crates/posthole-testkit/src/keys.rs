@@ -11,8 +11,10 @@ use std::sync::OnceLock;
 
 use russh::keys::key::safe_rng;
 use russh::keys::ssh_key::LineEnding;
-use russh::keys::ssh_key::private::RsaKeypair;
+use russh::keys::ssh_key::private::{KeypairData, RsaKeypair};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PublicKey};
+
+use crate::base64;
 
 /// The key types that OpenSSH makes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -46,6 +48,8 @@ pub enum KeyFormat {
     /// `BEGIN OPENSSH PRIVATE KEY`.
     OpenSsh,
     /// `BEGIN PRIVATE KEY`, or `BEGIN ENCRYPTED PRIVATE KEY` with a passphrase (RFC 5958).
+    ///
+    /// An encrypted Ed25519 key is in version 2 of the format, which OpenSSL does not read.
     Pkcs8,
 }
 
@@ -106,17 +110,52 @@ pub fn encode(key: &PrivateKey, format: KeyFormat, passphrase: Option<&str>) -> 
                 .to_string()
         }
         (KeyFormat::Pkcs8, None) => {
+            if let KeypairData::Ed25519(pair) = key.key_data() {
+                // russh writes the public key too (RFC 5958 v2), which OpenSSL does not read; what
+                // people have is RFC 8410 §7, with the 32 octets of the seed and nothing else.
+                let seed = pair.private.to_bytes();
+                return pem("PRIVATE KEY", &[ED25519_PKCS8.as_slice(), &seed].concat());
+            }
             let mut pem = Vec::new();
             russh::keys::encode_pkcs8_pem(key, &mut pem).expect("a key can be written");
-            String::from_utf8(pem).expect("PEM is ASCII")
+            rewrap(&pem)
         }
         (KeyFormat::Pkcs8, Some(passphrase)) => {
             let mut pem = Vec::new();
             russh::keys::encode_pkcs8_pem_encrypted(key, passphrase.as_bytes(), ROUNDS, &mut pem)
                 .expect("a key can be encrypted");
-            String::from_utf8(pem).expect("PEM is ASCII")
+            rewrap(&pem)
         }
     }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let base64 = base64::encode(der);
+    rewrap(format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n").as_bytes())
+}
+
+/// Breaks the lines of a PEM file after 64 characters, as RFC 7468 §3 wants and OpenSSL insists;
+/// russh breaks them later and leaves an empty one.
+fn rewrap(pem: &[u8]) -> String {
+    let pem = std::str::from_utf8(pem).expect("PEM is ASCII");
+    let mut lines = pem.lines();
+    let mut text = lines.next().unwrap_or_default().to_owned() + "\n";
+    let mut base64 = String::new();
+    let mut end = "";
+    for line in lines {
+        if line.starts_with("-----") {
+            end = line;
+        } else {
+            base64 += line;
+        }
+    }
+    let mut rest = base64.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        text = text + line + "\n";
+        rest = after;
+    }
+    text + end + "\n"
 }
 
 /// Writes a private key with mode 0600, and its public key beside it as `.pub`; returns the path.
@@ -171,6 +210,10 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) {
         .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
 }
 
+/// The fixed part of an Ed25519 key in RFC 8410's form, before the 32 octets of the seed.
+const ED25519_PKCS8: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
 /// Few, because these files protect nothing and tests should be quick.
 const ROUNDS: u32 = 2_000;
 

@@ -20,16 +20,19 @@
 //! answer. None of Posthole's own code is used here, because what judges the program must not
 //! share its mistakes.
 
+pub mod home;
 pub mod keys;
 pub mod mail;
 pub mod net;
 pub mod pop3;
-//REAL
+pub mod real;
 pub mod relay;
 pub mod ssh;
 pub mod world;
 
 mod background;
+mod base64;
 mod rng;
 
+pub use home::Home;
 pub use world::World;

@@ -145,7 +145,8 @@ fn a_connection_that_ends_without_quit_deletes_nothing() {
 
 #[test]
 fn every_message_of_the_corpus_arrives_as_the_model_says() {
-    let messages = mail::corpus(5, 100);
+    let mut messages = mail::corpus(5, 100);
+    messages.push(mail::dot_first());
     let maildrop = Maildrop::of(messages.clone());
     for faults in [Faults::new(), Faults::new().write_size(1_000)] {
         let server = Pop3Server::start(&maildrop);

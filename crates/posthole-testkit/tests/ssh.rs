@@ -205,14 +205,16 @@ async fn targets_are_refused_or_ignored_as_the_table_says() {
 }
 
 #[tokio::test]
-async fn shells_and_commands_are_refused_and_noted() {
+async fn sessions_and_remote_forwards_are_refused_and_noted() {
     let (_pop3, ssh, key) = world();
     let (mut handle, _) = connect(&ssh).await.unwrap();
     assert!(with_key(&mut handle, &key).await.success());
-    if let Ok(channel) = handle.channel_open_session().await {
-        channel.exec(true, "id").await.ok();
-    }
-    assert!(!ssh.channels().iter().any(|channel| channel.opened));
+    assert!(handle.channel_open_session().await.is_err());
+    assert!(handle.tcpip_forward("127.0.0.1", 0).await.is_err());
+    assert_eq!(
+        ssh.misplaced_requests(),
+        ["session", "tcpip-forward 127.0.0.1:0"]
+    );
 }
 
 #[tokio::test]

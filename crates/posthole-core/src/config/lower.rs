@@ -350,17 +350,9 @@ impl Reader<'_> {
     }
 
     fn unknown_option(&mut self, entry: Entry<'_>, place: &str, known: &[&str]) {
-        let elsewhere = || {
-            let sections = [
-                (DEFAULTS_KEYS, "[defaults]"),
-                (ACCOUNT_KEYS, "[account.NAME]"),
-                (SSH_KEYS, "[ssh.NAME]"),
-                (FORWARD_KEYS, "[forward.NAME]"),
-            ];
-            let (_, section) = sections
-                .iter()
-                .find(|(keys, _)| keys.contains(&entry.key))?;
-            Some(format!("it belongs in {section}"))
+        let elsewhere = || match KEYS.iter().find(|(_, keys)| keys.contains(&entry.key))?.0 {
+            "defaults" => Some("it belongs in [defaults]".to_owned()),
+            section => Some(format!("it belongs in [{section}.NAME]")),
         };
         let foreign = || {
             let (_, hint) = FOREIGN_KEYS.iter().find(|(key, _)| *key == entry.key)?;
@@ -414,9 +406,16 @@ fn within(text: &str, span: Range<usize>) -> Range<usize> {
     start..end.max(start)
 }
 
+/// The keys of each section.
+pub(super) const KEYS: &[(&str, &[&str])] = &[
+    ("defaults", DEFAULTS_KEYS),
+    ("account", ACCOUNT_KEYS),
+    ("ssh", SSH_KEYS),
+    ("forward", FORWARD_KEYS),
+];
 const SECTIONS: &[&str] = &["account", "defaults", "forward", "ssh"];
 const DEFAULTS_KEYS: &[&str] = &["deliver", "every", "keep", "password", "timeout", "via"];
-pub(super) const ACCOUNT_KEYS: &[&str] = &[
+const ACCOUNT_KEYS: &[&str] = &[
     "allow-plaintext",
     "deliver",
     "every",

@@ -987,6 +987,29 @@ fn everything_that_can_be_said_is_understood() {
     assert_eq!(socket.to.value.to_string(), "[::1]:110");
 }
 
+/// A key that is read but not listed would never be suggested, and one that is listed but not
+/// read would be suggested in vain.
+#[test]
+fn every_known_key_is_read_and_in_the_manual() {
+    let manual = include_str!("../../../../doc/posthole.toml.5");
+    for (section, keys) in lower::KEYS {
+        for key in *keys {
+            assert!(
+                manual.contains(&format!(".It Ic {key}\n"))
+                    || manual.contains(&format!(".It Ic {key} No")),
+                "{key}"
+            );
+            // The right type or not, an unknown key it is not.
+            let name = if *section == "defaults" { "" } else { ".x" };
+            let (_, diagnostics) = parse(&format!("[{section}{name}]\n{key} = 1979-05-27"));
+            let found = diagnostics
+                .iter()
+                .find(|found| found.message.contains(&format!("`{key}` must be")));
+            assert!(found.is_some(), "{section} {key}: {diagnostics:?}");
+        }
+    }
+}
+
 #[test]
 fn the_sample_in_the_manual_is_understood() {
     let text = include_str!("../../../../doc/examples/config.toml");

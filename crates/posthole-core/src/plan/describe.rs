@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::resolve::is_loopback;
 use super::{Hop, Job, Keep, PasswordSource, Plan, Route};
 use crate::config::one_line;
 
@@ -34,7 +35,17 @@ impl fmt::Display for Job {
         } = self;
         writeln!(f, "account {account}")?;
         writeln!(f, "  mailbox: {mailbox}")?;
-        writeln!(f, "  server: {server}")?;
+        match route {
+            // Allowed, since the way beyond the last SSH host is for its owner to judge; but said.
+            Route::Ssh(hops) if !is_loopback(&server.host) => {
+                let last = hops.last().map_or("", |hop| &hop.name);
+                writeln!(
+                    f,
+                    "  server: {server}, unencrypted between {last} and there"
+                )?;
+            }
+            _ => writeln!(f, "  server: {server}")?,
+        }
         writeln!(f, "  user: {user}")?;
         match route {
             Route::Direct => {
@@ -80,7 +91,7 @@ impl fmt::Display for Hop {
         writeln!(f, "    {which}: {}", list(identities))?;
         let agent = agent
             .as_deref()
-            .map_or("none".to_owned(), |path| path.display().to_string());
+            .map_or_else(|| "none".to_owned(), |path| path.display().to_string());
         writeln!(f, "    agent: {agent}")?;
         writeln!(f, "    known hosts: {}", list(known_hosts))?;
         writeln!(f, "    password: {password}")?;

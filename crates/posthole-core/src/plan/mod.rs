@@ -20,7 +20,7 @@ use secrecy::SecretString;
 
 pub use environment::Environment;
 pub use overrides::{Overrides, SshOverrides};
-pub use resolve::{ConfigFile, resolve};
+pub use resolve::{ConfigFile, resolve, resolve_hop};
 
 /// Everything one run will do.
 #[derive(Clone, Debug)]

@@ -10,7 +10,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::mailbox;
-use super::{DeliverTo, Environment, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route};
+use super::{
+    DeliverTo, Environment, Hop, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route,
+};
 use crate::config::{
     AccountArg, Config, Deliver, Diagnostic, Limits, Options, Password, ServerUrl, Spanned,
     SshTarget, check_password, did_you_mean, one_line,
@@ -65,6 +67,30 @@ pub fn resolve(
     } else {
         Err(resolver.diagnostics)
     }
+}
+
+/// Works out how one SSH host is reached, as [`resolve`] does for each host of a `via`.
+///
+/// # Errors
+/// All problems at once, as with [`resolve`].
+pub fn resolve_hop(
+    file: Option<ConfigFile<'_>>,
+    target: &SshTarget,
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Hop, Vec<Diagnostic>> {
+    let empty = Config::default();
+    let mut resolver = Resolver {
+        config: file.map_or(&empty, |file| file.config),
+        path: file.map(|file| file.path),
+        overrides,
+        environment,
+        diagnostics: Vec::new(),
+    };
+    resolver.check_overrides();
+    let hop = resolver.hop(target, &None);
+    hop.filter(|_| resolver.diagnostics.is_empty())
+        .ok_or(resolver.diagnostics)
 }
 
 /// An account to be worked on, of the file or of the command line.
@@ -205,10 +231,10 @@ impl<'a> Resolver<'a> {
         let overrides = self.overrides;
         let keep = overrides
             .keep
-            .or(self.option(wanted, |options| options.keep.as_ref()));
+            .or_else(|| self.option(wanted, |options| options.keep.as_ref()));
         let timeout = overrides
             .timeout
-            .or(self.option(wanted, |options| options.timeout.as_ref()));
+            .or_else(|| self.option(wanted, |options| options.timeout.as_ref()));
 
         let user = user?;
         let hops: Option<Vec<_>> = hops.into_iter().collect();
@@ -366,7 +392,10 @@ impl<'a> Resolver<'a> {
 
     /// A path of the file, which is relative to the file's directory.
     pub(super) fn file_path(&mut self, path: &Path, span: &Range<usize>) -> Option<PathBuf> {
-        let base = self.path.and_then(Path::parent).unwrap_or(Path::new(""));
+        let base = self
+            .path
+            .and_then(Path::parent)
+            .unwrap_or_else(|| Path::new(""));
         // A file that is itself named relative to the working directory.
         let base = self.environment.cwd.join(base);
         self.expand(path, &base, Some(span))
@@ -459,7 +488,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// Whether a connection to `host` never leaves this machine (RFC 6761 §6.3 for the names).
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     if let Ok(address) = host.parse::<IpAddr>() {
         return address.to_canonical().is_loopback();
     }

@@ -54,7 +54,7 @@ impl Case {
 
     fn via(self, targets: &[&str]) -> Self {
         self.with(|flags| {
-            flags.via = Some(targets.iter().map(|via| via.parse().unwrap()).collect())
+            flags.via = Some(targets.iter().map(|via| via.parse().unwrap()).collect());
         })
     }
 
@@ -565,7 +565,7 @@ fn two_accounts_of_one_mailbox_are_refused() {
         .with(|flags| {
             flags
                 .accounts
-                .push("pop3://u@localhost:110".parse().unwrap())
+                .push("pop3://u@localhost:110".parse().unwrap());
         })
         .refused(expect![[r#"
             `u@localhost` and `u@localhost:110` are the same mailbox (pop3:u@localhost)
@@ -673,6 +673,22 @@ fn a_password_does_not_cross_a_network_in_the_clear() {
           help: go through SSH with `via`, or accept the risk with allow-plaintext = true
     "#]]);
     case(&format!("{text}allow-plaintext = true")).job();
+}
+
+#[test]
+fn a_way_on_from_the_last_ssh_host_that_is_not_encrypted_is_said() {
+    let says = |server: &str| {
+        let plan = url(server).via(&["jump", "gate"]).plan().to_string();
+        plan.lines()
+            .find(|line| line.starts_with("  server:"))
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(says("pop3://u@localhost"), "  server: localhost:110");
+    assert_eq!(
+        says("pop3://u@mail"),
+        "  server: mail:110, unencrypted between gate and there"
+    );
 }
 
 #[test]

@@ -1,1 +1,381 @@
-//! record
+//! What was fetched before: the memory that makes delivery exactly-once.
+//!
+//! Records are kept per mailbox and keyed by the message's [`Identity`]. They are written in two
+//! steps around a delivery, each one synced transaction for a whole batch: the *intent* before the
+//! messages become visible at their destination, and the *delivery* after. Whatever instant a run
+//! dies at, [`Records::intents`] tells the next one what was in the air.
+//!
+//! Where the records are kept is behind the narrow trait [`store::Store`], whose one
+//! implementation is SQLite. All methods block, and are called from threads that may.
+
+mod lock;
+mod sqlite;
+mod store;
+
+pub(crate) use lock::AccountLock;
+pub(crate) use store::{ServerMemory, StoredIntent};
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::deliver::{Parcel, Receipt, Sealed};
+use crate::durable::FsError;
+use crate::error::{Class, Error};
+use crate::policy::{Seen, Standings};
+use crate::session::{Committed, Listing, MessageRef};
+use store::{MailboxId, Store};
+
+/// The records of all mailboxes; a cheap handle.
+#[derive(Clone)]
+pub struct Records {
+    store: Arc<dyn Store>,
+    state_dir: Arc<Path>,
+}
+
+impl Records {
+    /// Opens the records in a directory, which is created (private to the user) when missing.
+    pub fn open(state_dir: &Path) -> Result<Self, RecordError> {
+        let store = sqlite::Sqlite::open(state_dir)?;
+        Ok(Self {
+            store: Arc::new(store),
+            state_dir: state_dir.into(),
+        })
+    }
+
+    /// Locks a mailbox against other runs and looks up its records.
+    pub(crate) fn mailbox(&self, key: &str) -> Result<Mailbox, Error> {
+        let lock = AccountLock::take(&self.state_dir, key)?;
+        let id = self.store.mailbox(key)?;
+        Ok(Mailbox {
+            store: Arc::clone(&self.store),
+            id,
+            key: key.into(),
+            _lock: Arc::new(lock),
+        })
+    }
+}
+
+/// The records of one mailbox, locked against other runs for as long as a clone exists.
+#[derive(Clone)]
+pub(crate) struct Mailbox {
+    store: Arc<dyn Store>,
+    id: MailboxId,
+    key: Arc<str>,
+    _lock: Arc<AccountLock>,
+}
+
+impl Mailbox {
+    /// What tells the files of this mailbox and these records from all others.
+    pub(crate) fn tag(&self) -> Result<String, RecordError> {
+        Ok(crate::deliver::tag(&[&self.store.instance()?, &self.key]))
+    }
+
+    /// What is remembered of the server.
+    pub(crate) fn server(&self) -> Result<ServerMemory, RecordError> {
+        self.store.server(self.id)
+    }
+
+    /// Remembers something of the server.
+    pub(crate) fn remember_server(&self, memory: &ServerMemory) -> Result<(), RecordError> {
+        self.store.remember_server(self.id, memory)
+    }
+
+    /// What a run that died had in the air.
+    pub(crate) fn intents(&self) -> Result<Vec<StoredIntent>, RecordError> {
+        self.store.intents(self.id)
+    }
+
+    /// Records that messages are about to appear at `destination`.
+    pub(crate) fn intend(
+        &self,
+        sealed: Sealed,
+        destination: &Path,
+        now: SystemTime,
+    ) -> Result<Intended, RecordError> {
+        let place = sealed.place();
+        let parcels = sealed.into_parcels();
+        let intents = parcels
+            .iter()
+            .map(|parcel| StoredIntent {
+                identity: parcel.identity.clone(),
+                destination: destination.to_owned(),
+                name: parcel.name.clone(),
+                place,
+                at: now,
+            })
+            .collect::<Vec<_>>();
+        self.store.intend(self.id, &intents)?;
+        Ok(Intended { parcels })
+    }
+
+    /// Records that messages were delivered.
+    pub(crate) fn delivered(
+        &self,
+        receipts: Vec<Receipt>,
+        now: SystemTime,
+    ) -> Result<Vec<Recorded>, RecordError> {
+        self.settle(receipts, &[], now)
+    }
+
+    /// Records what became of intents: messages that were delivered, and those to fetch again.
+    pub(crate) fn settle(
+        &self,
+        receipts: Vec<Receipt>,
+        lost: &[Identity],
+        now: SystemTime,
+    ) -> Result<Vec<Recorded>, RecordError> {
+        if receipts.is_empty() && lost.is_empty() {
+            return Ok(Vec::new());
+        }
+        let identities = receipts
+            .iter()
+            .map(|receipt| &receipt.identity)
+            .collect::<Vec<_>>();
+        self.store.settle(self.id, &identities, lost, now)?;
+        let recorded = |receipt: Receipt| Recorded {
+            identity: receipt.identity,
+            message: receipt.message,
+            octets: receipt.octets,
+        };
+        Ok(receipts.into_iter().map(recorded).collect())
+    }
+
+    /// Looks up a message, which its record allows to be deleted if there is one.
+    pub(crate) fn lookup(
+        &self,
+        identity: &Identity,
+        message: MessageRef,
+    ) -> Result<Option<Recorded>, RecordError> {
+        Ok(self
+            .store
+            .is_delivered(self.id, identity)?
+            .then(|| Recorded {
+                identity: identity.clone(),
+                message: Some(message),
+                octets: 0,
+            }))
+    }
+
+    /// Compares a listing with the records.
+    ///
+    /// Also keeps count of records whose message the server no longer lists, and forgets those
+    /// that were missing for long. Nothing is written when nothing changed.
+    pub(crate) fn standings(
+        &self,
+        listing: &Listing,
+        now: SystemTime,
+    ) -> Result<Standings, RecordError> {
+        let mut standings = Standings::all_new(listing.len());
+        let mut missing = store::MissingChanges::default();
+        self.store.each_delivered(self.id, &mut |row| {
+            let listed = match row.identity {
+                store::IdentityRef {
+                    kind: IdentityKind::UniqueId,
+                    bytes,
+                    occurrence,
+                } => listing.find(bytes, occurrence),
+                store::IdentityRef {
+                    kind: IdentityKind::Digest,
+                    ..
+                } => None,
+            };
+            if let Some(idx) = listed {
+                standings.set(idx, Seen::Delivered { at: row.at });
+            }
+            if listing.is_complete() {
+                missing.judge(&row, listed.is_some(), now);
+            }
+        })?;
+        for failure in self.store.failures(self.id)? {
+            if let Some(idx) = listing.find(&failure.identity.bytes, failure.identity.occurrence) {
+                standings.set(
+                    idx,
+                    Seen::Failed {
+                        sessions: failure.sessions,
+                        retry_at: failure.retry_at,
+                    },
+                );
+            }
+        }
+        if !missing.is_empty() {
+            self.store.apply_missing(self.id, &missing, now)?;
+        }
+        Ok(standings)
+    }
+
+    /// Records that a message could not be fetched.
+    pub(crate) fn failed(
+        &self,
+        identity: &Identity,
+        reason: &str,
+        now: SystemTime,
+    ) -> Result<(), RecordError> {
+        let sessions = self.store.failure_count(self.id, identity)? + 1;
+        let retry_at = now + retry_delay(sessions);
+        self.store
+            .record_failure(self.id, identity, sessions, retry_at, reason)
+    }
+
+    /// Notes that the server confirmed deletions.
+    ///
+    /// The records stay for a while: a server may show a deleted message again.
+    pub(crate) fn retire(&self, committed: Committed, now: SystemTime) -> Result<(), RecordError> {
+        let deleted = committed.into_deleted();
+        if deleted.is_empty() {
+            return Ok(());
+        }
+        let identities = deleted
+            .iter()
+            .map(|recorded| &recorded.identity)
+            .collect::<Vec<_>>();
+        self.store.retire(self.id, &identities, now)
+    }
+}
+
+/// What makes a message the same message in every session.
+///
+/// A server's unique-id is opaque octets (RFC 1939 §7). One server in the wild lists the same
+/// unique-id for two messages, so the how-many-eth it is in the listing belongs to it. A message
+/// without a unique-id is recognised by its text, once it has been fetched.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Identity {
+    pub(crate) kind: IdentityKind,
+    pub(crate) bytes: Box<[u8]>,
+    pub(crate) occurrence: u32,
+}
+
+/// What an [`Identity`] is made of.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum IdentityKind {
+    /// The SHA-256 of the message as delivered.
+    Digest,
+    /// The server's unique-id.
+    UniqueId,
+}
+
+/// Messages whose intended delivery is on record; only a destination can use it up.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Intended {
+    parcels: Vec<Parcel>,
+}
+
+impl Intended {
+    pub(crate) fn into_parcels(self) -> Vec<Parcel> {
+        self.parcels
+    }
+}
+
+/// The proof that a message is delivered and on record: only such a message may be deleted.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    identity: Identity,
+    message: Option<MessageRef>,
+    octets: u64,
+}
+
+impl Recorded {
+    /// The message in the session it was fetched or listed in, if any.
+    pub(crate) fn message(&self) -> Option<MessageRef> {
+        self.message
+    }
+
+    /// The message's size as delivered.
+    pub(crate) fn octets(&self) -> u64 {
+        self.octets
+    }
+}
+
+/// Why the records could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The database failed.
+    #[error("cannot {operation} in {}", path.display())]
+    Database {
+        /// What was tried.
+        operation: &'static str,
+        /// The database.
+        path: PathBuf,
+        /// The database's reason.
+        source: rusqlite::Error,
+    },
+    /// A file operation around the database failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// A newer Posthole wrote the database.
+    #[error("{} was written by a newer posthole (schema {found}, known is {known})", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// The schema version found.
+        found: i64,
+        /// The newest schema version this program knows.
+        known: i64,
+    },
+    /// The file is a database of another program.
+    #[error("{} is a database, but not posthole's", path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl RecordError {
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Database { source, .. } if is_busy(source) => Class::Temporary,
+            Self::Newer { .. } | Self::NotOurs { .. } => Class::Config,
+            Self::Database { .. } | Self::Fs(_) => Class::Local,
+        }
+    }
+
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Database { source, path, .. } => match source.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+                    Some(format!(
+                        "the records of what was fetched are damaged; restore {} from a backup, or \
+                         move it away to fetch all that is still on the servers again",
+                        path.display()
+                    ))
+                }
+                Some(rusqlite::ErrorCode::DiskFull) => Some(
+                    "make room on the disk; nothing is deleted from a server without a record"
+                        .to_owned(),
+                ),
+                _ if is_busy(source) => {
+                    Some("another posthole is busy with it: try again".to_owned())
+                }
+                _ => None,
+            },
+            Self::Fs(_) => Some("check the owner, mode and free space of that path".to_owned()),
+            Self::Newer { .. } => Some("run the newer posthole".to_owned()),
+            Self::NotOurs { .. } => Some("name another directory with --state-dir".to_owned()),
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+    )
+}
+
+/// How long a message that could not be fetched is left alone: not at all at first, then for an
+/// hour, doubling up to a day.
+fn retry_delay(sessions: u32) -> Duration {
+    const HOUR: u64 = 60 * 60;
+    match sessions.checked_sub(SET_ASIDE_AFTER) {
+        None => Duration::ZERO,
+        Some(more) => Duration::from_secs((HOUR << more.min(5)).min(24 * HOUR)),
+    }
+}
+
+/// In how many sessions a message may fail before it is set aside.
+pub(crate) const SET_ASIDE_AFTER: u32 = 3;
+
+#[cfg(test)]
+mod tests;

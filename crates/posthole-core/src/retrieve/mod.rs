@@ -1,1 +1,263 @@
-//! retrieve
+//! One poll of one account, from the first byte to the confirmed QUIT.
+//!
+//! [`poll`] is the story, a stage a line. The stages that need room of their own are beside it:
+//! the way into the mailbox ([`entry`]), the transfer of messages ([`transfer`]) and the two
+//! threads that make them durable while the network goes on ([`spool`]).
+
+mod entry;
+mod spool;
+mod transfer;
+
+pub use spool::BatchLimits;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::ask::Ask;
+use crate::deliver::Maildir;
+use crate::error::Error;
+use crate::plan::{DeliverTo, Job, Keep};
+use crate::policy::{self, Decisions};
+use crate::progress::{Event, Observer, Step};
+use crate::record::{Mailbox, RecordError, Records};
+use crate::session::{Listing, SessionError};
+use crate::tunnel::Tunnels;
+use entry::Entered;
+use transfer::Transfer;
+
+/// What polls share: made once for a run, used by every account of it.
+#[derive(Clone)]
+pub struct Context {
+    /// Who is asked for passwords and host keys.
+    pub ask: Arc<dyn Ask>,
+    /// Who is told what happens.
+    pub observer: Arc<dyn Observer>,
+    /// The SSH connections.
+    pub tunnels: Arc<Tunnels>,
+    /// What was fetched before.
+    pub records: Records,
+    /// Cancelled when the program is asked to stop: polls finish what is in hand and end.
+    pub stop: CancellationToken,
+    /// How many messages share the cost of a sync.
+    pub batch: BatchLimits,
+}
+
+/// How a poll went: what it achieved, and what ended it early if anything did.
+#[derive(Debug)]
+pub struct Report {
+    /// What was achieved, also by a poll that failed half-way.
+    pub summary: Summary,
+    /// The error that ended the poll.
+    pub error: Option<Error>,
+}
+
+/// What a poll achieved.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Messages delivered and recorded.
+    pub fetched: u64,
+    /// Their size as delivered.
+    pub octets: u64,
+    /// Messages whose deletion the server confirmed.
+    pub deleted: u64,
+    /// Messages that are still on the server.
+    pub left: u64,
+    /// Messages that could not be fetched this time; they are tried again later.
+    pub failed: Vec<MessageFailure>,
+    /// How long the poll took.
+    pub took: Duration,
+}
+
+/// A message that could not be fetched.
+#[derive(Clone, Debug)]
+pub struct MessageFailure {
+    /// The message's unique-id, escaped for reading; empty when the server gave none.
+    pub uid: String,
+    /// Why, in the server's cleaned words or ours.
+    pub reason: String,
+}
+
+/// What a poll would do.
+#[derive(Clone, Debug, Default)]
+pub struct Preview {
+    /// Messages it would fetch.
+    pub fetch: Vec<PreviewEntry>,
+    /// Messages it would delete, including those it would fetch first.
+    pub delete: Vec<PreviewEntry>,
+    /// Messages that would be on the server afterwards.
+    pub left: u64,
+}
+
+/// One message of a [`Preview`].
+#[derive(Clone, Debug)]
+pub struct PreviewEntry {
+    /// The message's unique-id, escaped for reading; empty when the server gave none.
+    pub uid: String,
+    /// Octets as the server lists them.
+    pub size: u64,
+}
+
+/// Polls an account once: fetches what is new, deletes what may go.
+pub async fn poll(job: &Job, cx: &Context) -> Report {
+    let started = Instant::now();
+    let mut summary = Summary::default();
+    let result = fetch(job, cx, &mut summary).await;
+    summary.took = started.elapsed();
+    Report {
+        summary,
+        error: result.err(),
+    }
+}
+
+async fn fetch(job: &Job, cx: &Context, summary: &mut Summary) -> Result<(), Error> {
+    let mailbox = open_mailbox(job, cx).await?;
+    finish_interrupted(job, &mailbox).await?;
+    let entered = enter(job, cx, &mailbox).await?;
+    summary.left = entered.listing.len() as u64;
+    let decisions = decide(job, &mailbox, &entered).await?;
+
+    let mut transfer = Transfer::new(job, cx, &mailbox, entered, summary);
+    transfer.run(decisions).await?;
+    let stopped = transfer.was_stopped();
+    if let Some(committed) = transfer.commit().await? {
+        blocking(move || mailbox.retire(committed, SystemTime::now())).await?;
+    }
+    if stopped { Err(Error::Stopped) } else { Ok(()) }
+}
+
+/// Looks what [`poll`] would do, without fetching or deleting anything.
+pub async fn preview(job: &Job, cx: &Context) -> Result<Preview, Error> {
+    let mailbox = open_mailbox(job, cx).await?;
+    let entered = enter(job, cx, &mailbox).await?;
+    let decisions = decide(job, &mailbox, &entered).await?;
+    let Entered {
+        session, listing, ..
+    } = entered;
+    let preview = preview_of(&listing, &decisions, job.keep);
+    // Nothing hangs on this goodbye, since nothing was marked for deletion.
+    let _unneeded = session.quit().await;
+    Ok(preview)
+}
+
+/// Walks every step towards the mailbox and the destination, changing neither.
+///
+/// Each step is told to the observer as it is done; the first failure ends the walk.
+pub async fn check(job: &Job, cx: &Context) -> Result<(), Error> {
+    let mailbox = open_mailbox(job, cx).await?;
+    let entered = enter(job, cx, &mailbox).await?;
+    let _unneeded = entered.session.quit().await;
+
+    let started = Instant::now();
+    let DeliverTo::Maildir(root) = job.deliver.clone();
+    let tag = blocking(move || mailbox.tag()).await?;
+    blocking(move || Maildir::check(&root, tag)).await?;
+    let step = Step::Destination {
+        to: job.deliver.to_string(),
+    };
+    cx.observer.event(
+        &job.account,
+        &Event::Step {
+            step,
+            took: started.elapsed(),
+        },
+    );
+    Ok(())
+}
+
+async fn open_mailbox(job: &Job, cx: &Context) -> Result<Mailbox, Error> {
+    let (records, key) = (cx.records.clone(), job.mailbox.clone());
+    blocking(move || records.mailbox(&key)).await
+}
+
+/// Opens the mailbox, unless the program is asked to stop first: nothing is in hand yet.
+async fn enter(job: &Job, cx: &Context, mailbox: &Mailbox) -> Result<Entered, Error> {
+    tokio::select! {
+        entered = entry::enter(job, cx, mailbox) => entered,
+        () = cx.stop.cancelled() => Err(Error::Stopped),
+    }
+}
+
+/// Brings to an end what a run that died left unfinished.
+async fn finish_interrupted(job: &Job, mailbox: &Mailbox) -> Result<(), Error> {
+    let DeliverTo::Maildir(current) = job.deliver.clone();
+    let mailbox = mailbox.clone();
+    blocking(move || {
+        let now = SystemTime::now();
+        let mut intents = mailbox.intents()?;
+        // Grouped by destination, which may have been another one when the run died.
+        while let Some(first) = intents.first() {
+            let root = first.destination.clone();
+            let (here, elsewhere) = intents
+                .into_iter()
+                .partition(|intent| intent.destination == root);
+            intents = elsewhere;
+            if root != current && !root.exists() {
+                // Nobody can tell any more what became of these.
+                let lost = Vec::from_iter(here.into_iter().map(|intent| intent.identity));
+                mailbox.settle(Vec::new(), &lost, now)?;
+                continue;
+            }
+            let recovered = Maildir::open(&root, mailbox.tag()?)?.recover(here, now)?;
+            mailbox.settle(recovered.receipts, &recovered.lost, now)?;
+        }
+        Ok::<_, Error>(())
+    })
+    .await
+}
+
+async fn decide(job: &Job, mailbox: &Mailbox, entered: &Entered) -> Result<Decisions, Error> {
+    let listing = Arc::clone(&entered.listing);
+    if job.keep != Keep::Never && listing.len() > 0 && listing.has_no_uids() {
+        return Err(SessionError::NoUniqueIds.into());
+    }
+    let (mailbox, keep) = (mailbox.clone(), job.keep);
+    blocking(move || {
+        let now = SystemTime::now();
+        let standings = mailbox.standings(&listing, now)?;
+        Ok::<_, RecordError>(policy::decide(&listing, &standings, keep, now))
+    })
+    .await
+}
+
+fn preview_of(listing: &Listing, decisions: &Decisions, keep: Keep) -> Preview {
+    let entry = |&idx: &u32| PreviewEntry {
+        uid: listing.shown_uid(idx),
+        size: listing.size(idx),
+    };
+    let fetch: Vec<_> = decisions
+        .fetch
+        .iter()
+        .chain(&decisions.suspects)
+        .map(entry)
+        .collect();
+    let mut delete: Vec<_> = decisions.delete.iter().map(entry).collect();
+    let now = SystemTime::now();
+    if policy::may_go(keep, now, now) {
+        delete.extend(fetch.iter().cloned());
+    }
+    let left = (listing.len() - delete.len()) as u64;
+    Preview {
+        fetch,
+        delete,
+        left,
+    }
+}
+
+/// Runs something that blocks, away from the network.
+async fn blocking<T, E>(run: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Error>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    Error: From<E>,
+{
+    match tokio::task::spawn_blocking(run).await {
+        Ok(result) => Ok(result?),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that shuts down cancels such a task.
+            Err(_cancelled) => Err(Error::Stopped),
+        },
+    }
+}

@@ -21,7 +21,7 @@ pub enum SecretError {
         failure: CommandFailure,
     },
     /// A person answered with nothing.
-    #[error("the answer to the question for {} was empty", what(question))]
+    #[error("an empty answer is no {}", what(question))]
     EmptyAnswer {
         /// What was asked for.
         question: SecretQuestion,
@@ -38,8 +38,8 @@ pub enum SecretError {
         /// The file.
         path: PathBuf,
     },
-    /// Others can read the file.
-    #[error("the password file {} can be read by others (its mode is {mode:03o})", path.display())]
+    /// Others can read or write the file.
+    #[error("the password file {} is open to others (its mode is {mode:03o})", path.display())]
     FileOpenToOthers {
         /// The file.
         path: PathBuf,

@@ -1,1 +1,246 @@
-//! session
+//! A POP3 session over a stream: the driver around the sans-IO client, and the opening commands.
+//!
+//! [`Session`] moves octets between the stream and [`posthole_proto::pop3::Client`], reading and
+//! writing at the same time so that two full pipes cannot wait for each other. The opening is
+//! here, one command at a time or in one flight; what is asked of an open session is the business
+//! of [`crate::retrieve`].
+//!
+//! Deletion is guarded by types: [`Session::dele`] takes a [`Recorded`], and only the server's
+//! answer to QUIT makes a [`Committed`].
+
+mod error;
+mod listing;
+mod opening;
+
+pub use error::SessionError;
+pub(crate) use listing::{Listing, ListingBuilder, MessageRef};
+pub(crate) use opening::Login;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use posthole_proto::pop3::{Client, Command, Event, Limits};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::record::Recorded;
+use crate::transport::BoxStream;
+
+/// A POP3 session.
+pub(crate) struct Session {
+    stream: BoxStream,
+    client: Client,
+    input: Box<[u8]>,
+    unread: std::ops::Range<usize>,
+    /// The longest wait without any progress.
+    timeout: Duration,
+    /// For the traced dialogue.
+    account: String,
+    /// Messages whose DELE was sent, in the order of the answers.
+    deleting: VecDeque<Recorded>,
+    deleted: Vec<Recorded>,
+}
+
+impl Session {
+    pub(crate) fn new(stream: BoxStream, account: &str, timeout: Duration) -> Self {
+        Self {
+            stream,
+            client: Client::new(Limits::default()),
+            input: vec![0; INPUT_SIZE].into_boxed_slice(),
+            unread: 0..0,
+            timeout,
+            account: account.to_owned(),
+            deleting: VecDeque::new(),
+            deleted: Vec::new(),
+        }
+    }
+
+    /// Changes the longest wait without any progress.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    /// Queues a command. It is written by the next [`Session::exchange`].
+    pub(crate) fn send(&mut self, command: Command) -> Result<(), SessionError> {
+        tracing::debug!(target: "posthole::pop3", account = self.account, "C: {command}");
+        Ok(self
+            .client
+            .send(command)
+            .map_err(posthole_proto::pop3::Error::from)?)
+    }
+
+    /// Queues the deletion of a message that is delivered and on record.
+    pub(crate) fn dele(&mut self, recorded: Recorded) -> Result<(), SessionError> {
+        // A record of a message that is not in this session has nothing to delete here.
+        if let Some(message) = recorded.message() {
+            self.send(Command::Dele(message.number))?;
+            self.deleting.push_back(recorded);
+        }
+        Ok(())
+    }
+
+    /// Takes note of the server's answer to the oldest [`Session::dele`], and returns its message
+    /// when the server refused.
+    ///
+    /// The messages it took are not gone before QUIT is answered (RFC 1939 §6).
+    pub(crate) fn dele_answered(&mut self, accepted: bool) -> Option<Recorded> {
+        let recorded = self.deleting.pop_front()?;
+        if accepted {
+            self.deleted.push(recorded);
+            return None;
+        }
+        Some(recorded)
+    }
+
+    /// How many commands await their answer.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.client.in_flight()
+    }
+
+    /// Writes what is queued and reads once; returns when something was read.
+    ///
+    /// Safe to drop: nothing that was read or written is forgotten.
+    pub(crate) async fn exchange(&mut self) -> Result<(), SessionError> {
+        let timeout = self.timeout;
+        match tokio::time::timeout(timeout, poll_fn(|cx| self.poll_exchange(cx))).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(SessionError::TimedOut { after: timeout }),
+        }
+    }
+
+    /// The next event in what was read, if it is whole.
+    pub(crate) fn event(&mut self) -> Result<Option<Event<'_>>, SessionError> {
+        let input = &self.input[self.unread.clone()];
+        let received = self.client.receive(input)?;
+        self.unread.start += received.consumed;
+        if let Some(event) = &received.event {
+            trace(&self.account, event);
+        }
+        Ok(received.event)
+    }
+
+    /// Whether everything that was read has been turned into events.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.unread.is_empty()
+    }
+
+    /// Sends one command and waits for its answer, all lines of it.
+    async fn ask(
+        &mut self,
+        command: Command,
+        mut hear: impl FnMut(Event<'_>) -> Result<(), SessionError>,
+    ) -> Result<(), SessionError> {
+        self.send(command)?;
+        self.hear_all(&mut hear).await
+    }
+
+    /// Waits until every command in flight is answered.
+    async fn hear_all(
+        &mut self,
+        hear: &mut impl FnMut(Event<'_>) -> Result<(), SessionError>,
+    ) -> Result<(), SessionError> {
+        loop {
+            while !self.is_drained() {
+                if let Some(event) = self.event()? {
+                    hear(event)?;
+                }
+            }
+            if self.client.in_flight() == 0 {
+                return Ok(());
+            }
+            self.exchange().await?;
+        }
+    }
+
+    /// Ends the session, which makes the deletions real.
+    ///
+    /// The server deletes when it answers QUIT. Without that answer nobody knows, and the next
+    /// session finds out.
+    pub(crate) async fn quit(mut self) -> Result<Committed, SessionError> {
+        let mut refused = None;
+        self.ask(Command::Quit, |event| {
+            if let Event::Rejected { code, text, .. } = event {
+                refused = Some(SessionError::rejected("QUIT", code, text));
+            }
+            Ok(())
+        })
+        .await?;
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(Committed {
+                deleted: self.deleted,
+            }),
+        }
+    }
+
+    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        let mut wrote = false;
+        while !self.client.output().is_empty() {
+            let write = Pin::new(&mut self.stream).poll_write(cx, self.client.output());
+            match write.map_err(SessionError::Lost)? {
+                Poll::Ready(0) => {
+                    let error = io::ErrorKind::WriteZero.into();
+                    return Poll::Ready(Err(SessionError::Lost(error)));
+                }
+                Poll::Ready(n) => self.client.output_written(n),
+                // Reading goes on meanwhile; the stream wakes us for either.
+                Poll::Pending => break,
+            }
+            wrote = true;
+        }
+        if wrote {
+            // What a flush cannot finish now goes out with a later poll.
+            let _pending = Pin::new(&mut self.stream)
+                .poll_flush(cx)
+                .map_err(SessionError::Lost)?;
+        }
+        let mut buffer = ReadBuf::new(&mut self.input);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))
+            .map_err(SessionError::Lost)?;
+        self.unread = 0..buffer.filled().len();
+        if self.unread.is_empty() {
+            self.client.end_of_input()?;
+            // A server may close after its answer to QUIT; nothing is asked of it then.
+            return Poll::Ready(Err(SessionError::Lost(io::ErrorKind::UnexpectedEof.into())));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The proof that the server confirmed QUIT, and with it the deletions of the session.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Committed {
+    deleted: Vec<Recorded>,
+}
+
+impl Committed {
+    /// How many messages were deleted.
+    pub(crate) fn count(&self) -> usize {
+        self.deleted.len()
+    }
+
+    pub(crate) fn into_deleted(self) -> Vec<Recorded> {
+        self.deleted
+    }
+}
+
+/// Shows an answer in the traced dialogue; of long answers the first line only.
+fn trace(account: &str, event: &Event<'_>) {
+    let line = match event {
+        Event::Capabilities(capabilities) => capabilities.lines().join(", "),
+        Event::End { command } => format!(". (end of {command})"),
+        Event::Greeting { text } | Event::Ok { text, .. } => format!("+OK {text}"),
+        Event::MalformedListing { line, .. } => format!("{line} (malformed)"),
+        Event::Maildrop(maildrop) => format!("+OK {} {}", maildrop.count, maildrop.size),
+        Event::Rejected { text, .. } => format!("-ERR {text}"),
+        Event::Body(_) | Event::ScanListing { .. } | Event::UniqueIdListing { .. } => return,
+    };
+    tracing::debug!(target: "posthole::pop3", account, "S: {line}");
+}
+
+/// Room for two of the largest packets that OpenSSH's sshd sends.
+const INPUT_SIZE: usize = 64 * 1024;

@@ -1,5 +1,6 @@
 //! The kinds of messages in the corpus, one function each.
 
+use crate::base64;
 use crate::rng::Rng;
 
 /// Message `i` of a corpus. Each kind comes in turn first, then at random.
@@ -43,7 +44,7 @@ const KINDS: &[fn(&mut Writer)] = &[
     utf8_everywhere,
     quoted_printable,
     dots,
-    starts_with_a_dot,
+    dots_at_once,
     from_lines,
     starts_with_from,
     long_line,
@@ -131,21 +132,7 @@ impl Writer {
     fn base64(&mut self, octets: usize) {
         let bytes = self.rng.bytes(octets);
         for line in bytes.chunks(57) {
-            let mut text = Vec::with_capacity(80);
-            for group in line.chunks(3) {
-                let word = group
-                    .iter()
-                    .fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
-                    << (8 * (3 - group.len()));
-                for i in 0..4 {
-                    text.push(if i <= group.len() {
-                        BASE64[(word >> (18 - 6 * i) & 63) as usize]
-                    } else {
-                        b'='
-                    });
-                }
-            }
-            self.line(text);
+            self.line(base64::encode(line));
         }
     }
 }
@@ -232,9 +219,10 @@ fn dots(w: &mut Writer) {
     w.line(".");
 }
 
-fn starts_with_a_dot(w: &mut Writer) {
-    w.line(format!(".X-Dot: {}", w.id));
+fn dots_at_once(w: &mut Writer) {
+    w.line("");
     w.line(".");
+    w.line(format!(".{}", w.id));
     w.line("");
     w.line(".");
     w.line(".");
@@ -441,4 +429,3 @@ const WORDS: &[&str] = &[
     "your",
     "answer",
 ];
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

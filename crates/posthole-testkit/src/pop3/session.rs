@@ -371,7 +371,7 @@ impl<S: Connection> Session<S> {
         "+OK logged in"
     }
 
-    fn commit(&mut self) {
+    fn commit(&self) {
         let State::Transaction(transaction) = &self.state else {
             return;
         };

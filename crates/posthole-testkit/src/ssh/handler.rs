@@ -7,7 +7,7 @@ use russh::keys::PublicKey;
 use russh::server::{
     Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, server};
+use russh::{Channel, ChannelOpenFailure, MethodKind, MethodSet, server};
 use tokio::net::TcpStream;
 
 use super::{Attempt, ChannelRequest, Login, Shared, Target, lock};
@@ -51,16 +51,6 @@ impl Handler {
             proceed_with_methods: Some(methods(&self.shared.login(user))),
             partial_success: false,
         }
-    }
-
-    fn refuse(
-        &self,
-        what: &str,
-        channel: ChannelId,
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        lock(&self.shared.misplaced).push(what.to_owned());
-        session.channel_failure(channel)
     }
 }
 
@@ -170,43 +160,17 @@ impl server::Handler for Handler {
         Ok(())
     }
 
-    async fn shell_request(
+    async fn channel_open_session(
         &mut self,
-        channel: ChannelId,
-        session: &mut Session,
+        _channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.refuse("shell", channel, session)
-    }
-
-    async fn exec_request(
-        &mut self,
-        channel: ChannelId,
-        data: &[u8],
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        self.refuse(
-            &format!("exec {}", String::from_utf8_lossy(data)),
-            channel,
-            session,
-        )
-    }
-
-    async fn subsystem_request(
-        &mut self,
-        channel: ChannelId,
-        name: &str,
-        session: &mut Session,
-    ) -> Result<(), Self::Error> {
-        self.refuse(&format!("subsystem {name}"), channel, session)
-    }
-
-    async fn agent_request(
-        &mut self,
-        channel: ChannelId,
-        session: &mut Session,
-    ) -> Result<bool, Self::Error> {
-        self.refuse("agent", channel, session)?;
-        Ok(false)
+        lock(&self.shared.misplaced).push("session".to_owned());
+        reply
+            .reject(ChannelOpenFailure::AdministrativelyProhibited)
+            .await;
+        Ok(())
     }
 
     async fn tcpip_forward(

@@ -121,7 +121,7 @@ impl SshServer {
         lock(&self.shared.channels).clone()
     }
 
-    /// Requests for what this server does not do: shells, commands, agents, remote forwards.
+    /// Requests for what this server does not do: sessions for shells and commands, remote forwards.
     #[must_use]
     pub fn misplaced_requests(&self) -> Vec<String> {
         lock(&self.shared.misplaced).clone()

@@ -1,0 +1,603 @@
+//! Records in SQLite: one file, write-ahead log, every commit synced.
+//!
+//! One connection serves the whole process behind a mutex; other processes are waited for. The
+//! tables hold one row per message, keyed by identity without a row number, so that a mailbox is
+//! read in one pass over neighbouring pages.
+
+use std::fs::OpenOptions;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+
+use super::store::{
+    DeliveredRow, IdentityRef, MailboxId, Missing, MissingChanges, ServerMemory, Store,
+    StoredFailure, StoredIntent,
+};
+use super::{Identity, IdentityKind, RecordError};
+use crate::durable::{self, At};
+
+/// Records in an SQLite database.
+pub(super) struct Sqlite {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+}
+
+impl Sqlite {
+    /// Opens `state.db` in a directory; both are created, private to the user, when missing.
+    pub(super) fn open(state_dir: &Path) -> Result<Self, RecordError> {
+        durable::create_dir(state_dir)?;
+        let path = state_dir.join("state.db");
+        // SQLite creates files by the umask; its log and index take over the mode of the database.
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .at("open", &path)?;
+        let at = |operation| {
+            let path = path.clone();
+            move |source| RecordError::Database {
+                operation,
+                path,
+                source,
+            }
+        };
+        let mut connection = Connection::open(&path).map_err(at("open the records"))?;
+        // Another program's database is recognised before a byte of it is changed.
+        match whose(&connection).map_err(at("open the records"))? {
+            Whose::Nobodys | Whose::Ours(SCHEMA) => {}
+            Whose::Ours(found) => {
+                return Err(RecordError::Newer {
+                    path,
+                    found,
+                    known: SCHEMA,
+                });
+            }
+            Whose::Others => return Err(RecordError::NotOurs { path }),
+        }
+        prepare(&mut connection).map_err(at("open the records"))?;
+        Ok(Self {
+            connection: Mutex::new(connection),
+            path,
+        })
+    }
+
+    fn read<T>(
+        &self,
+        operation: &'static str,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, RecordError> {
+        // A panic while the connection was locked rolled its transaction back.
+        let connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        read(&connection).map_err(|source| self.error(operation, source))
+    }
+
+    fn write<T>(
+        &self,
+        operation: &'static str,
+        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, RecordError> {
+        let mut connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let run = || {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = write(&transaction)?;
+            durable::commit(|| transaction.commit())?;
+            Ok(value)
+        };
+        run().map_err(|source| self.error(operation, source))
+    }
+
+    fn error(&self, operation: &'static str, source: rusqlite::Error) -> RecordError {
+        RecordError::Database {
+            operation,
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+impl Store for Sqlite {
+    fn instance(&self) -> Result<String, RecordError> {
+        self.read("read the records", |connection| {
+            connection.query_row("SELECT instance FROM meta", [], |row| row.get(0))
+        })
+    }
+
+    fn mailbox(&self, key: &str) -> Result<MailboxId, RecordError> {
+        let find = |connection: &Connection| {
+            connection
+                .prepare_cached("SELECT id FROM mailbox WHERE key = ?")?
+                .query_row([key], |row| row.get(0).map(MailboxId))
+                .optional()
+        };
+        if let Some(id) = self.read("look up a mailbox", find)? {
+            return Ok(id);
+        }
+        self.write("add a mailbox", |transaction| {
+            transaction.execute("INSERT OR IGNORE INTO mailbox (key) VALUES (?)", [key])?;
+            transaction
+                .query_row("SELECT id FROM mailbox WHERE key = ?", [key], |row| {
+                    row.get(0)
+                })
+                .map(MailboxId)
+        })
+    }
+
+    fn server(&self, mailbox: MailboxId) -> Result<ServerMemory, RecordError> {
+        self.read("read what is known of the server", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT capabilities, capabilities_at, pipelining_failed_at FROM mailbox
+                     WHERE id = ?",
+                )?
+                .query_row([mailbox.0], |row| {
+                    let lines: Option<String> = row.get(0)?;
+                    let at: Option<i64> = row.get(1)?;
+                    let failed: Option<i64> = row.get(2)?;
+                    Ok(ServerMemory {
+                        capabilities: lines.zip(at.map(from_seconds)),
+                        pipelining_failed: failed.map(from_seconds),
+                    })
+                })
+        })
+    }
+
+    fn remember_server(
+        &self,
+        mailbox: MailboxId,
+        memory: &ServerMemory,
+    ) -> Result<(), RecordError> {
+        let capabilities = memory.capabilities.as_ref();
+        self.write("remember the server", |transaction| {
+            transaction.execute(
+                "UPDATE mailbox SET capabilities = ?, capabilities_at = ?,
+                 pipelining_failed_at = ? WHERE id = ?",
+                params![
+                    capabilities.map(|(lines, _)| lines),
+                    capabilities.map(|&(_, at)| seconds(at)),
+                    memory.pipelining_failed.map(seconds),
+                    mailbox.0
+                ],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn intents(&self, mailbox: MailboxId) -> Result<Vec<StoredIntent>, RecordError> {
+        self.read("read unfinished deliveries", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT kind, uid, occurrence, destination, name, place, at FROM intent
+                     WHERE mailbox = ?",
+                )?
+                .query_map([mailbox.0], |row| {
+                    Ok(StoredIntent {
+                        identity: identity(row)?,
+                        destination: PathBuf::from(std::ffi::OsString::from_vec(row.get(3)?)),
+                        name: row.get(4)?,
+                        place: row.get::<_, i64>(5)?.cast_unsigned(),
+                        at: from_seconds(row.get(6)?),
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    fn intend(&self, mailbox: MailboxId, intents: &[StoredIntent]) -> Result<(), RecordError> {
+        self.write("record an intended delivery", |transaction| {
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO intent (mailbox, kind, uid, occurrence, destination, name, place, at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            )?;
+            for intent in intents {
+                let Identity {
+                    kind,
+                    bytes,
+                    occurrence,
+                } = &intent.identity;
+                insert.execute(params![
+                    mailbox.0,
+                    kind_number(*kind),
+                    bytes,
+                    occurrence,
+                    intent.destination.as_os_str().as_bytes(),
+                    intent.name,
+                    intent.place.cast_signed(),
+                    seconds(intent.at)
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn settle(
+        &self,
+        mailbox: MailboxId,
+        delivered: &[&Identity],
+        lost: &[Identity],
+        now: SystemTime,
+    ) -> Result<(), RecordError> {
+        self.write("record a delivery", |transaction| {
+            let mut drop_intent = transaction.prepare_cached(
+                "DELETE FROM intent WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+            )?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO message (mailbox, kind, uid, occurrence, at)
+                 VALUES (?, ?, ?, ?, ?)",
+            )?;
+            let mut forgive = transaction.prepare_cached(
+                "DELETE FROM failure WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+            )?;
+            for Identity {
+                kind,
+                bytes,
+                occurrence,
+            } in delivered.iter().copied().chain(lost)
+            {
+                drop_intent.execute(params![mailbox.0, kind_number(*kind), bytes, occurrence])?;
+            }
+            for Identity {
+                kind,
+                bytes,
+                occurrence,
+            } in delivered
+            {
+                let kind = kind_number(*kind);
+                insert.execute(params![mailbox.0, kind, bytes, occurrence, seconds(now)])?;
+                forgive.execute(params![mailbox.0, kind, bytes, occurrence])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn is_delivered(&self, mailbox: MailboxId, identity: &Identity) -> Result<bool, RecordError> {
+        self.read("look up a message", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT 1 FROM message
+                     WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+                )?
+                .exists(params![
+                    mailbox.0,
+                    kind_number(identity.kind),
+                    identity.bytes,
+                    identity.occurrence
+                ])
+        })
+    }
+
+    fn each_delivered(
+        &self,
+        mailbox: MailboxId,
+        show: &mut dyn FnMut(DeliveredRow<'_>),
+    ) -> Result<(), RecordError> {
+        self.read("read what was fetched", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT kind, uid, occurrence, at, missing_since, missing_counted, missing_listings
+                 FROM message WHERE mailbox = ?",
+            )?;
+            let mut rows = statement.query([mailbox.0])?;
+            while let Some(row) = rows.next()? {
+                let since: Option<i64> = row.get(4)?;
+                let missing = match since {
+                    None => None,
+                    Some(since) => Some(Missing {
+                        since: from_seconds(since),
+                        last_counted: from_seconds(row.get(5)?),
+                        listings: row.get(6)?,
+                    }),
+                };
+                show(DeliveredRow {
+                    identity: IdentityRef {
+                        kind: kind_of(row.get(0)?)?,
+                        bytes: row.get_ref(1)?.as_blob()?,
+                        occurrence: row.get(2)?,
+                    },
+                    at: from_seconds(row.get(3)?),
+                    missing,
+                });
+            }
+            Ok(())
+        })
+    }
+
+    fn apply_missing(
+        &self,
+        mailbox: MailboxId,
+        changes: &MissingChanges,
+        now: SystemTime,
+    ) -> Result<(), RecordError> {
+        self.write("record what is gone from the server", |transaction| {
+            each(
+                transaction,
+                "UPDATE message SET missing_since = NULL, missing_counted = NULL,
+                 missing_listings = 0 WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+                mailbox,
+                &changes.back,
+            )?;
+            count_missing(transaction, mailbox, changes.counted.iter(), now)?;
+            each(
+                transaction,
+                "DELETE FROM message WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+                mailbox,
+                &changes.forgotten,
+            )
+        })
+    }
+
+    fn retire(
+        &self,
+        mailbox: MailboxId,
+        identities: &[&Identity],
+        now: SystemTime,
+    ) -> Result<(), RecordError> {
+        self.write("record a deletion", |transaction| {
+            count_missing(transaction, mailbox, identities.iter().copied(), now)
+        })
+    }
+
+    fn failures(&self, mailbox: MailboxId) -> Result<Vec<StoredFailure>, RecordError> {
+        self.read("read what could not be fetched", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT kind, uid, occurrence, sessions, retry_at FROM failure
+                     WHERE mailbox = ?",
+                )?
+                .query_map([mailbox.0], |row| {
+                    Ok(StoredFailure {
+                        identity: identity(row)?,
+                        sessions: row.get(3)?,
+                        retry_at: from_seconds(row.get(4)?),
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    fn failure_count(&self, mailbox: MailboxId, identity: &Identity) -> Result<u32, RecordError> {
+        let Identity {
+            kind,
+            bytes,
+            occurrence,
+        } = identity;
+        self.read("read what could not be fetched", |connection| {
+            let sessions = connection
+                .prepare_cached(
+                    "SELECT sessions FROM failure
+                     WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+                )?
+                .query_row(
+                    params![mailbox.0, kind_number(*kind), bytes, occurrence],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            Ok(sessions.unwrap_or(0))
+        })
+    }
+
+    fn record_failure(
+        &self,
+        mailbox: MailboxId,
+        identity: &Identity,
+        sessions: u32,
+        retry_at: SystemTime,
+        reason: &str,
+    ) -> Result<(), RecordError> {
+        let Identity {
+            kind,
+            bytes,
+            occurrence,
+        } = identity;
+        self.write(
+            "record a message that could not be fetched",
+            |transaction| {
+                transaction.execute(
+                    "INSERT OR REPLACE INTO failure
+                 (mailbox, kind, uid, occurrence, sessions, retry_at, reason)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    params![
+                        mailbox.0,
+                        kind_number(*kind),
+                        bytes,
+                        occurrence,
+                        sessions,
+                        seconds(retry_at),
+                        reason
+                    ],
+                )?;
+                Ok(())
+            },
+        )
+    }
+}
+
+enum Whose {
+    Nobodys,
+    /// With the version of its schema.
+    Ours(i64),
+    Others,
+}
+
+fn whose(connection: &Connection) -> rusqlite::Result<Whose> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let application: i64 = connection.pragma_query_value(None, "application_id", |r| r.get(0))?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |r| r.get(0))?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(match (application, tables) {
+        (APPLICATION_ID, _) => Whose::Ours(version),
+        (0, 0) => Whose::Nobodys,
+        _ => Whose::Others,
+    })
+}
+
+/// Sets the connection up, and makes the tables in a new database.
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // FULL syncs the log at every commit: a record that is lost is a message delivered twice.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    if matches!(whose(connection)?, Whose::Ours(_)) {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been faster.
+    if let Whose::Nobodys = whose(&transaction)? {
+        transaction.execute_batch(SCHEMA_SQL)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA)?;
+    }
+    durable::commit(|| transaction.commit())
+}
+
+fn each(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    mailbox: MailboxId,
+    identities: &[Identity],
+) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(sql)?;
+    for Identity {
+        kind,
+        bytes,
+        occurrence,
+    } in identities
+    {
+        statement.execute(params![mailbox.0, kind_number(*kind), bytes, occurrence])?;
+    }
+    Ok(())
+}
+
+fn count_missing<'a>(
+    transaction: &Transaction<'_>,
+    mailbox: MailboxId,
+    identities: impl Iterator<Item = &'a Identity>,
+    now: SystemTime,
+) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "UPDATE message SET missing_since = ifnull(missing_since, ?5), missing_counted = ?5,
+         missing_listings = missing_listings + 1
+         WHERE mailbox = ?1 AND kind = ?2 AND uid = ?3 AND occurrence = ?4",
+    )?;
+    for Identity {
+        kind,
+        bytes,
+        occurrence,
+    } in identities
+    {
+        statement.execute(params![
+            mailbox.0,
+            kind_number(*kind),
+            bytes,
+            occurrence,
+            seconds(now)
+        ])?;
+    }
+    Ok(())
+}
+
+/// Reads an identity from the first three columns.
+fn identity(row: &Row<'_>) -> rusqlite::Result<Identity> {
+    Ok(Identity {
+        kind: kind_of(row.get(0)?)?,
+        bytes: row.get::<_, Vec<u8>>(1)?.into(),
+        occurrence: row.get(2)?,
+    })
+}
+
+fn kind_number(kind: IdentityKind) -> i64 {
+    match kind {
+        IdentityKind::UniqueId => 0,
+        IdentityKind::Digest => 1,
+    }
+}
+
+fn kind_of(number: i64) -> rusqlite::Result<IdentityKind> {
+    match number {
+        0 => Ok(IdentityKind::UniqueId),
+        1 => Ok(IdentityKind::Digest),
+        _ => Err(rusqlite::Error::IntegralValueOutOfRange(0, number)),
+    }
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn from_seconds(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// "Post" in ASCII: marks the file as ours, and names it in file(1)'s output.
+const APPLICATION_ID: i64 = 0x506f_7374;
+
+const SCHEMA: i64 = 1;
+
+/// Times are seconds since the epoch. `kind` is 0 for a unique-id, 1 for a digest of the text.
+const SCHEMA_SQL: &str = "
+    CREATE TABLE meta (instance TEXT NOT NULL) STRICT;
+    INSERT INTO meta (instance) VALUES (lower(hex(randomblob(8))));
+
+    CREATE TABLE mailbox (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        capabilities TEXT,
+        capabilities_at INTEGER,
+        pipelining_failed_at INTEGER
+    ) STRICT;
+
+    -- Messages that are about to be moved to where people see them.
+    CREATE TABLE intent (
+        mailbox INTEGER NOT NULL REFERENCES mailbox,
+        kind INTEGER NOT NULL,
+        uid BLOB NOT NULL,
+        occurrence INTEGER NOT NULL,
+        destination BLOB NOT NULL,
+        name TEXT NOT NULL,
+        place INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (mailbox, kind, uid, occurrence)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Messages that were delivered.
+    CREATE TABLE message (
+        mailbox INTEGER NOT NULL REFERENCES mailbox,
+        kind INTEGER NOT NULL,
+        uid BLOB NOT NULL,
+        occurrence INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        missing_since INTEGER,
+        missing_counted INTEGER,
+        missing_listings INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (mailbox, kind, uid, occurrence)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Messages that could not be fetched.
+    CREATE TABLE failure (
+        mailbox INTEGER NOT NULL REFERENCES mailbox,
+        kind INTEGER NOT NULL,
+        uid BLOB NOT NULL,
+        occurrence INTEGER NOT NULL,
+        sessions INTEGER NOT NULL,
+        retry_at INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        PRIMARY KEY (mailbox, kind, uid, occurrence)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// How long another process may hold the database before we give up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,0 +1,207 @@
+//! The narrow interface behind which records are kept.
+//!
+//! Everything is keyed by mailbox, every write is one transaction that is synced when the method
+//! returns, and nothing is read back row by row except through [`Store::each_delivered`], so that
+//! another database can take SQLite's place.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use super::{Identity, IdentityKind, RecordError};
+
+/// Where records are kept.
+pub(crate) trait Store: Send + Sync {
+    /// A random name that these records were given when they were made.
+    fn instance(&self) -> Result<String, RecordError>;
+
+    /// Finds a mailbox by its key, or makes it.
+    fn mailbox(&self, key: &str) -> Result<MailboxId, RecordError>;
+
+    /// What is remembered of the mailbox's server.
+    fn server(&self, mailbox: MailboxId) -> Result<ServerMemory, RecordError>;
+
+    /// Remembers something of the mailbox's server.
+    fn remember_server(&self, mailbox: MailboxId, memory: &ServerMemory)
+    -> Result<(), RecordError>;
+
+    /// The intents that were neither settled nor dropped.
+    fn intents(&self, mailbox: MailboxId) -> Result<Vec<StoredIntent>, RecordError>;
+
+    /// Adds intents.
+    fn intend(&self, mailbox: MailboxId, intents: &[StoredIntent]) -> Result<(), RecordError>;
+
+    /// Turns intents into deliveries, and drops others.
+    fn settle(
+        &self,
+        mailbox: MailboxId,
+        delivered: &[&Identity],
+        lost: &[Identity],
+        now: SystemTime,
+    ) -> Result<(), RecordError>;
+
+    /// Whether a message is on record as delivered.
+    fn is_delivered(&self, mailbox: MailboxId, identity: &Identity) -> Result<bool, RecordError>;
+
+    /// Shows every delivery of the mailbox, in no particular order.
+    fn each_delivered(
+        &self,
+        mailbox: MailboxId,
+        show: &mut dyn FnMut(DeliveredRow<'_>),
+    ) -> Result<(), RecordError>;
+
+    /// Keeps count of what the server no longer lists.
+    fn apply_missing(
+        &self,
+        mailbox: MailboxId,
+        changes: &MissingChanges,
+        now: SystemTime,
+    ) -> Result<(), RecordError>;
+
+    /// Counts deleted messages as missing from now on.
+    fn retire(
+        &self,
+        mailbox: MailboxId,
+        identities: &[&Identity],
+        now: SystemTime,
+    ) -> Result<(), RecordError>;
+
+    /// The messages that could not be fetched.
+    fn failures(&self, mailbox: MailboxId) -> Result<Vec<StoredFailure>, RecordError>;
+
+    /// In how many sessions a message could not be fetched.
+    fn failure_count(&self, mailbox: MailboxId, identity: &Identity) -> Result<u32, RecordError>;
+
+    /// Records that a message could not be fetched.
+    fn record_failure(
+        &self,
+        mailbox: MailboxId,
+        identity: &Identity,
+        sessions: u32,
+        retry_at: SystemTime,
+        reason: &str,
+    ) -> Result<(), RecordError>;
+}
+
+/// A mailbox in the store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct MailboxId(pub(super) i64);
+
+/// What is remembered of a server between sessions.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct ServerMemory {
+    /// Its capability lines, and when they were asked for.
+    pub(crate) capabilities: Option<(String, SystemTime)>,
+    /// When it was caught advertising PIPELINING without being able to do it.
+    pub(crate) pipelining_failed: Option<SystemTime>,
+}
+
+/// An intent as it is on record.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct StoredIntent {
+    pub(crate) identity: Identity,
+    /// The Maildir.
+    pub(crate) destination: PathBuf,
+    /// The file's name in `tmp/`, and later in `new/`.
+    pub(crate) name: String,
+    /// Which folder `tmp/` was.
+    pub(crate) place: u64,
+    pub(crate) at: SystemTime,
+}
+
+/// A message that could not be fetched, as it is on record.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredFailure {
+    pub(crate) identity: Identity,
+    pub(crate) sessions: u32,
+    pub(crate) retry_at: SystemTime,
+}
+
+/// One delivery on record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeliveredRow<'a> {
+    pub(crate) identity: IdentityRef<'a>,
+    pub(crate) at: SystemTime,
+    pub(crate) missing: Option<Missing>,
+}
+
+/// A borrowed [`Identity`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdentityRef<'a> {
+    pub(crate) kind: IdentityKind,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) occurrence: u32,
+}
+
+impl IdentityRef<'_> {
+    fn to_owned(self) -> Identity {
+        Identity {
+            kind: self.kind,
+            bytes: self.bytes.into(),
+            occurrence: self.occurrence,
+        }
+    }
+}
+
+/// Since when, and in how many listings, a message was missing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Missing {
+    pub(crate) since: SystemTime,
+    pub(crate) last_counted: SystemTime,
+    pub(crate) listings: u32,
+}
+
+/// What a listing changes about missing messages.
+///
+/// Some servers list only a part of the mailbox at times, so a delivered message is forgotten only
+/// after it was missing from three listings over thirty days. To keep a poll without news free of
+/// writes, a listing counts once a day at most. No more than [`ROOM`] changes are taken at a time:
+/// the next poll finds the rest unchanged, and takes those.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MissingChanges {
+    pub(crate) back: Vec<Identity>,
+    pub(crate) counted: Vec<Identity>,
+    pub(crate) forgotten: Vec<Identity>,
+}
+
+impl MissingChanges {
+    /// Takes note of one delivery and whether the server lists it.
+    pub(crate) fn judge(&mut self, row: &DeliveredRow<'_>, listed: bool, now: SystemTime) {
+        let age = |since: SystemTime| now.duration_since(since).unwrap_or_default();
+        let by_text = row.identity.kind == IdentityKind::Digest;
+        let changes = match row.missing {
+            _ if self.len() >= ROOM => return,
+            // A message known by its text is in no listing: only its deletion says it is gone.
+            None if by_text || listed => return,
+            Some(_) if listed => &mut self.back,
+            None => &mut self.counted,
+            Some(missing) => {
+                let often = by_text || missing.listings >= FORGET_AFTER_LISTINGS;
+                if often && age(missing.since) >= FORGET_AFTER {
+                    &mut self.forgotten
+                } else if !by_text && age(missing.last_counted) >= COUNT_EVERY {
+                    &mut self.counted
+                } else {
+                    return;
+                }
+            }
+        };
+        changes.push(row.identity.to_owned());
+    }
+
+    fn len(&self) -> usize {
+        self.back.len() + self.counted.len() + self.forgotten.len()
+    }
+
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const COUNT_EVERY: Duration = DAY;
+const FORGET_AFTER: Duration = Duration::from_secs(30 * DAY.as_secs());
+const FORGET_AFTER_LISTINGS: u32 = 3;
+
+/// How many changes a listing makes at most, so that memory does not grow with the mailbox.
+const ROOM: usize = 10_000;

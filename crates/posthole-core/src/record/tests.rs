@@ -1,0 +1,289 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::session::ListingBuilder;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + 20_000 * DAY
+}
+
+fn uid(uid: &str) -> Identity {
+    Identity {
+        kind: IdentityKind::UniqueId,
+        bytes: uid.as_bytes().into(),
+        occurrence: 0,
+    }
+}
+
+fn listing(uids: &[&str]) -> Listing {
+    let mut builder = ListingBuilder::default();
+    for (uid, number) in uids.iter().zip(1u32..) {
+        let number = number.try_into().unwrap();
+        builder.scan_listing(number, 100).unwrap();
+        builder.unique_id_listing(number, uid.as_bytes()).unwrap();
+    }
+    builder.finish()
+}
+
+/// Records with one mailbox in which messages were delivered at a time.
+fn delivered(at: SystemTime, uids: &[&str]) -> (TempDir, Mailbox) {
+    let directory = TempDir::new().unwrap();
+    let mailbox = Records::open(directory.path())
+        .unwrap()
+        .mailbox("pop3:a@b")
+        .unwrap();
+    let identities = uids.iter().map(|name| uid(name)).collect::<Vec<_>>();
+    mailbox
+        .store
+        .settle(mailbox.id, &identities.iter().collect::<Vec<_>>(), &[], at)
+        .unwrap();
+    (directory, mailbox)
+}
+
+fn seen(mailbox: &Mailbox, uids: &[&str], now: SystemTime) -> Vec<Seen> {
+    let standings = mailbox.standings(&listing(uids), now).unwrap();
+    (0..u32::try_from(uids.len()).unwrap())
+        .map(|idx| standings.get(idx))
+        .collect()
+}
+
+fn is_known(mailbox: &Mailbox, name: &str) -> bool {
+    mailbox.store.is_delivered(mailbox.id, &uid(name)).unwrap()
+}
+
+#[test]
+fn only_what_is_on_record_is_known() {
+    let (_directory, mailbox) = delivered(now(), &["a", "c"]);
+    let known = Seen::Delivered { at: now() };
+    assert_eq!(
+        seen(&mailbox, &["a", "b", "c"], now()),
+        [known, Seen::New, known]
+    );
+    let other = mailbox.store.mailbox("pop3:other@b").unwrap();
+    assert!(
+        !mailbox.store.is_delivered(other, &uid("a")).unwrap(),
+        "mailboxes are apart"
+    );
+}
+
+#[test]
+fn records_outlive_the_process() {
+    let (directory, mailbox) = delivered(now(), &["a"]);
+    let instance = mailbox.store.instance().unwrap();
+    drop(mailbox);
+    let mailbox = Records::open(directory.path())
+        .unwrap()
+        .mailbox("pop3:a@b")
+        .unwrap();
+    assert!(is_known(&mailbox, "a"));
+    assert_eq!(mailbox.store.instance().unwrap(), instance);
+}
+
+#[test]
+fn a_mailbox_is_locked_against_a_second_run_until_the_first_ends() {
+    let directory = TempDir::new().unwrap();
+    let records = Records::open(directory.path()).unwrap();
+    let first = records.mailbox("pop3:a@b").unwrap();
+    assert!(matches!(
+        records.mailbox("pop3:a@b"),
+        Err(Error::Locked { .. })
+    ));
+    records.mailbox("pop3:other@b").unwrap();
+    drop(first);
+    records.mailbox("pop3:a@b").unwrap();
+}
+
+#[test]
+fn an_intent_ends_as_a_delivery_or_as_nothing() {
+    let (_directory, mailbox) = delivered(now(), &[]);
+    let intent = |name: &str| StoredIntent {
+        identity: uid(name),
+        destination: "/m".into(),
+        name: format!("{name}.file"),
+        place: u64::MAX,
+        at: now(),
+    };
+    let intents = [intent("a"), intent("b"), intent("c")];
+    mailbox.store.intend(mailbox.id, &intents).unwrap();
+    assert_eq!(mailbox.intents().unwrap(), intents);
+    mailbox
+        .store
+        .settle(mailbox.id, &[&uid("a")], &[uid("b")], now())
+        .unwrap();
+    assert_eq!(mailbox.intents().unwrap(), [intent("c")]);
+    assert_eq!(
+        ["a", "b", "c"].map(|name| is_known(&mailbox, name)),
+        [true, false, false]
+    );
+}
+
+#[test]
+fn a_delivered_message_is_forgotten_only_after_three_listings_over_thirty_days() {
+    let (_directory, mailbox) = delivered(now(), &["gone", "here"]);
+    // Many listings in one day count once.
+    for hour in 0..20 {
+        seen(
+            &mailbox,
+            &["here"],
+            now() + Duration::from_secs(hour * 3600),
+        );
+    }
+    seen(&mailbox, &["here"], now() + 31 * DAY);
+    assert!(is_known(&mailbox, "gone"), "only two listings were counted");
+    seen(&mailbox, &["here"], now() + 32 * DAY);
+    assert!(
+        is_known(&mailbox, "gone"),
+        "the third listing is counted, and judged next time"
+    );
+    seen(&mailbox, &["here"], now() + 32 * DAY);
+    assert!(!is_known(&mailbox, "gone"));
+    assert!(is_known(&mailbox, "here"));
+}
+
+#[test]
+fn a_message_that_comes_back_starts_anew() {
+    let (_directory, mailbox) = delivered(now(), &["a"]);
+    for day in 0..29 {
+        seen(&mailbox, &[], now() + day * DAY);
+    }
+    assert_eq!(
+        seen(&mailbox, &["a"], now() + 29 * DAY),
+        [Seen::Delivered { at: now() }]
+    );
+    seen(&mailbox, &[], now() + 31 * DAY);
+    seen(&mailbox, &[], now() + 31 * DAY);
+    assert!(
+        is_known(&mailbox, "a"),
+        "the days before it came back no longer count"
+    );
+}
+
+#[test]
+fn a_listing_that_cannot_be_read_whole_proves_nothing_missing() {
+    let (_directory, mailbox) = delivered(now(), &["a"]);
+    for day in 0..60 {
+        let mut builder = ListingBuilder::default();
+        builder.malformed();
+        mailbox
+            .standings(&builder.finish(), now() + day * DAY)
+            .unwrap();
+    }
+    assert!(is_known(&mailbox, "a"));
+}
+
+#[test]
+fn a_listing_without_news_writes_nothing() {
+    let (directory, mailbox) = delivered(now(), &["a", "gone"]);
+    seen(&mailbox, &["a"], now());
+    let log = directory.path().join("state.db-wal");
+    let before = std::fs::metadata(&log).unwrap().len();
+    seen(&mailbox, &["a"], now() + DAY / 2);
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), before);
+    seen(&mailbox, &["a"], now() + DAY);
+    assert!(
+        std::fs::metadata(&log).unwrap().len() > before,
+        "the log shows writes at all"
+    );
+}
+
+#[test]
+fn failures_are_counted_and_end_with_a_delivery() {
+    let (_directory, mailbox) = delivered(now(), &[]);
+    for sessions in 1..=4 {
+        mailbox.failed(&uid("a"), "why", now()).unwrap();
+        let [
+            Seen::Failed {
+                sessions: counted,
+                retry_at,
+            },
+        ] = seen(&mailbox, &["a"], now())[..]
+        else {
+            panic!("not failed")
+        };
+        assert_eq!(counted, sessions);
+        let wait = retry_at.duration_since(now()).unwrap().as_secs() / 3600;
+        assert_eq!(
+            wait,
+            [0, 0, 1, 2][sessions as usize - 1],
+            "after {sessions}"
+        );
+    }
+    mailbox
+        .store
+        .settle(mailbox.id, &[&uid("a")], &[], now())
+        .unwrap();
+    assert_eq!(
+        seen(&mailbox, &["a"], now()),
+        [Seen::Delivered { at: now() }]
+    );
+    assert!(mailbox.store.failures(mailbox.id).unwrap().is_empty());
+}
+
+#[test]
+fn a_message_may_fail_for_a_year_and_is_still_tried_once_a_day() {
+    assert_eq!(retry_delay(400), DAY);
+    assert_eq!(retry_delay(u32::MAX), DAY);
+}
+
+#[test]
+fn what_is_no_database_of_ours_is_refused_and_left_as_it_is() {
+    let foreign = |make: &dyn Fn(&Path)| {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("state.db");
+        make(&path);
+        let before = std::fs::read(&path).unwrap();
+        let error = Records::open(directory.path())
+            .err()
+            .expect("must be refused");
+        assert!(
+            std::fs::read(&path).unwrap() == before,
+            "the file was changed"
+        );
+        error
+    };
+    let garbage = foreign(&|path| std::fs::write(path, "this is no database".repeat(99)).unwrap());
+    assert!(garbage.hint().unwrap().contains("damaged"), "{garbage}");
+    let newer = foreign(&|path| {
+        Records::open(path.parent().unwrap()).unwrap();
+        rusqlite::Connection::open(path)
+            .unwrap()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
+    });
+    assert!(
+        matches!(newer, RecordError::Newer { found: 99, .. }),
+        "{newer}"
+    );
+    let other = foreign(&|path| {
+        let connection = rusqlite::Connection::open(path).unwrap();
+        connection
+            .execute_batch("CREATE TABLE t (x); PRAGMA user_version = 1")
+            .unwrap();
+    });
+    assert!(matches!(other, RecordError::NotOurs { .. }), "{other}");
+}
+
+#[test]
+fn everything_is_private_from_the_first_moment() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = TempDir::new().unwrap();
+    let state = directory.path().join("a/b");
+    let mailbox = Records::open(&state).unwrap().mailbox("pop3:a@b").unwrap();
+    let mode = |name: &str| {
+        std::fs::metadata(state.join(name))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!([".", "..", "locks"].map(mode), [0o700; 3]);
+    assert_eq!(
+        ["state.db", "state.db-wal", "state.db-shm"].map(mode),
+        [0o600; 3]
+    );
+    drop(mailbox);
+}

@@ -1,0 +1,356 @@
+//! From message text to recorded deliveries, on two threads beside the network.
+//!
+//! ```text
+//! network task ──blocks──▶ writer thread ──spooled──▶ committer thread ──outcomes──▶ network task
+//!  line ends              files in tmp/              sync, intent, move, sync, record
+//! ```
+//!
+//! So a disk that syncs never holds up the network, and the more messages arrive during one sync,
+//! the larger the next batch. A text travels in blocks of what was read at once, whether that is
+//! a part of a message or many messages. The queues are bounded: a disk that cannot keep up slows
+//! the network down instead of filling memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, mpsc as thread};
+use std::time::{Duration, Instant, SystemTime};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::deliver::{Incoming, Maildir, Spooled, finish_lf, to_lf};
+use crate::error::Error;
+use crate::record::{Identity, IdentityKind, Mailbox, Recorded};
+use crate::session::MessageRef;
+
+/// How many messages share the cost of a sync.
+///
+/// A batch is closed by whichever limit is reached first.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// Messages in a batch, each of which holds a file open.
+    pub messages: usize,
+    /// Octets in a batch.
+    pub octets: u64,
+    /// How long a batch waits for more messages while none come.
+    pub gather: Duration,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self {
+            messages: 256,
+            octets: 32 << 20,
+            gather: Duration::from_millis(20),
+        }
+    }
+}
+
+/// What became of messages that were handed over.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It was delivered and recorded in an earlier session; its text gave it away.
+    Known(Recorded),
+    /// They are delivered and on record.
+    Recorded(Vec<Recorded>),
+    /// Nothing more can be delivered.
+    Failed(Error),
+}
+
+/// The network's end of the pipe.
+pub(super) struct Spool {
+    blocks: Option<mpsc::Sender<Block>>,
+    outcomes: mpsc::UnboundedReceiver<Outcome>,
+    used: mpsc::UnboundedReceiver<Block>,
+    block: Block,
+    held_cr: bool,
+}
+
+impl Spool {
+    /// Starts the threads, which end when the spool is closed or dropped.
+    pub(super) fn start(maildir: Maildir, mailbox: Mailbox, limits: BatchLimits) -> Self {
+        let (blocks, blocks_in) = mpsc::channel(BLOCKS_IN_FLIGHT);
+        let (used_out, used) = mpsc::unbounded_channel();
+        let (outcomes_out, outcomes) = mpsc::unbounded_channel();
+        let (spooled_out, spooled_in) = thread::sync_channel(limits.messages);
+        let maildir = Arc::new(maildir);
+        let writer = Writer {
+            maildir: Arc::clone(&maildir),
+            mailbox: mailbox.clone(),
+            spooled: spooled_out,
+            outcomes: outcomes_out.clone(),
+            current: None,
+            digests: HashMap::new(),
+        };
+        let committer = Committer {
+            maildir,
+            mailbox,
+            spooled: spooled_in,
+            outcomes: outcomes_out,
+            limits,
+        };
+        // They end by themselves when the channels do, so nobody waits for their handles.
+        drop(tokio::task::spawn_blocking(move || {
+            writer.run(blocks_in, &used_out)
+        }));
+        drop(tokio::task::spawn_blocking(move || committer.run()));
+        Self {
+            blocks: Some(blocks),
+            outcomes,
+            used,
+            block: Block::default(),
+            held_cr: false,
+        }
+    }
+
+    /// Starts a message; without an identity it is recognised by its text.
+    pub(super) fn begin(&mut self, message: MessageRef, identity: Option<Identity>) {
+        self.held_cr = false;
+        self.block.marks.push(Mark::Begin(message, identity));
+    }
+
+    /// Appends to the message.
+    pub(super) fn text(&mut self, text: &[u8]) {
+        to_lf(text, &mut self.held_cr, &mut self.block.text);
+    }
+
+    /// Says that the message is whole.
+    pub(super) fn end(&mut self) {
+        finish_lf(&mut self.held_cr, &mut self.block.text);
+        self.mark_text();
+        self.block.marks.push(Mark::End);
+    }
+
+    /// Gives up on the message.
+    pub(super) fn abort(&mut self) {
+        self.mark_text();
+        self.block.marks.push(Mark::Abort);
+    }
+
+    /// Hands over what has gathered. Waits while the disk is too far behind.
+    ///
+    /// Must not be dropped half-way: what had gathered would be lost.
+    pub(super) async fn flush(&mut self) {
+        self.mark_text();
+        if self.block.marks.is_empty() {
+            return;
+        }
+        let mut next = self.used.try_recv().unwrap_or_default();
+        next.clear();
+        let block = std::mem::replace(&mut self.block, next);
+        if let Some(blocks) = &self.blocks {
+            // A writer that is gone has said why, in an outcome.
+            let _gone = blocks.send(block).await;
+        }
+    }
+
+    /// Says that no more messages come, so that what there is is committed at once.
+    pub(super) fn close(&mut self) {
+        self.blocks = None;
+    }
+
+    /// What became of messages; none once the spool is closed and everything is told.
+    ///
+    /// Safe to drop.
+    pub(super) async fn outcome(&mut self) -> Option<Outcome> {
+        self.outcomes.recv().await
+    }
+
+    fn mark_text(&mut self) {
+        let end = self.block.text.len();
+        let marked = self.block.marks.iter().rev().find_map(|mark| match mark {
+            Mark::Text(end) => Some(*end),
+            _ => None,
+        });
+        if end > marked.unwrap_or(0) {
+            self.block.marks.push(Mark::Text(end));
+        }
+    }
+}
+
+/// What was read at once: text, and what it means.
+#[derive(Default)]
+struct Block {
+    text: Vec<u8>,
+    marks: Vec<Mark>,
+}
+
+impl Block {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.marks.clear();
+    }
+}
+
+enum Mark {
+    Abort,
+    Begin(MessageRef, Option<Identity>),
+    End,
+    /// Text up to here, from the one before, belongs to the message begun last.
+    Text(usize),
+}
+
+/// Writes messages to files.
+struct Writer {
+    maildir: Arc<Maildir>,
+    mailbox: Mailbox,
+    spooled: thread::SyncSender<Spooled>,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+    current: Option<Current>,
+    /// How many messages with the same text there were in this session.
+    digests: HashMap<[u8; 32], u32>,
+}
+
+struct Current {
+    incoming: Incoming,
+    message: MessageRef,
+    identity: Result<Identity, Sha256>,
+}
+
+impl Writer {
+    fn run(mut self, mut blocks: mpsc::Receiver<Block>, used: &mpsc::UnboundedSender<Block>) {
+        while let Some(block) = blocks.blocking_recv() {
+            if let Err(error) = self.write(&block) {
+                let _nobody_listens = self.outcomes.send(Outcome::Failed(error));
+                break;
+            }
+            // The network may have no use for it any more.
+            let _unused = used.send(block);
+        }
+        self.abort();
+    }
+
+    fn write(&mut self, block: &Block) -> Result<(), Error> {
+        let mut start = 0;
+        for mark in &block.marks {
+            match mark {
+                Mark::Begin(message, identity) => {
+                    self.abort();
+                    self.current = Some(Current {
+                        incoming: self.maildir.begin()?,
+                        message: *message,
+                        identity: identity.clone().ok_or_else(Sha256::new),
+                    });
+                }
+                Mark::Text(end) => {
+                    let text = &block.text[start..*end];
+                    start = *end;
+                    if let Some(current) = &mut self.current {
+                        current.incoming.write(text)?;
+                        if let Err(digest) = &mut current.identity {
+                            digest.update(text);
+                        }
+                    }
+                }
+                Mark::End => self.end()?,
+                Mark::Abort => self.abort(),
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let Some(Current {
+            incoming,
+            message,
+            identity,
+        }) = self.current.take()
+        else {
+            return Ok(());
+        };
+        let spooled = match identity {
+            Ok(identity) => incoming.finish(identity, message),
+            Err(digest) => {
+                let spooled = incoming.finish(self.by_text(digest), message);
+                if let Some(recorded) = self.mailbox.lookup(&spooled.identity, message)? {
+                    // Delivered before; the server could only not tell us so.
+                    self.maildir.discard_spooled(spooled);
+                    let _nobody_listens = self.outcomes.send(Outcome::Known(recorded));
+                    return Ok(());
+                }
+                spooled
+            }
+        };
+        // A committer that is gone has said why, in an outcome.
+        if let Err(thread::SendError(spooled)) = self.spooled.send(spooled) {
+            self.maildir.discard_spooled(spooled);
+        }
+        Ok(())
+    }
+
+    fn by_text(&mut self, digest: Sha256) -> Identity {
+        let digest: [u8; 32] = digest.finalize().into();
+        let seen = self.digests.entry(digest).or_insert(0);
+        let occurrence = *seen;
+        *seen += 1;
+        Identity {
+            kind: IdentityKind::Digest,
+            bytes: digest.into(),
+            occurrence,
+        }
+    }
+
+    fn abort(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.maildir.discard(current.incoming);
+        }
+    }
+}
+
+/// Makes batches of messages durable, visible and recorded, in that order.
+struct Committer {
+    maildir: Arc<Maildir>,
+    mailbox: Mailbox,
+    spooled: thread::Receiver<Spooled>,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+    limits: BatchLimits,
+}
+
+impl Committer {
+    fn run(self) {
+        while let Ok(first) = self.spooled.recv() {
+            let batch = self.gather(first);
+            let outcome = match self.commit(batch) {
+                Ok(recorded) => Outcome::Recorded(recorded),
+                Err(error) => Outcome::Failed(error),
+            };
+            let failed = matches!(outcome, Outcome::Failed(_));
+            let _nobody_listens = self.outcomes.send(outcome);
+            if failed {
+                break;
+            }
+        }
+        // After a failure nothing more is delivered; the files are of no use.
+        while let Ok(spooled) = self.spooled.recv() {
+            self.maildir.discard_spooled(spooled);
+        }
+    }
+
+    fn gather(&self, first: Spooled) -> Vec<Spooled> {
+        let deadline = Instant::now() + self.limits.gather;
+        let mut octets = first.octets;
+        let mut batch = vec![first];
+        while batch.len() < self.limits.messages && octets < self.limits.octets {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.spooled.recv_timeout(left) {
+                Ok(spooled) => {
+                    octets += spooled.octets;
+                    batch.push(spooled);
+                }
+                Err(_timeout_or_closed) => break,
+            }
+        }
+        batch
+    }
+
+    fn commit(&self, batch: Vec<Spooled>) -> Result<Vec<Recorded>, Error> {
+        let sealed = self.maildir.seal(batch)?;
+        let intended = self
+            .mailbox
+            .intend(sealed, self.maildir.root(), SystemTime::now())?;
+        let receipts = self.maildir.publish(intended)?;
+        Ok(self.mailbox.delivered(receipts, SystemTime::now())?)
+    }
+}
+
+/// At 64 KiB and less a block, the text that waits for the disk stays below two megabytes.
+const BLOCKS_IN_FLIGHT: usize = 24;

@@ -1,0 +1,485 @@
+//! The transfer: messages to disk, deletions to the server, both at once.
+//!
+//! Commands are sent ahead of their answers as far as the window allows, so that neither side
+//! waits for the other; without pipelining the window is one command. Text goes to the spool as it
+//! arrives. What comes back from there as [`Recorded`] may be deleted, and rides along.
+//!
+//! A server must not be told QUIT when a message that it sent is not safe here: some servers take
+//! a message for fetched once it was sent, and delete it by themselves.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use posthole_proto::pop3::{Command, CommandKind, Event as Pop3Event};
+
+use super::entry::{self, Entered};
+use super::spool::{Outcome, Spool};
+use super::{Context, MessageFailure, Summary, blocking};
+use crate::deliver::Maildir;
+use crate::error::Error;
+use crate::plan::{DeliverTo, Job, Keep};
+use crate::policy::{self, Decisions};
+use crate::progress::Event;
+use crate::record::{Identity, IdentityKind, Mailbox, Recorded, SET_ASIDE_AFTER};
+use crate::session::{Committed, Listing, MessageRef, Session, SessionError};
+
+/// The transfer of one session.
+pub(super) struct Transfer<'a> {
+    job: &'a Job,
+    cx: &'a Context,
+    mailbox: &'a Mailbox,
+    session: Session,
+    listing: Arc<Listing>,
+    pipelined: bool,
+    summary: &'a mut Summary,
+    /// To fetch, in this order.
+    fetch: VecDeque<u32>,
+    /// To fetch alone, when nothing else is in flight.
+    suspects: VecDeque<u32>,
+    /// To delete as soon as there is room in the window.
+    delete: VecDeque<Recorded>,
+    /// Asked for and not yet here, in the order of the answers.
+    retrieving: VecDeque<MessageRef>,
+    /// Octets of `retrieving` as the server lists them.
+    window: u64,
+    /// Octets of the message that is arriving.
+    arrived: u64,
+    /// Whether the server sent a message whole.
+    proven: bool,
+    /// Messages that were handed to the spool and are not recorded yet.
+    spooled: u64,
+    /// Messages that could not be fetched, to be put on record.
+    failed: Vec<(Identity, String)>,
+    /// Whether a message that the server sent is not safe here.
+    unsafe_to_quit: bool,
+    stopping: bool,
+}
+
+impl<'a> Transfer<'a> {
+    pub(super) fn new(
+        job: &'a Job,
+        cx: &'a Context,
+        mailbox: &'a Mailbox,
+        entered: Entered,
+        summary: &'a mut Summary,
+    ) -> Self {
+        let Entered {
+            session,
+            listing,
+            pipelined,
+        } = entered;
+        Self {
+            job,
+            cx,
+            mailbox,
+            session,
+            listing,
+            pipelined,
+            summary,
+            fetch: VecDeque::new(),
+            suspects: VecDeque::new(),
+            delete: VecDeque::new(),
+            retrieving: VecDeque::new(),
+            window: 0,
+            arrived: 0,
+            proven: false,
+            spooled: 0,
+            failed: Vec::new(),
+            unsafe_to_quit: false,
+            stopping: false,
+        }
+    }
+
+    /// Fetches and deletes what was decided, or as much as there is time for when stopped.
+    pub(super) async fn run(&mut self, decisions: Decisions) -> Result<(), Error> {
+        self.report_set_aside(&decisions);
+        self.delete = self.look_up(decisions.delete).await?;
+        self.fetch = decisions.fetch.into();
+        self.suspects = decisions.suspects.into();
+        self.warn_of_missing_uids();
+        let result = if self.fetch.is_empty() && self.suspects.is_empty() {
+            self.exchange_all(&mut None).await
+        } else {
+            self.fetch_and_delete().await
+        };
+        if let Err(Error::Session(error)) = &result {
+            self.blame(error).await?;
+        }
+        self.record_failures().await?;
+        result
+    }
+
+    /// Whether the transfer was cut short by a request to stop.
+    pub(super) fn was_stopped(&self) -> bool {
+        self.stopping
+    }
+
+    /// Says QUIT, which makes the deletions real, unless that could lose a message.
+    pub(super) async fn commit(self) -> Result<Option<Committed>, Error> {
+        if self.unsafe_to_quit {
+            // Dropping the connection leaves the mailbox as it was (RFC 1939 §6).
+            return Ok(None);
+        }
+        let committed = self.session.quit().await?;
+        let deleted = committed.count() as u64;
+        self.summary.deleted = deleted;
+        self.summary.left = self.summary.left.saturating_sub(deleted);
+        Ok(Some(committed))
+    }
+
+    async fn fetch_and_delete(&mut self) -> Result<(), Error> {
+        let spool = self.start_spool().await?;
+        self.announce();
+        let mut spool = Some(spool);
+        let result = self.exchange_all(&mut spool).await;
+        // Whatever ended the session, what has arrived whole is delivered.
+        if let Some(mut spool) = spool {
+            if !self.retrieving.is_empty() {
+                spool.abort();
+                spool.flush().await;
+            }
+            spool.close();
+            while let Some(outcome) = spool.outcome().await {
+                let settled = self.settle(outcome);
+                if result.is_ok() {
+                    settled?;
+                }
+            }
+        }
+        if self.spooled > 0 {
+            self.unsafe_to_quit = true;
+        }
+        result
+    }
+
+    async fn start_spool(&self) -> Result<Spool, Error> {
+        let (mailbox, DeliverTo::Maildir(root)) = (self.mailbox.clone(), self.job.deliver.clone());
+        let limits = self.cx.batch;
+        blocking(move || {
+            let maildir = Maildir::open(&root, mailbox.tag()?)?;
+            maildir.remove_orphans()?;
+            Ok::<_, Error>(Spool::start(maildir, mailbox, limits))
+        })
+        .await
+    }
+
+    /// Keeps the window full until everything is answered, delivered and deleted.
+    async fn exchange_all(&mut self, spool: &mut Option<Spool>) -> Result<(), Error> {
+        let stop = self.cx.stop.clone();
+        loop {
+            self.fill_window()?;
+            let nothing_comes =
+                self.retrieving.is_empty() && self.fetch.is_empty() && self.suspects.is_empty();
+            if nothing_comes && let Some(spool) = spool {
+                spool.close();
+            }
+            let in_flight = self.session.in_flight() > 0;
+            if !in_flight && nothing_comes && self.spooled == 0 && self.delete.is_empty() {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if !self.stopping => {
+                    // What was asked for still arrives; it is soon here or given up.
+                    self.stopping = true;
+                    self.fetch.clear();
+                    self.suspects.clear();
+                    self.session.set_timeout(PATIENCE_WHEN_STOPPING.min(self.job.timeout));
+                }
+                outcome = next_outcome(spool), if self.spooled > 0 => match outcome {
+                    Some(outcome) => self.settle(outcome)?,
+                    // The threads end early only after a failure, which is settled above.
+                    None => return Err(Error::Stopped),
+                },
+                result = self.session.exchange(), if in_flight => {
+                    result?;
+                    self.hear(spool)?;
+                    if let Some(spool) = spool {
+                        spool.flush().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends as many commands as may be in flight.
+    fn fill_window(&mut self) -> Result<(), Error> {
+        let most = if self.pipelined {
+            COMMANDS_IN_FLIGHT
+        } else {
+            1
+        };
+        while self.session.in_flight() < most {
+            if let Some(recorded) = self.delete.pop_front() {
+                self.session.dele(recorded)?;
+                continue;
+            }
+            if self.window >= OCTETS_IN_FLIGHT {
+                break;
+            }
+            let next = match self.fetch.pop_front() {
+                Some(next) => next,
+                None if self.retrieving.is_empty() => match self.suspects.pop_front() {
+                    Some(next) => next,
+                    None => break,
+                },
+                None => break,
+            };
+            let message = self.listing.message(next);
+            self.session.send(Command::Retr(message.number))?;
+            self.window += self.cost(message);
+            self.retrieving.push_back(message);
+        }
+        Ok(())
+    }
+
+    /// What a message takes of the window. Sizes are advice, and a missing one is no free ride.
+    fn cost(&self, message: MessageRef) -> u64 {
+        self.listing.size(message.idx).clamp(1024, OCTETS_IN_FLIGHT)
+    }
+
+    /// Deals with everything that was read.
+    fn hear(&mut self, spool: &mut Option<Spool>) -> Result<(), Error> {
+        let mut received = 0;
+        while !self.session.is_drained() {
+            let Some(event) = self.session.event()? else {
+                continue;
+            };
+            match event {
+                Pop3Event::Body(text) => {
+                    received += text.len() as u64;
+                    self.arrived += text.len() as u64;
+                    if let Some(spool) = spool {
+                        spool.text(text);
+                    }
+                }
+                Pop3Event::Ok {
+                    command: CommandKind::Retr(_),
+                    ..
+                } => {
+                    self.arrived = 0;
+                    if let (Some(spool), Some(&message)) = (&mut *spool, self.retrieving.front()) {
+                        spool.begin(message, identity(&self.listing, message));
+                    }
+                }
+                Pop3Event::End {
+                    command: CommandKind::Retr(_),
+                } => self.message_ended(spool),
+                Pop3Event::Rejected {
+                    command: CommandKind::Retr(_),
+                    text,
+                    ..
+                } => {
+                    let reason = format!("the server refused it: {text}");
+                    if let Some(message) = self.next_arrived() {
+                        self.fail(message, reason);
+                    }
+                }
+                Pop3Event::Ok {
+                    command: CommandKind::Dele(_),
+                    ..
+                } => {
+                    let _accepted = self.session.dele_answered(true);
+                }
+                Pop3Event::Rejected {
+                    command: CommandKind::Dele(number),
+                    text,
+                    ..
+                } => {
+                    let notice = format!("the server did not delete message {number}: {text}");
+                    self.cx
+                        .observer
+                        .event(&self.job.account, &Event::Notice(notice));
+                    // It stays on record, so the next poll asks for its deletion again.
+                    let _refused = self.session.dele_answered(false);
+                }
+                _ => {}
+            }
+        }
+        if received > 0 {
+            self.cx
+                .observer
+                .event(&self.job.account, &Event::Received { octets: received });
+        }
+        Ok(())
+    }
+
+    fn message_ended(&mut self, spool: &mut Option<Spool>) {
+        self.proven = true;
+        let (Some(message), Some(spool)) = (self.next_arrived(), spool) else {
+            return;
+        };
+        let listed = self.listing.size(message.idx);
+        if self.arrived == 0 && listed > 0 {
+            spool.abort();
+            self.unsafe_to_quit = true;
+            self.fail(
+                message,
+                format!("the server sent nothing where it lists {listed} octets"),
+            );
+            return;
+        }
+        spool.end();
+        self.spooled += 1;
+    }
+
+    /// Takes the message that was answered off the window.
+    fn next_arrived(&mut self) -> Option<MessageRef> {
+        let message = self.retrieving.pop_front()?;
+        self.window -= self.cost(message);
+        Some(message)
+    }
+
+    /// Takes note of what the disk says.
+    fn settle(&mut self, outcome: Outcome) -> Result<(), Error> {
+        let recorded = match outcome {
+            Outcome::Known(recorded) => vec![recorded],
+            Outcome::Recorded(recorded) => {
+                let messages = recorded.len() as u64;
+                self.summary.fetched += messages;
+                self.summary.octets += recorded.iter().map(Recorded::octets).sum::<u64>();
+                self.cx
+                    .observer
+                    .event(&self.job.account, &Event::Delivered { messages });
+                recorded
+            }
+            Outcome::Failed(error) => {
+                self.unsafe_to_quit = true;
+                return Err(error);
+            }
+        };
+        self.spooled -= recorded.len() as u64;
+        let now = SystemTime::now();
+        if policy::may_go(self.job.keep, now, now) {
+            self.delete.extend(recorded);
+        }
+        Ok(())
+    }
+
+    /// Looks up the records that allow the deletion of messages from earlier sessions.
+    async fn look_up(&self, delete: Vec<u32>) -> Result<VecDeque<Recorded>, Error> {
+        if delete.is_empty() {
+            return Ok(VecDeque::new());
+        }
+        let (mailbox, listing) = (self.mailbox.clone(), Arc::clone(&self.listing));
+        blocking(move || {
+            let mut found = VecDeque::with_capacity(delete.len());
+            for idx in delete {
+                let message = listing.message(idx);
+                if let Some(identity) = identity(&listing, message) {
+                    found.extend(mailbox.lookup(&identity, message)?);
+                }
+            }
+            Ok::<_, Error>(found)
+        })
+        .await
+    }
+
+    fn announce(&self) {
+        let all = self.fetch.iter().chain(&self.suspects);
+        let octets = all.fold(0, |sum: u64, &idx| {
+            sum.saturating_add(self.listing.size(idx))
+        });
+        let messages = (self.fetch.len() + self.suspects.len()) as u64;
+        self.cx
+            .observer
+            .event(&self.job.account, &Event::Started { messages, octets });
+    }
+
+    fn warn_of_missing_uids(&self) {
+        let all = self.fetch.iter().chain(&self.suspects);
+        let nameless = all.filter(|&&idx| self.listing.uid(idx).is_empty()).count();
+        if nameless > 0 && self.job.keep != Keep::Never {
+            let notice = format!(
+                "the server gives {nameless} messages no unique-id; they are fetched at every poll \
+                 to be recognised by their text"
+            );
+            self.cx
+                .observer
+                .event(&self.job.account, &Event::Notice(notice));
+        }
+    }
+
+    fn report_set_aside(&mut self, decisions: &Decisions) {
+        for &idx in &decisions.set_aside {
+            self.summary.failed.push(MessageFailure {
+                uid: self.listing.shown_uid(idx),
+                reason: format!(
+                    "it failed in {SET_ASIDE_AFTER} polls or more, and is set aside for now"
+                ),
+            });
+        }
+    }
+
+    /// Notes that a message could not be fetched; the others go on.
+    fn fail(&mut self, message: MessageRef, reason: String) {
+        let uid = self.listing.shown_uid(message.idx);
+        self.summary.failed.push(MessageFailure {
+            uid,
+            reason: reason.clone(),
+        });
+        if let Some(identity) = identity(&self.listing, message) {
+            self.failed.push((identity, reason));
+        }
+    }
+
+    /// After the session broke: was it the message that was due, or commands in advance?
+    async fn blame(&mut self, error: &SessionError) -> Result<(), Error> {
+        if self.pipelined
+            && !self.proven
+            && self.session.in_flight() > 1
+            && error.may_come_from_pipelining()
+        {
+            return entry::distrust_pipelining(self.mailbox).await;
+        }
+        if error.is_loss()
+            && !self.stopping
+            && let Some(message) = self.retrieving.front()
+        {
+            self.fail(*message, error.to_string());
+        }
+        Ok(())
+    }
+
+    async fn record_failures(&mut self) -> Result<(), Error> {
+        let failed = std::mem::take(&mut self.failed);
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let mailbox = self.mailbox.clone();
+        blocking(move || {
+            let now = SystemTime::now();
+            failed
+                .iter()
+                .try_for_each(|(identity, reason)| mailbox.failed(identity, reason, now))
+        })
+        .await
+    }
+}
+
+fn identity(listing: &Listing, message: MessageRef) -> Option<Identity> {
+    let uid = listing.uid(message.idx);
+    (!uid.is_empty()).then(|| Identity {
+        kind: IdentityKind::UniqueId,
+        bytes: uid.into(),
+        occurrence: listing.occurrence(message.idx),
+    })
+}
+
+/// The next outcome, once there is a spool to have one.
+async fn next_outcome(spool: &mut Option<Spool>) -> Option<Outcome> {
+    match spool {
+        Some(spool) => spool.outcome().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How many commands may await their answers: their lines fit into what any network buffers.
+const COMMANDS_IN_FLIGHT: usize = 512;
+
+/// How many octets may be under way: as much as the SSH connection's window holds.
+const OCTETS_IN_FLIGHT: u64 = 8 << 20;
+
+/// How long a server may be silent once the program was asked to stop.
+const PATIENCE_WHEN_STOPPING: Duration = Duration::from_secs(5);

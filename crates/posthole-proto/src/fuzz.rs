@@ -1,0 +1,228 @@
+//! What the fuzz targets run, kept here so that ordinary tests run it too.
+//!
+//! A function takes any octets, makes a session of them, and panics if a promise of the crate is
+//! broken. It is not part of the API.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::pop3::{Client, Command, Error, Event, Limits, MessageNumber, Violation};
+use crate::text::escape;
+
+/// Runs a POP3 session and checks that its outcome does not depend on how the octets arrive.
+///
+/// ```text
+/// data = commands LF sizes LF server-octets
+/// ```
+///
+/// Each octet of `commands` is a command (see `command`), each of `sizes` the size of a piece.
+///
+/// # Panics
+///
+/// Panics if the client breaks a promise.
+pub fn pop3_client(data: &[u8]) {
+    let (commands, rest) = split(data);
+    let (sizes, octets) = split(rest);
+    let commands = read_commands(commands);
+
+    let whole = Outcome::of(&commands, core::iter::once(octets));
+    let single = Outcome::of(&commands, octets.chunks(1));
+    whole.must_agree_with(&single);
+    let pieces = Pieces {
+        sizes,
+        at: 0,
+        rest: octets,
+    };
+    whole.must_agree_with(&Outcome::of(&commands, pieces));
+    in_lock_step(&commands, octets);
+}
+
+/// All that is seen of a session.
+#[derive(Debug, Eq, PartialEq)]
+struct Outcome {
+    /// The greeting, and then the events, with successive pieces of a body joined.
+    events: Vec<String>,
+    end: Result<(), Error>,
+}
+
+impl Outcome {
+    /// Waits for the greeting, sends all commands at once, then hands in the pieces.
+    fn of<'a>(commands: &[Command], pieces: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut client = Client::new(LIMITS);
+        let mut events = Vec::new();
+        let greeting = feed(&mut client, b"+OK\r\n", &mut events);
+        assert_eq!((greeting, events.len()), (Ok(()), 1), "a plain greeting");
+        for command in commands {
+            // QUIT may come in the middle; what follows it is refused.
+            let _ = client.send(command.clone());
+        }
+        client.output_written(client.output().len());
+        for piece in pieces {
+            if let Err(error) = feed(&mut client, piece, &mut events) {
+                assert_eq!(client.output(), b"", "nothing is sent after an error");
+                assert_eq!(
+                    client.receive(b"+OK\r\n"),
+                    Err(error.clone()),
+                    "it stays an error"
+                );
+                return Self {
+                    events,
+                    end: Err(error),
+                };
+            }
+        }
+        Self {
+            events,
+            end: client.end_of_input(),
+        }
+    }
+
+    fn must_agree_with(&self, other: &Self) {
+        let unsolicited = |outcome: &Self| {
+            matches!(
+                &outcome.end,
+                Err(Error::Violation(Violation::Unsolicited { .. }))
+            )
+        };
+        if unsolicited(self) && unsolicited(other) {
+            // The last reply is not believed if the octet too many came along with it; and how
+            // much of that can be quoted depends on the piece.
+            let (a, b) = (self.events.len(), other.events.len());
+            assert!(a.abs_diff(b) <= 1, "{self:?} and {other:?}");
+            assert_eq!(self.events[..a.min(b)], other.events[..a.min(b)]);
+        } else {
+            assert_eq!(self, other);
+        }
+    }
+}
+
+/// Sends each command when the one before is answered, in whichever way the octets fit.
+fn in_lock_step(commands: &[Command], octets: &[u8]) {
+    let mut client = Client::new(LIMITS);
+    let mut commands = commands.iter();
+    for octet in octets.chunks(1) {
+        if client.in_flight() == 0 {
+            let Some(command) = commands.next() else {
+                return;
+            };
+            if client.send(command.clone()).is_err() {
+                return;
+            }
+            client.output_written(usize::MAX);
+        }
+        if feed(&mut client, octet, &mut Vec::new()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Hands in one piece, as a driver does.
+fn feed(client: &mut Client, mut input: &[u8], events: &mut Vec<String>) -> Result<(), Error> {
+    loop {
+        let available = input.len();
+        let received = client.receive(input)?;
+        assert!(
+            received.consumed <= available,
+            "more was consumed than there was"
+        );
+        match received.event {
+            Some(Event::Body(piece)) => {
+                assert!(!piece.is_empty(), "an empty piece of a body");
+                match events.last_mut() {
+                    Some(last) if last.starts_with("Body") => last.push_str(&show(piece)),
+                    _ => events.push(format!("Body {}", show(piece))),
+                }
+            }
+            Some(event) => events.push(format!("{event:?}")),
+            None if available == 0 => return Ok(()),
+            None => assert!(received.consumed > 0, "no progress"),
+        }
+        input = &input[received.consumed..];
+    }
+}
+
+fn show(octets: &[u8]) -> String {
+    format!("{}", escape(octets))
+}
+
+/// Splits at the first LF.
+fn split(data: &[u8]) -> (&[u8], &[u8]) {
+    let end = data
+        .iter()
+        .position(|octet| *octet == b'\n')
+        .unwrap_or(data.len());
+    (&data[..end], data.get(end + 1..).unwrap_or_default())
+}
+
+/// Reads a digit as the message number from here on, and another octet as a command.
+fn read_commands(octets: &[u8]) -> Vec<Command> {
+    let mut number = MessageNumber::from(core::num::NonZeroU32::MIN);
+    let mut commands = Vec::new();
+    for octet in octets {
+        match octet {
+            b'1'..=b'9' => {
+                number = u32::from(octet - b'0').try_into().unwrap_or(number);
+            }
+            _ => commands.push(command(*octet, number)),
+        }
+    }
+    commands
+}
+
+/// The command that an octet stands for.
+fn command(octet: u8, number: MessageNumber) -> Command {
+    match octet {
+        b'A' => Command::User("user".into()),
+        b'C' => Command::Capa,
+        b'D' => Command::Dele(number),
+        b'L' => Command::List(None),
+        b'l' => Command::List(Some(number)),
+        b'P' => Command::Pass("OK".into()),
+        b'Q' => Command::Quit,
+        b'R' => Command::Retr(number),
+        b'S' => Command::Stat,
+        b'T' => Command::Top(number, 0),
+        b'U' => Command::Uidl(None),
+        b'u' => Command::Uidl(Some(number)),
+        b'X' => Command::Rset,
+        _ => Command::Noop,
+    }
+}
+
+/// Cuts octets into pieces of the given sizes, again and again.
+struct Pieces<'a> {
+    sizes: &'a [u8],
+    at: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let size = self
+            .sizes
+            .get(self.at % self.sizes.len().max(1))
+            .copied()
+            .unwrap_or(1);
+        self.at += 1;
+        let (piece, rest) = self
+            .rest
+            .split_at(usize::from(size.max(1)).min(self.rest.len()));
+        self.rest = rest;
+        Some(piece)
+    }
+}
+
+/// Small enough to be met.
+const LIMITS: Limits = Limits {
+    capability_lines: 4,
+    list_line: 24,
+    listing_entries: 6,
+    status_line: 24,
+    unended_line: 96,
+};

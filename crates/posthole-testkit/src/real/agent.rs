@@ -1,0 +1,79 @@
+//! OpenSSH's agent.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use russh::keys::PrivateKey;
+use tempfile::TempDir;
+
+use super::daemon::{self, Daemon};
+use super::program;
+use crate::keys::{self, KeyFormat};
+
+/// A real `ssh-agent`.
+#[derive(Debug)]
+pub struct Agent {
+    // Before the directory, so that the daemon ends first.
+    _daemon: Daemon,
+    dir: TempDir,
+}
+
+impl Agent {
+    /// Starts an agent without keys.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, or [`Requirement::SshAgent`](super::Requirement::SshAgent) is
+    /// missing.
+    #[must_use]
+    pub fn start() -> Self {
+        let dir = daemon::shared_dir("ph-agent-");
+        let socket = dir.path().join("socket");
+        let mut command = Command::new(program("ssh-agent"));
+        command.arg("-D").arg("-a").arg(&socket);
+        let log = dir.path().join("log");
+        let mut daemon = Daemon::start("ssh-agent", &mut command, &log);
+        let ready = || std::os::unix::net::UnixStream::connect(&socket).is_ok();
+        assert!(
+            daemon.wait_until(ready),
+            "ssh-agent does not start:\n{}",
+            daemon.log_text()
+        );
+        Self {
+            _daemon: daemon,
+            dir,
+        }
+    }
+
+    /// Its socket, for `SSH_AUTH_SOCK`.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("socket")
+    }
+
+    /// Gives it a key.
+    pub fn add(&self, key: &PrivateKey) {
+        let path = self.dir.path().join("key");
+        keys::write(&path, key, KeyFormat::OpenSsh, None);
+        self.add_file(&path);
+        for path in [path.with_extension("pub"), path] {
+            std::fs::remove_file(path).expect("what was just written can be removed");
+        }
+    }
+
+    /// Gives it the key in a file without passphrase.
+    pub fn add_file(&self, path: &Path) {
+        let output = Command::new(program("ssh-add"))
+            .arg("-q")
+            .arg(path)
+            .env("SSH_AUTH_SOCK", self.socket())
+            .output()
+            .expect("ssh-add can be run");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "ssh-add {}: {said}",
+            path.display()
+        );
+    }
+}

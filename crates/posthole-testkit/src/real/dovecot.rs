@@ -1,0 +1,245 @@
+//! Dovecot as a POP3 server, with one mailbox.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::daemon::{self, Daemon};
+use super::program;
+use crate::home;
+
+/// A real Dovecot on a loopback port, with the mailbox of `msingh`.
+///
+/// The mailbox is a Maildir whose files hold the messages in their CRLF form, so that Dovecot sends
+/// exactly those octets; where the final line end is missing, it adds one. A message must not start
+/// with a dot: Dovecot 2.3 does not stuff it, and a client would take it for the end.
+///
+/// ```no_run
+/// use posthole_testkit::{mail, real::Dovecot};
+///
+/// let dovecot = Dovecot::start(mail::corpus(1, 300));
+/// // … let a client fetch and delete …
+/// assert_eq!(dovecot.messages(), Vec::<Vec<u8>>::new());
+/// ```
+#[derive(Debug)]
+pub struct Dovecot {
+    // Before the directory, so that the daemon ends first.
+    daemon: Daemon,
+    addr: SocketAddr,
+    dir: TempDir,
+    added: AtomicU64,
+}
+
+impl Dovecot {
+    /// The only user.
+    pub const USER: &'static str = "msingh";
+    /// The user's password.
+    pub const PASSWORD: &'static str = "mail secret #1";
+
+    /// Starts a server with these messages.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, or [`Requirement::Dovecot`](super::Requirement::Dovecot) is missing.
+    #[must_use]
+    pub fn start<M: AsRef<[u8]>>(messages: impl IntoIterator<Item = M>) -> Self {
+        Self::start_with(messages, "")
+    }
+
+    /// Starts a server with these messages and more lines of configuration.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_with<M: AsRef<[u8]>>(
+        messages: impl IntoIterator<Item = M>,
+        options: &str,
+    ) -> Self {
+        let dir = daemon::shared_dir("ph-dovecot-");
+        let path = dir.path();
+        let (uid, gid) = daemon::mail_owner();
+        for name in [
+            "mail",
+            "mail/Maildir",
+            "mail/Maildir/tmp",
+            "mail/Maildir/new",
+            "mail/Maildir/cur",
+        ] {
+            let made = fs::DirBuilder::new().mode(0o700).create(path.join(name));
+            made.and_then(|()| chown(path.join(name), Some(uid), Some(gid)))
+                .unwrap_or_else(|error| panic!("cannot make {name}: {error}"));
+        }
+        let added = AtomicU64::new(0);
+        for message in messages {
+            add(path, &added, message.as_ref());
+        }
+        let users = format!(
+            "{}:{{PLAIN}}{}:{uid}:{gid}::{}/mail\n",
+            Self::USER,
+            Self::PASSWORD,
+            path.display()
+        );
+        fs::write(path.join("users"), users).expect("the directory can be written to");
+
+        let (daemon, port) = daemon::with_free_port("dovecot", |port| {
+            let greeting = format!("{} {port}", path.display());
+            let file = path.join("dovecot.conf");
+            fs::write(&file, config(path, port, &greeting, options)).expect("as above");
+            let mut command = Command::new(program("dovecot"));
+            command.arg("-F").arg("-c").arg(&file);
+            let mut daemon = Daemon::start("dovecot", &mut command, &path.join("log"));
+            // The greeting tells it from whoever else may have taken the port.
+            let ready = || greets(port, &greeting);
+            if daemon.wait_until(ready) {
+                Ok((daemon, port))
+            } else {
+                Err(daemon.log_text())
+            }
+        });
+        let addr = (Ipv4Addr::LOCALHOST, port).into();
+        Self {
+            daemon,
+            addr,
+            dir,
+            added,
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.addr.port()
+    }
+
+    /// Adds a message, as if it had just arrived.
+    pub fn add(&self, message: &[u8]) {
+        add(self.dir.path(), &self.added, message);
+    }
+
+    /// The messages that are left, byte for byte, sorted.
+    #[must_use]
+    pub fn messages(&self) -> Vec<Vec<u8>> {
+        home::maildir_messages(&self.maildir())
+    }
+
+    /// The Maildir that Dovecot keeps the mailbox in.
+    #[must_use]
+    pub fn maildir(&self) -> PathBuf {
+        self.dir.path().join("mail/Maildir")
+    }
+
+    /// What it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.daemon.log_text()
+    }
+}
+
+/// Writes a message into the Maildir the way a delivery does: whole, then visible.
+fn add(dir: &Path, added: &AtomicU64, message: &[u8]) {
+    assert!(
+        !message.starts_with(b"."),
+        "Dovecot cannot send a message that starts with a dot"
+    );
+    let (uid, gid) = daemon::mail_owner();
+    let number = added.fetch_add(1, Ordering::SeqCst);
+    let name = format!("{}.{number:06}.testkit", 1_700_000_000 + number);
+    let maildir = dir.join("mail/Maildir");
+    let temporary = maildir.join("tmp").join(&name);
+    fs::write(&temporary, message)
+        .and_then(|()| chown(&temporary, Some(uid), Some(gid)))
+        .and_then(|()| fs::rename(&temporary, maildir.join("new").join(&name)))
+        .unwrap_or_else(|error| panic!("cannot add a message: {error}"));
+}
+
+fn greets(port: u16, greeting: &str) -> bool {
+    let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
+        return false;
+    };
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("the time is not zero");
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).is_ok() && line.contains(greeting)
+}
+
+fn config(dir: &Path, port: u16, greeting: &str, options: &str) -> String {
+    let dir = dir.display();
+    // As an ordinary user, Dovecot cannot become the users that its processes usually run as.
+    let users = if daemon::is_root() {
+        String::new()
+    } else {
+        own_users()
+    };
+    format!(
+        "protocols = pop3\n\
+         base_dir = {dir}/run\n\
+         state_dir = {dir}/state\n\
+         log_path = {dir}/log\n\
+         login_greeting = {greeting}\n\
+         listen = 127.0.0.1\n\
+         ssl = no\n\
+         disable_plaintext_auth = no\n\
+         auth_failure_delay = 0\n\
+         mail_fsync = never\n\
+         mail_max_userip_connections = 100\n\
+         first_valid_uid = 1\n\
+         {users}\
+         service pop3-login {{\n\
+         \x20 chroot =\n\
+         \x20 inet_listener pop3 {{\n\
+         \x20   port = {port}\n\
+         \x20 }}\n\
+         \x20 inet_listener pop3s {{\n\
+         \x20   port = 0\n\
+         \x20 }}\n\
+         }}\n\
+         service anvil {{\n\
+         \x20 chroot =\n\
+         }}\n\
+         passdb {{\n\
+         \x20 driver = passwd-file\n\
+         \x20 args = scheme=PLAIN username_format=%u {dir}/users\n\
+         }}\n\
+         userdb {{\n\
+         \x20 driver = passwd-file\n\
+         \x20 args = username_format=%u {dir}/users\n\
+         }}\n\
+         mail_location = maildir:~/Maildir\n\
+         {options}\n"
+    )
+}
+
+fn own_users() -> String {
+    let id = |what| {
+        let output = Command::new("id")
+            .arg(what)
+            .output()
+            .expect("`id` can be run");
+        assert!(
+            output.status.success(),
+            "the user who runs the tests has no name"
+        );
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let (user, group) = (id("-un"), id("-gn"));
+    format!(
+        "default_internal_user = {user}\n\
+         default_internal_group = {group}\n\
+         default_login_user = {user}\n"
+    )
+}

@@ -1,0 +1,258 @@
+//! OpenSSH's server, for one user without a shell.
+
+use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use russh::keys::{PrivateKey, PublicKey};
+use tempfile::TempDir;
+
+use super::daemon::{self, Daemon};
+use super::{nss_wrapper, program};
+use crate::keys::{self, KeyFormat, KeyType};
+
+/// A real `sshd` on a loopback port.
+///
+/// It knows one user, `msingh`, whose shell is `nologin`, and who exists for this `sshd` only, by
+/// libnss_wrapper; it forwards to one place and does nothing else.
+///
+/// ```no_run
+/// use posthole_testkit::keys::{self, KeyType};
+/// use posthole_testkit::real::Sshd;
+///
+/// let key = keys::generate(KeyType::Ed25519);
+/// let sshd = Sshd::builder().key(key.public_key()).permit_open("localhost", 11110).start();
+/// println!("ssh -p {} msingh@127.0.0.1", sshd.port());
+/// ```
+#[derive(Debug)]
+pub struct Sshd {
+    // Before the directory, so that the daemon ends first.
+    daemon: Daemon,
+    addr: SocketAddr,
+    host_key: PrivateKey,
+    _dir: TempDir,
+}
+
+impl Sshd {
+    /// The only user.
+    pub const USER: &'static str = "msingh";
+
+    /// A server that lets nobody in and forwards nowhere, until it is told more.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder {
+            keys: Vec::new(),
+            password: None,
+            permit_open: Vec::new(),
+            options: Vec::new(),
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.addr.port()
+    }
+
+    /// Its host key.
+    #[must_use]
+    pub fn host_key(&self) -> &PublicKey {
+        self.host_key.public_key()
+    }
+
+    /// The known_hosts line for this server under that name.
+    #[must_use]
+    pub fn known_hosts_line(&self, host: &str) -> String {
+        keys::known_hosts_line(host, self.port(), self.host_key())
+    }
+
+    /// What it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.daemon.log_text()
+    }
+}
+
+/// What [`Sshd::builder`] makes.
+#[derive(Debug)]
+pub struct Builder {
+    keys: Vec<String>,
+    password: Option<String>,
+    permit_open: Vec<String>,
+    options: Vec<String>,
+}
+
+impl Builder {
+    /// Lets the user in with this key.
+    #[must_use]
+    pub fn key(self, key: &PublicKey) -> Self {
+        self.authorized_keys(&keys::public_line(key))
+    }
+
+    /// Adds a line to `authorized_keys`, options and all (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
+    #[must_use]
+    pub fn authorized_keys(mut self, line: &str) -> Self {
+        self.keys.push(line.to_owned());
+        self
+    }
+
+    /// Lets the user in with this password; needs the `openssl` command.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Forwards to `host:port`.
+    #[must_use]
+    pub fn permit_open(mut self, host: &str, port: u16) -> Self {
+        self.permit_open.push(format!("{host}:{port}"));
+        self
+    }
+
+    /// Adds a line to `sshd_config`, such as `RekeyLimit 1M`.
+    #[must_use]
+    pub fn option(mut self, line: &str) -> Self {
+        self.options.push(line.to_owned());
+        self
+    }
+
+    /// Starts the server.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, or a [`Requirement`](super::Requirement) is missing.
+    #[must_use]
+    pub fn start(self) -> Sshd {
+        let dir = daemon::shared_dir("ph-sshd-");
+        let path = dir.path();
+        if daemon::is_root() {
+            // Where it locks up its unprivileged child; Debian makes it when the service starts.
+            fs::create_dir_all("/run/sshd").expect("root can make /run/sshd");
+        }
+        let host_key = keys::generate(KeyType::Ed25519);
+        keys::write(path.join("host_key"), &host_key, KeyFormat::OpenSsh, None);
+        write(
+            &path.join("authorized_keys"),
+            &(self.keys.join("\n") + "\n"),
+        );
+        self.write_users(path);
+
+        let nss_wrapper = nss_wrapper().expect("libnss-wrapper is installed");
+        let (daemon, port) = daemon::with_free_port("sshd", |port| {
+            write(&path.join("sshd_config"), &self.config(path, port));
+            // The name of the binary must be absolute: sshd executes itself again.
+            let mut command = Command::new(program("sshd"));
+            command
+                .args(["-D", "-e", "-f"])
+                .arg(path.join("sshd_config"))
+                .env("LD_PRELOAD", &nss_wrapper)
+                .env("NSS_WRAPPER_PASSWD", path.join("passwd"))
+                .env("NSS_WRAPPER_GROUP", path.join("group"));
+            let log = path.join("log");
+            let mut daemon = Daemon::start("sshd", &mut command, &log);
+            let listening = format!("Server listening on 127.0.0.1 port {port}.");
+            let ready = || {
+                String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).contains(&listening)
+            };
+            if daemon.wait_until(ready) {
+                Ok((daemon, port))
+            } else {
+                Err(daemon.log_text())
+            }
+        });
+        let addr = (Ipv4Addr::LOCALHOST, port).into();
+        Sshd {
+            daemon,
+            addr,
+            host_key,
+            _dir: dir,
+        }
+    }
+
+    fn config(&self, dir: &Path, port: u16) -> String {
+        let dir = dir.display();
+        let permit_open = if self.permit_open.is_empty() {
+            "none".to_owned()
+        } else {
+            self.permit_open.join(" ")
+        };
+        // The first value of a keyword counts, so what the test asks for comes first.
+        let mut config = self.options.join("\n");
+        config += &format!(
+            "\n\
+             ListenAddress 127.0.0.1:{port}\n\
+             HostKey {dir}/host_key\n\
+             PidFile none\n\
+             LogLevel VERBOSE\n\
+             AuthorizedKeysFile {dir}/authorized_keys\n\
+             StrictModes no\n\
+             UsePAM no\n\
+             PasswordAuthentication {}\n\
+             KbdInteractiveAuthentication no\n\
+             AllowTcpForwarding local\n\
+             PermitOpen {permit_open}\n\
+             X11Forwarding no\n\
+             PermitTTY no\n\
+             MaxStartups 100\n\
+             Compression yes\n",
+            if self.password.is_some() { "yes" } else { "no" },
+        );
+        config
+    }
+
+    /// The users and groups that this sshd sees (passwd(5), group(5)).
+    fn write_users(&self, dir: &Path) {
+        let (uid, gid) = daemon::mail_owner();
+        let hash = self
+            .password
+            .as_deref()
+            .map_or_else(|| "*".to_owned(), crypt);
+        let user = Sshd::USER;
+        let home = dir.display();
+        // As root, sshd puts its unprivileged child under the user `sshd`.
+        let passwd = format!(
+            "root:x:0:0::/root:/bin/sh\n\
+             sshd:x:{SSHD_UID}:{gid}::/run/sshd:/usr/sbin/nologin\n\
+             {user}:{hash}:{uid}:{gid}::{home}:/usr/sbin/nologin\n"
+        );
+        write(&dir.join("passwd"), &passwd);
+        write(&dir.join("group"), &format!("root:x:0:\nmail:x:{gid}:\n"));
+    }
+}
+
+/// The crypt(5) hash of a password.
+fn crypt(password: &str) -> String {
+    let mut child = Command::new(program("openssl"))
+        .args(["passwd", "-6", "-stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("openssl can be started");
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    writeln!(stdin, "{password}").expect("openssl reads the password");
+    drop(stdin);
+    let output = child.wait_with_output().expect("openssl can be waited for");
+    let hash = String::from_utf8(output.stdout)
+        .expect("a hash is ASCII")
+        .trim()
+        .to_owned();
+    assert!(hash.starts_with("$6$"), "openssl passwd says {hash}");
+    hash
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text)
+        .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+}
+
+/// Any unprivileged number that nobody else has.
+const SSHD_UID: u32 = 61_184;

@@ -1,0 +1,458 @@
+//! The command line, as clap understands it.
+//!
+//! Options that say how an account is fetched become [`Overrides`], which win over the
+//! configuration file; each value is read by the same parser as in the file. Nothing here looks at
+//! the disk or the environment.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use posthole_core::config::{
+    AccountArg, Agent, Deliver, Password, SshTarget, ValueError, parse_duration, parse_keep,
+    parse_path,
+};
+use posthole_core::plan::{Keep, Overrides, SshOverrides};
+
+/// Fetch POP3 mail through SSH into a Maildir, each message exactly once
+#[derive(Debug, Parser)]
+#[command(name = "posthole", version, styles = STYLES, arg_required_else_help = true)]
+#[command(
+    infer_subcommands = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+#[command(after_help = "`posthole COMMAND --help` has examples; `posthole man` prints the manual.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+/// What the program is asked to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Fetch new mail from all accounts, or from those named
+    #[command(after_long_help = FETCH_EXAMPLES)]
+    Fetch(FetchArgs),
+    /// Walk every step towards the mailbox and say how it went
+    #[command(after_long_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Show an SSH host's key and record it in known_hosts after a yes
+    #[command(after_long_help = TRUST_EXAMPLES)]
+    Trust(TrustArgs),
+    /// Print a completion script for a shell
+    #[command(after_long_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    #[command(after_long_help = MAN_EXAMPLES)]
+    Man,
+}
+
+/// Options that mean the same in every command.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Read this configuration file
+    ///
+    /// Without it, $XDG_CONFIG_HOME/posthole/config.toml is read, where
+    /// $XDG_CONFIG_HOME stands for ~/.config when it is not set.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Keep the records of fetched mail in this directory
+    ///
+    /// Without it, they are kept in $XDG_STATE_HOME/posthole, where $XDG_STATE_HOME
+    /// stands for ~/.local/state when it is not set.
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// Print nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Say more: each step with -v, the dialogue with the mail server with -vv
+    ///
+    /// Passwords are masked in the dialogue, and control characters are escaped.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// Print one JSON object a line instead of text
+    ///
+    /// The names of the fields are in posthole(1) and stay as they are.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Colour the output: on a terminal, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorWhen,
+}
+
+/// When output is coloured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
+/// `posthole fetch`
+#[derive(Args, Debug)]
+pub(crate) struct FetchArgs {
+    #[command(flatten)]
+    pub(crate) account: AccountArgs,
+
+    /// List what would be fetched and deleted, and do neither
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `posthole check`
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) account: AccountArgs,
+
+    /// Print what would be done, without passwords, and connect to nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
+}
+
+/// `posthole trust`
+#[derive(Args, Debug)]
+pub(crate) struct TrustArgs {
+    /// The SSH host: [ssh://][user@]host[:port], or the NAME of an [ssh.NAME] section
+    pub(crate) host: SshTarget,
+
+    /// Reach the host through this SSH host (can be repeated)
+    #[arg(long, value_name = "SSHHOST")]
+    pub(crate) via: Vec<SshTarget>,
+
+    /// Accept the key without a question if this is its fingerprint
+    ///
+    /// It is what the administrator of the host reads out, for example from
+    /// `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`: SHA256: and 43 characters.
+    #[arg(long, value_name = "SHA256:…")]
+    pub(crate) fingerprint: Option<Fingerprint>,
+
+    /// Look for the key in this file, and record it there (can be repeated)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = path)]
+    pub(crate) known_hosts: Vec<PathBuf>,
+
+    /// Give up when there is no answer after this long
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) connect_timeout: Option<Duration>,
+}
+
+/// `posthole completions`
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Which accounts, and everything that can be said about them.
+#[derive(Args, Debug)]
+pub(crate) struct AccountArgs {
+    /// Accounts of the configuration by name, or mailboxes as pop3://USER@HOST[:PORT]
+    ///
+    /// Without any, all accounts of the configuration. Behind an SSH host (--via), HOST is the
+    /// mail server as that host sees it, usually localhost.
+    #[arg(value_name = "ACCOUNT|URL")]
+    accounts: Vec<String>,
+
+    /// Deliver to this Maildir, which is made when it is missing
+    #[arg(long, value_name = "maildir:PATH", help_heading = "Mail", value_parser = value::<Deliver>)]
+    to: Option<Deliver>,
+
+    /// Keep fetched mail on the server: true, false, or for how long, such as 14d
+    ///
+    /// Just --keep means true, and true is the default.
+    #[arg(short, long, value_name = "HOW", help_heading = "Mail", value_parser = keep)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    keep: Option<Keep>,
+
+    /// Delete mail from the server once it is safe here
+    #[arg(short = 'K', long, help_heading = "Mail", conflicts_with = "keep")]
+    no_keep: bool,
+
+    /// Go through this SSH host: [ssh://][user@]host[:port] (can be repeated)
+    ///
+    /// Each host is reached through the one before it, and the last one connects to the mail
+    /// server. A NAME of an [ssh.NAME] section of the configuration will do.
+    #[arg(long, value_name = "SSHHOST", help_heading = "SSH")]
+    via: Vec<SshTarget>,
+
+    /// Connect to the mail server directly, whatever the configuration says
+    #[arg(long, help_heading = "SSH", conflicts_with = "via")]
+    no_via: bool,
+
+    /// Log in to the SSH host with this private key (can be repeated)
+    #[arg(short, long, value_name = "FILE", help_heading = "SSH", value_parser = path)]
+    #[arg(value_hint = ValueHint::FilePath)]
+    identity: Vec<PathBuf>,
+
+    /// Ask the SSH agent at this socket instead of the one at $SSH_AUTH_SOCK
+    #[arg(long, value_name = "SOCKET", help_heading = "SSH", value_parser = path)]
+    #[arg(value_hint = ValueHint::FilePath)]
+    agent: Option<PathBuf>,
+
+    /// Ask no SSH agent
+    #[arg(long, help_heading = "SSH", conflicts_with = "agent")]
+    no_agent: bool,
+
+    /// Look for host keys in this file instead of ~/.ssh/known_hosts (can be repeated)
+    ///
+    /// New keys are recorded in the first.
+    #[arg(long, value_name = "FILE", help_heading = "SSH", value_parser = path)]
+    #[arg(value_hint = ValueHint::FilePath)]
+    known_hosts: Vec<PathBuf>,
+
+    /// Compress what goes over SSH
+    #[arg(short = 'C', long, help_heading = "SSH")]
+    compress: bool,
+
+    /// Compress nothing, whatever the configuration says
+    #[arg(long, help_heading = "SSH", conflicts_with = "compress")]
+    no_compress: bool,
+
+    /// Ask the SSH host for a sign of life after this much silence; 0 never asks
+    #[arg(long, value_name = "DURATION", help_heading = "SSH", value_parser = duration)]
+    keepalive: Option<Duration>,
+
+    /// Give up when an SSH connection does not stand after this long
+    #[arg(long, value_name = "DURATION", help_heading = "SSH", value_parser = duration)]
+    connect_timeout: Option<Duration>,
+
+    /// Take the mail password from the first line that this shell command prints
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        help_heading = "Password",
+        group = "password"
+    )]
+    #[arg(value_hint = ValueHint::CommandString)]
+    password_command: Option<String>,
+
+    /// Take the mail password from the first line of this file
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Password",
+        group = "password"
+    )]
+    #[arg(value_hint = ValueHint::FilePath, value_parser = path)]
+    password_file: Option<PathBuf>,
+
+    /// Take the mail password from this environment variable
+    #[arg(
+        long,
+        value_name = "VARIABLE",
+        help_heading = "Password",
+        group = "password"
+    )]
+    password_env: Option<String>,
+
+    /// Ask for the mail password, whatever the configuration says
+    #[arg(long, help_heading = "Password", group = "password")]
+    password_prompt: bool,
+
+    /// Send the password even where it could be overheard
+    ///
+    /// Without it, a password goes only through SSH or to this machine itself.
+    #[arg(long, help_heading = "Password")]
+    allow_plaintext: bool,
+
+    /// Give up when nothing has moved for this long
+    ///
+    /// Progress resets it, so it does not limit the size of a message.
+    #[arg(long, value_name = "DURATION", help_heading = "Work", value_parser = duration)]
+    timeout: Option<Duration>,
+
+    /// Work on this many accounts at a time
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        help_heading = "Work",
+        default_value = "16"
+    )]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: u16,
+}
+
+impl AccountArgs {
+    /// What was said here and wins over the configuration file.
+    ///
+    /// # Errors
+    /// When an account is neither a name nor a URL. clap does not check this, because it repeats
+    /// the value, and a URL may hold a password.
+    pub(crate) fn overrides(&self) -> Result<Overrides, ValueError> {
+        let accounts = self.accounts.iter().map(|text| AccountArg::from_str(text));
+        Ok(Overrides {
+            accounts: accounts.collect::<Result<_, _>>()?,
+            deliver: self.to.clone(),
+            via: given(&self.via).or_else(|| self.no_via.then(Vec::new)),
+            password: self.password(),
+            keep: self.keep.or_else(|| self.no_keep.then_some(Keep::Never)),
+            timeout: self.timeout,
+            allow_plaintext: self.allow_plaintext.then_some(true),
+            ssh: SshOverrides {
+                identity: given(&self.identity),
+                known_hosts: given(&self.known_hosts),
+                compression: either(self.compress, self.no_compress),
+                keepalive: self.keepalive,
+                connect_timeout: self.connect_timeout,
+                agent: self
+                    .agent
+                    .clone()
+                    .map(Agent::Socket)
+                    .or_else(|| self.no_agent.then_some(Agent::Off)),
+            },
+        })
+    }
+
+    fn password(&self) -> Option<Password> {
+        let command = self.password_command.clone().map(Password::Command);
+        command
+            .or_else(|| self.password_file.clone().map(Password::File))
+            .or_else(|| self.password_env.clone().map(Password::Env))
+            .or_else(|| self.password_prompt.then_some(Password::Prompt))
+    }
+}
+
+impl TrustArgs {
+    /// What was said here and wins over the configuration file.
+    pub(crate) fn overrides(&self) -> Overrides {
+        let ssh = SshOverrides {
+            known_hosts: given(&self.known_hosts),
+            connect_timeout: self.connect_timeout,
+            ..SshOverrides::default()
+        };
+        Overrides {
+            ssh,
+            ..Overrides::default()
+        }
+    }
+}
+
+/// A host key's fingerprint as OpenSSH prints it: `SHA256:` and unpadded base64 of 32 octets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Fingerprint(String);
+
+impl Fingerprint {
+    /// Whether a key's fingerprint is this one.
+    pub(crate) fn is(&self, fingerprint: &str) -> bool {
+        self.0 == fingerprint
+    }
+
+    /// The text, `SHA256:…`.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some(digest) = text.strip_prefix("SHA256:") else {
+            return Err("a fingerprint starts with `SHA256:`");
+        };
+        let digest = digest.strip_suffix('=').unwrap_or(digest);
+        let is_base64 = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/');
+        if digest.len() == 43 && digest.bytes().all(is_base64) {
+            Ok(Self(format!("SHA256:{digest}")))
+        } else {
+            Err("a SHA256 fingerprint has 43 base64 characters after `SHA256:`")
+        }
+    }
+}
+
+fn given<T: Clone>(values: &[T]) -> Option<Vec<T>> {
+    (!values.is_empty()).then(|| values.to_vec())
+}
+
+fn either(yes: bool, no: bool) -> Option<bool> {
+    match (yes, no) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    }
+}
+
+fn value<T: FromStr<Err = ValueError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(with_help)
+}
+
+fn keep(text: &str) -> Result<Keep, String> {
+    parse_keep(text).map_err(with_help)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(with_help)
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    parse_path(text).map_err(with_help)
+}
+
+fn with_help(error: ValueError) -> String {
+    match error.help {
+        Some(help) => format!("{}\n  hint: {help}", error.message),
+        None => error.message,
+    }
+}
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const FETCH_EXAMPLES: &str = "\
+Examples:
+  Fetch all accounts of the configuration:
+    posthole fetch
+
+  Fetch a mailbox that only an SSH host can reach, without any configuration:
+    posthole fetch pop3://msingh@localhost:110 --via msingh@popserver --to maildir:~/Mail
+
+  See what fetching and then deleting everything older than two weeks would do:
+    posthole fetch work --keep=14d --dry-run
+
+  Fetch from cron: no output unless something is wrong, no question ever:
+    posthole fetch -q";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  Find out why an account does not work:
+    posthole check work
+
+  See what the configuration comes to:
+    posthole check --plan";
+
+const TRUST_EXAMPLES: &str = "\
+Examples:
+  Look at a key, compare it and type yes:
+    posthole trust popserver
+
+  Record it from a script, if and only if it is the right one:
+    posthole trust popserver:2222 \\
+      --fingerprint SHA256:uNiVztksCsDhcc0u9e8BrQJTdXVU5+cLCWGdxYu4PPw";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  posthole completions bash > ~/.local/share/bash-completion/completions/posthole
+  posthole completions zsh > ~/.zfunc/_posthole
+  posthole completions fish > ~/.config/fish/completions/posthole.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  posthole man | man -l -";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! The command line, and its agreement with the manual.
+
+use clap::CommandFactory;
+use expect_test::expect;
+
+use super::*;
+use crate::commands::MANUAL;
+
+fn fetch(args: &[&str]) -> Overrides {
+    let cli = Cli::try_parse_from(["posthole", "fetch"].iter().chain(args)).unwrap();
+    let Command::Fetch(args) = cli.command else {
+        panic!("another command")
+    };
+    args.account.overrides().unwrap()
+}
+
+#[test]
+fn the_definitions_agree_with_each_other() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_manual_names_every_command_and_option() {
+    fn check(command: &clap::Command) {
+        for argument in command.get_arguments() {
+            let Some(long) = argument.get_long() else {
+                continue;
+            };
+            let long = format!("Fl Fl {long}");
+            assert!(
+                MANUAL.contains(&long),
+                "{}: {long} is not in it",
+                command.get_name()
+            );
+            if let Some(short) = argument.get_short() {
+                let both = format!("Fl {short} , {long}");
+                assert!(
+                    MANUAL.contains(&both),
+                    "{}: {both} is not in it",
+                    command.get_name()
+                );
+            }
+        }
+        for subcommand in command.get_subcommands() {
+            let name = format!(".It Cm {}", subcommand.get_name());
+            assert!(MANUAL.contains(&name), "{name} is not in it");
+            check(subcommand);
+        }
+    }
+    check(&Cli::command());
+}
+
+#[test]
+fn keep_is_a_flag_and_an_option() {
+    let fourteen_days = Duration::from_secs(14 * 24 * 60 * 60);
+    let table: [(&[&str], Option<Keep>); 7] = [
+        (&[], None),
+        (&["--keep"], Some(Keep::Always)),
+        (&["-k", "work"], Some(Keep::Always)),
+        (&["--keep=true"], Some(Keep::Always)),
+        (&["--keep=false"], Some(Keep::Never)),
+        (&["--no-keep"], Some(Keep::Never)),
+        (&["--keep=14d"], Some(Keep::For(fourteen_days))),
+    ];
+    for (args, keep) in table {
+        assert_eq!(fetch(args).keep, keep, "{args:?}");
+    }
+}
+
+#[test]
+fn what_is_not_said_overrides_nothing() {
+    let Overrides {
+        accounts,
+        deliver,
+        via,
+        password,
+        keep,
+        timeout,
+        allow_plaintext,
+        ssh,
+    } = fetch(&[]);
+    let SshOverrides {
+        identity,
+        known_hosts,
+        compression,
+        keepalive,
+        connect_timeout,
+        agent,
+    } = ssh;
+    assert!(accounts.is_empty() && deliver.is_none() && via.is_none() && password.is_none());
+    assert!(keep.is_none() && timeout.is_none() && allow_plaintext.is_none());
+    assert!(identity.is_none() && known_hosts.is_none() && compression.is_none());
+    assert!(keepalive.is_none() && connect_timeout.is_none() && agent.is_none());
+}
+
+#[test]
+fn the_way_can_be_made_longer_or_left_out() {
+    assert_eq!(
+        fetch(&["--via", "gate", "--via", "msingh@popserver"])
+            .via
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(fetch(&["--no-via"]).via, Some(Vec::new()));
+}
+
+#[test]
+fn there_is_one_source_of_the_password() {
+    let both = [
+        "posthole",
+        "fetch",
+        "--password-env",
+        "PW",
+        "--password-file",
+        "/pw",
+    ];
+    let error = Cli::try_parse_from(both).unwrap_err();
+    assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict);
+}
+
+#[test]
+fn a_password_in_a_url_is_not_repeated() {
+    let cli = Cli::try_parse_from(["posthole", "fetch", "pop3://m:s3cret@host"]).unwrap();
+    let Command::Fetch(args) = cli.command else {
+        panic!("another command")
+    };
+    let error = args.account.overrides().unwrap_err();
+    assert!(!format!("{error} {:?}", error.help).contains("s3cret"));
+}
+
+#[test]
+fn a_fingerprint_is_as_openssh_prints_it() {
+    let digest = "uNiVztksCsDhcc0u9e8BrQJTdXVU5+cLCWGdxYu4PPw";
+    let fingerprint: Fingerprint = format!("SHA256:{digest}").parse().unwrap();
+    assert_eq!(format!("SHA256:{digest}=").parse(), Ok(fingerprint));
+    for wrong in [
+        digest,
+        "SHA256:",
+        "SHA256:abc",
+        "MD5:aa:bb",
+        &format!("SHA256:{digest}A"),
+    ] {
+        wrong.parse::<Fingerprint>().unwrap_err();
+    }
+}
+
+#[test]
+fn the_short_help_fits_on_a_screen() {
+    let help = Cli::command().render_help().to_string();
+    expect![[r#"
+        Fetch POP3 mail through SSH into a Maildir, each message exactly once
+
+        Usage: posthole [OPTIONS] <COMMAND>
+
+        Commands:
+          fetch        Fetch new mail from all accounts, or from those named
+          check        Walk every step towards the mailbox and say how it went
+          trust        Show an SSH host's key and record it in known_hosts after a yes
+          completions  Print a completion script for a shell
+          man          Print the manual page
+
+        Options:
+          -h, --help     Print help (see more with '--help')
+          -V, --version  Print version
+
+        Global options:
+              --config <FILE>    Read this configuration file
+              --state-dir <DIR>  Keep the records of fetched mail in this directory
+          -q, --quiet            Print nothing but errors
+          -v, --verbose...       Say more: each step with -v, the dialogue with the mail server with -vv
+              --json             Print one JSON object a line instead of text
+              --color <WHEN>     Colour the output: on a terminal, always or never [default: auto] [possible
+                                 values: auto, always, never]
+
+        `posthole COMMAND --help` has examples; `posthole man` prints the manual.
+    "#]].assert_eq(&help);
+}

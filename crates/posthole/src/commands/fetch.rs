@@ -1,0 +1,93 @@
+//! `posthole fetch`: one poll of every account.
+
+use std::sync::Arc;
+
+use posthole_core::plan::Job;
+use posthole_core::retrieve;
+
+use super::Run;
+use super::jobs::side_by_side;
+use super::plan::Refusal;
+use crate::args::FetchArgs;
+use crate::exit::Exit;
+use crate::progress::Progress;
+use crate::render;
+use crate::report::{Fetched, Previewed, Problem, json};
+
+/// Polls the accounts, or looks what polling them would do.
+pub(crate) async fn fetch(run: &Run, args: &FetchArgs) -> Result<Exit, Refusal> {
+    let overrides = args.account.overrides()?;
+    let environment = run.environment()?;
+    let file = run.config_file(&environment)?;
+    let plan = run.plan(file.as_ref(), &overrides, &environment)?;
+    let progress = Arc::new(Progress::new(Arc::clone(&run.console), !run.global.quiet));
+    let cx = run.context(&plan, Arc::clone(&progress) as _)?;
+    let jobs = args.account.jobs;
+    let mut exit = Exit::Success;
+    if args.dry_run {
+        let work = |job: Arc<Job>| {
+            let cx = cx.clone();
+            async move { retrieve::preview(&job, &cx).await }
+        };
+        side_by_side(plan.jobs, jobs, &run.stop, work, |job, outcome, _| {
+            let outcome = outcome.and_then(|preview| preview.map_err(|e| Problem::from(&e)));
+            let previewed = Previewed::new(&job.account, outcome);
+            exit = exit.worse(previewed.exit);
+            run.print_preview(&previewed);
+        })
+        .await;
+    } else {
+        let work = |job: Arc<Job>| {
+            let cx = cx.clone();
+            async move { retrieve::poll(&job, &cx).await }
+        };
+        side_by_side(plan.jobs, jobs, &run.stop, work, |job, outcome, took| {
+            progress.finish(&job.account);
+            let fetched = match outcome {
+                Ok(report) => Fetched::new(&job.account, &report),
+                Err(problem) => Fetched::crashed(&job.account, problem, took),
+            };
+            exit = exit.worse(fetched.exit);
+            run.print_fetched(&fetched);
+        })
+        .await;
+    }
+    cx.tunnels.close().await;
+    Ok(exit)
+}
+
+impl Run {
+    fn print_fetched(&self, fetched: &Fetched) {
+        if self.global.json {
+            return self.print_json(fetched, fetched.exit);
+        }
+        let colour = self.console.stderr_colour();
+        if let Some(summary) = render::summary(fetched).filter(|_| !self.global.quiet) {
+            self.console.print(summary);
+        }
+        if let Some(failures) = render::failed_messages(fetched, colour) {
+            self.console.eprint(failures);
+        }
+        if let Some(problem) = &fetched.error {
+            self.eprint_problem(Some(&fetched.account), problem);
+        }
+    }
+
+    fn print_preview(&self, previewed: &Previewed) {
+        if self.global.json {
+            return self.print_json(previewed, previewed.exit);
+        }
+        match &previewed.error {
+            Some(problem) => self.eprint_problem(Some(&previewed.account), problem),
+            None if self.global.quiet => {}
+            None => self.console.print(render::preview(previewed)),
+        }
+    }
+
+    /// With `-q`, what went well is not worth a line in JSON either.
+    fn print_json(&self, report: &impl serde::Serialize, exit: Exit) {
+        if !self.global.quiet || exit != Exit::Success {
+            self.console.print(json(report));
+        }
+    }
+}

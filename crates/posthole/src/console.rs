@@ -1,0 +1,172 @@
+//! The screen: the only thing that writes to standard output and standard error.
+//!
+//! Summary lines, errors, the dialogue of `-vv`, progress bars and questions all want the same
+//! terminal. The hard part is that a question waits for a person while the mail of other accounts
+//! flows on: whoever prints meanwhile must neither wait nor write into the question, so what they
+//! print is kept and appears when the question is answered.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anstream::{AutoStream, ColorChoice};
+use indicatif::{MultiProgress, ProgressDrawTarget};
+
+/// Standard output, standard error and the progress bars between them.
+pub(crate) struct Console {
+    stdout_colour: bool,
+    stderr_colour: bool,
+    bars: MultiProgress,
+    has_bars: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// A question stands on the terminal.
+    held: bool,
+    /// What was printed meanwhile.
+    pending: Vec<(Stream, String)>,
+    /// The reader of standard output is gone, or the disk under it is full.
+    stdout_error: Option<io::Error>,
+}
+
+#[derive(Clone, Copy)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Console {
+    /// A console that colours as `choice` says and, if `bars` is true and standard error is a
+    /// terminal, shows progress bars.
+    pub(crate) fn new(choice: ColorChoice, bars: bool) -> Self {
+        let has_bars = bars && console_is_capable();
+        let colours = |automatic| match choice {
+            ColorChoice::Auto => automatic != ColorChoice::Never,
+            ColorChoice::Always | ColorChoice::AlwaysAnsi => true,
+            ColorChoice::Never => false,
+        };
+        Self {
+            stdout_colour: colours(AutoStream::choice(&io::stdout())),
+            stderr_colour: colours(AutoStream::choice(&io::stderr())),
+            bars: MultiProgress::with_draw_target(draw_target(has_bars)),
+            has_bars,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether text for standard output is coloured.
+    pub(crate) fn stdout_colour(&self) -> bool {
+        self.stdout_colour
+    }
+
+    /// Whether text for standard error is coloured.
+    pub(crate) fn stderr_colour(&self) -> bool {
+        self.stderr_colour
+    }
+
+    /// Where progress bars are added; none when they would not be seen.
+    pub(crate) fn bars(&self) -> Option<&MultiProgress> {
+        self.has_bars.then_some(&self.bars)
+    }
+
+    /// Prints whole lines of data; `text` ends without a newline.
+    pub(crate) fn print(&self, text: impl Into<String>) {
+        self.write(Stream::Stdout, text.into());
+    }
+
+    /// Prints whole lines for the person; `text` ends without a newline.
+    pub(crate) fn eprint(&self, text: impl Into<String>) {
+        self.write(Stream::Stderr, text.into());
+    }
+
+    /// Clears the terminal for a question until the result is dropped.
+    ///
+    /// Whoever asks makes sure that there is one question at a time.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        let mut state = self.state();
+        state.held = true;
+        if self.has_bars {
+            // `suspend` would make every bar that is updated wait for the answer.
+            self.bars.clear().ok();
+            self.bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Held(self)
+    }
+
+    /// The error that standard output met, if it met one that matters.
+    ///
+    /// A closed pipe does not: `posthole fetch | head -1` has all it wants.
+    pub(crate) fn take_stdout_error(&self) -> Option<io::Error> {
+        self.state()
+            .stdout_error
+            .take()
+            .filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
+    }
+
+    fn write(&self, stream: Stream, mut text: String) {
+        text.push('\n');
+        let mut state = self.state();
+        if state.held {
+            state.pending.push((stream, text));
+        } else if self.has_bars {
+            self.bars.suspend(|| state.write(stream, &text));
+        } else {
+            state.write(stream, &text);
+        }
+    }
+
+    /// A panic elsewhere leaves nothing half done here.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn write(&mut self, stream: Stream, text: &str) {
+        match stream {
+            Stream::Stdout if self.stdout_error.is_some() => {}
+            Stream::Stdout => {
+                let mut stdout = io::stdout().lock();
+                let written = stdout
+                    .write_all(text.as_bytes())
+                    .and_then(|()| stdout.flush());
+                self.stdout_error = written.err();
+            }
+            // There is nowhere left to say that standard error is broken.
+            Stream::Stderr => {
+                io::stderr().lock().write_all(text.as_bytes()).ok();
+            }
+        }
+    }
+}
+
+/// The terminal is a question's; see [`Console::hold`].
+pub(crate) struct Held<'a>(&'a Console);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.held = false;
+        for (stream, text) in std::mem::take(&mut state.pending) {
+            state.write(stream, &text);
+        }
+        if self.0.has_bars {
+            self.0.bars.set_draw_target(draw_target(true));
+        }
+    }
+}
+
+fn draw_target(visible: bool) -> ProgressDrawTarget {
+    if visible {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    }
+}
+
+/// Whether standard error can move its cursor.
+fn console_is_capable() -> bool {
+    rustix::termios::isatty(io::stderr())
+        && std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}

@@ -1,0 +1,32 @@
+//! What the process asks of the kernel before it starts to work.
+//!
+//! Each of these only makes things better, so none is an error when it is refused.
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Sets the limits of this process.
+pub(crate) fn set() {
+    raise_open_files();
+    forbid_core_dumps();
+}
+
+/// Raises the soft limit on open files to the hard one.
+///
+/// The usual soft limit of 1024 exists for programs that use select(2); hundreds of accounts with
+/// a connection, a lock and some files each would reach it.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).ok();
+}
+
+/// Keeps passwords out of core dumps.
+///
+/// The limit alone is not enough, since core(5) ignores it when dumps are piped to a program.
+fn forbid_core_dumps() {
+    let mut limit = getrlimit(Resource::Core);
+    limit.current = Some(0);
+    setrlimit(Resource::Core, limit).ok();
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).ok();
+}

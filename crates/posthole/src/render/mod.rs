@@ -1,0 +1,236 @@
+//! Reports as text.
+//!
+//! Every message has one shape, `posthole: account: what failed`, then numbered causes, then
+//! `hint: what to do`; it reads the same without colour. Nothing here prints: that is `console`'s.
+
+mod diagnostic;
+mod units;
+
+use std::fmt::Write;
+
+use clap::builder::styling::{AnsiColor, Style};
+
+pub(crate) use diagnostic::{diagnostics, mistakes};
+pub(crate) use units::{size, time};
+
+use crate::report::{Checked, Fetched, Message, Previewed, Problem, Trusted, printable};
+
+/// Appends to a string, which cannot fail.
+macro_rules! push {
+    ($text:expr, $($arguments:tt)*) => {
+        _ = write!($text, $($arguments)*)
+    };
+}
+/// `posthole: account: what failed`, its causes and what to do.
+pub(crate) fn problem(account: Option<&str>, problem: &Problem, colour: bool) -> String {
+    let error = style(ERROR, colour);
+    let mut text = format!("{error}posthole:{error:#} ");
+    if let Some(account) = account {
+        push!(text, "{}: ", printable(account));
+    }
+    text.push_str(&indented(&problem.message, 2));
+    push_details(&mut text, problem, 2, colour);
+    text
+}
+
+/// `posthole: account: note: what a person should know`
+pub(crate) fn notice(account: &str, text: &str, colour: bool) -> String {
+    let note = style(HINT, colour);
+    let text = indented(&printable(text), 2);
+    format!(
+        "posthole: {}: {note}note:{note:#} {text}",
+        printable(account)
+    )
+}
+
+/// `work: 12 new (345 KiB), 12 deleted, 3 left, 0.8s`
+///
+/// A poll that failed before it achieved anything has nothing to summarise.
+pub(crate) fn summary(fetched: &Fetched) -> Option<String> {
+    let Fetched {
+        account,
+        new,
+        bytes,
+        deleted,
+        left,
+        seconds,
+        failed,
+        error,
+        ..
+    } = fetched;
+    if error.is_some() && *new == 0 && *deleted == 0 {
+        return None;
+    }
+    let mut text = format!("{}: {new} new", printable(account));
+    if *new > 0 {
+        push!(text, " ({})", size(*bytes));
+    }
+    if !failed.is_empty() {
+        push!(text, ", {} failed", failed.len());
+    }
+    push!(text, ", {deleted} deleted");
+    if let Some(left) = left {
+        push!(text, ", {left} left");
+    }
+    push!(text, ", {}", time(*seconds));
+    if error.is_some() {
+        text.push_str(", unfinished");
+    }
+    Some(text)
+}
+
+/// `posthole: work: message UID: why it could not be fetched`, one line each.
+pub(crate) fn failed_messages(fetched: &Fetched, colour: bool) -> Option<String> {
+    let error = style(ERROR, colour);
+    let hint = style(HINT, colour);
+    let account = printable(&fetched.account);
+    let mut text = String::new();
+    for failed in &fetched.failed {
+        let uid = if failed.uid.is_empty() {
+            "without a unique-id"
+        } else {
+            &failed.uid
+        };
+        let reason = indented(&failed.reason, 2);
+        push!(
+            text,
+            "{error}posthole:{error:#} {account}: message {uid}: {reason}\n"
+        );
+    }
+    if text.is_empty() {
+        return None;
+    }
+    push!(
+        text,
+        "  {hint}hint:{hint:#} the other mail was not held up; this is tried again later"
+    );
+    Some(text)
+}
+
+/// What a poll would do: a line for the account, then one for each message.
+pub(crate) fn preview(previewed: &Previewed) -> String {
+    let Previewed {
+        account,
+        fetch,
+        delete,
+        left,
+        ..
+    } = previewed;
+    let octets = fetch.iter().map(|message| message.bytes).sum();
+    let mut text = format!("{}: would fetch {}", printable(account), fetch.len());
+    if !fetch.is_empty() {
+        push!(text, " ({})", size(octets));
+    }
+    push!(
+        text,
+        ", delete {}, leave {}",
+        delete.len(),
+        left.unwrap_or_default()
+    );
+    let width = |messages: &[Message]| messages.iter().map(|m| m.uid.chars().count()).max();
+    let width = width(fetch)
+        .max(width(delete))
+        .unwrap_or_default()
+        .min(UID_COLUMN);
+    for (verb, messages) in [("fetch", fetch), ("delete", delete)] {
+        for Message { uid, bytes } in messages {
+            push!(text, "\n  {verb:<6}  {uid:<width$}  {:>9}", size(*bytes));
+        }
+    }
+    text
+}
+
+/// A step of `posthole check`, in columns.
+pub(crate) fn step(checked: &Checked, colour: bool) -> String {
+    let Checked {
+        step,
+        ok,
+        seconds,
+        text,
+        error,
+        ..
+    } = checked;
+    let (word, word_style) = if *ok { ("ok", OK) } else { ("FAILED", ERROR) };
+    let word_style = style(word_style, colour);
+    let pad = FAILED.len() - word.len();
+    let time = time(*seconds);
+    let mut line = format!(
+        "  {step:<STEP_COLUMN$} {word_style}{word}{word_style:#}{:pad$} {time:>6}",
+        ""
+    );
+    let margin = 2 + STEP_COLUMN + 1 + FAILED.len() + 1 + 6 + 2;
+    if let Some(problem) = error {
+        push!(line, "  {}", indented(&problem.message, margin));
+        push_details(&mut line, problem, margin, colour);
+    } else if !text.is_empty() {
+        push!(line, "  {}", indented(&printable(text), margin));
+    }
+    line
+}
+
+/// Which key is trusted, and where it says so.
+pub(crate) fn trusted(trusted: &Trusted) -> String {
+    let Trusted {
+        host,
+        algorithm,
+        fingerprint,
+        file,
+        line,
+        ..
+    } = trusted;
+    match line {
+        Some(line) => {
+            format!("{host}: {algorithm} {fingerprint} is trusted already, by {file}:{line}")
+        }
+        None => format!("{host}: {algorithm} {fingerprint} is trusted now, recorded in {file}"),
+    }
+}
+
+/// A text that stands out as a heading.
+pub(crate) fn heading(text: &str, colour: bool) -> String {
+    let bold = style(Style::new().bold(), colour);
+    format!("{bold}{}{bold:#}", printable(text))
+}
+
+fn push_details(text: &mut String, problem: &Problem, margin: usize, colour: bool) {
+    let hint_style = style(HINT, colour);
+    for (index, cause) in problem.causes.iter().enumerate() {
+        push!(
+            text,
+            "\n{:margin$}{}: {}",
+            "",
+            index + 1,
+            indented(cause, margin + 3)
+        );
+    }
+    if let Some(hint) = &problem.hint {
+        let hint = indented(&printable(hint), margin + 6);
+        push!(
+            text,
+            "\n{:margin$}{hint_style}hint:{hint_style:#} {hint}",
+            ""
+        );
+    }
+}
+
+/// A text whose further lines start below its first.
+fn indented(text: &str, margin: usize) -> String {
+    text.trim_end().replace('\n', &format!("\n{:margin$}", ""))
+}
+
+fn style(style: Style, colour: bool) -> Style {
+    if colour { style } else { Style::new() }
+}
+
+const OK: Style = AnsiColor::Green.on_default();
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default();
+
+const FAILED: &str = "FAILED";
+/// `capabilities` is the longest step.
+const STEP_COLUMN: usize = 12;
+/// RFC 1939 §7 allows 70 characters in a unique-id; most have far fewer.
+const UID_COLUMN: usize = 70;
+
+#[cfg(test)]
+mod tests;
