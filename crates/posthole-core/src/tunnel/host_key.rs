@@ -21,6 +21,8 @@ use super::patience::Patience;
 pub(super) struct Gatekeeper {
     /// The host as `via` has it.
     name: String,
+    /// The hosts on the way to it, as `posthole trust` takes them.
+    via: Vec<String>,
     address: HostPort,
     files: Vec<PathBuf>,
     purpose: Purpose,
@@ -50,8 +52,16 @@ pub(super) struct Admitted {
 
 impl Gatekeeper {
     /// One that admits what may be trusted.
-    pub(super) fn new(hop: &Hop, answers: Arc<Answers>, patience: Arc<Patience>) -> Self {
-        Self::with_purpose(hop, Purpose::Session { answers, patience })
+    pub(super) fn new(
+        hop: &Hop,
+        before: &[Hop],
+        answers: Arc<Answers>,
+        patience: Arc<Patience>,
+    ) -> Self {
+        let mut gatekeeper = Self::with_purpose(hop, Purpose::Session { answers, patience });
+        let via = |hop: &Hop| format!("{}@{}", hop.user, target(&hop.name, hop.address.port));
+        gatekeeper.via = before.iter().map(via).collect();
+        gatekeeper
     }
 
     /// One that only looks at the key.
@@ -62,6 +72,7 @@ impl Gatekeeper {
     fn with_purpose(hop: &Hop, purpose: Purpose) -> Self {
         Self {
             name: hop.name.clone(),
+            via: Vec::new(),
             address: hop.address.clone(),
             files: hop.known_hosts.clone(),
             purpose,
@@ -206,20 +217,27 @@ impl Gatekeeper {
             host: key.host().to_owned(),
             algorithm: key.algorithm(),
             fingerprint: key.fingerprint(),
-            trust: format!("posthole trust {}", self.target()),
+            trust: self.trust_command(),
         }
     }
 
-    /// The host as `posthole trust` takes it.
-    fn target(&self) -> String {
-        let HostPort { host: _, port } = self.address;
-        match port {
-            22 => self.name.clone(),
-            port => HostPort {
-                host: self.name.clone(),
-                port,
-            }
-            .to_string(),
+    fn trust_command(&self) -> String {
+        let mut command = "posthole trust".to_owned();
+        for host in &self.via {
+            command += &format!(" --via {host}");
         }
+        format!("{command} {}", target(&self.name, self.address.port))
+    }
+}
+
+/// A host as the command line takes it.
+fn target(name: &str, port: u16) -> String {
+    match port {
+        22 => name.to_owned(),
+        port => HostPort {
+            host: name.to_owned(),
+            port,
+        }
+        .to_string(),
     }
 }

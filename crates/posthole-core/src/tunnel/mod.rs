@@ -174,7 +174,8 @@ impl Tunnels {
                 [] => None,
                 before => Some(self.connection(before, caller).await?.0),
             };
-            let dialled = Connection::dial(hop, below.as_ref(), &self.answers, caller).await;
+            let dialled =
+                Connection::dial(hop, before, below.as_ref(), &self.answers, caller).await;
             slot.attempts.fetch_add(1, Ordering::Release);
             match dialled {
                 Ok(connection) => {

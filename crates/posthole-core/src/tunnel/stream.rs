@@ -29,10 +29,7 @@ use super::loss::Loss;
 /// A direct-tcpip channel (RFC 4254 §7.2).
 pub(super) struct ChannelStream {
     reader: ChannelReadHalf,
-    /// What came with the last packet and was not read yet.
-    unread: Bytes,
-    /// Whether the server ended its side.
-    is_ended: bool,
+    inbound: Inbound,
     writer: Pin<Box<dyn AsyncWrite + Send>>,
     control: Arc<ChannelWriteHalf<Msg>>,
     /// The reason of the end of the connection, one for each direction, since the two may be waited
@@ -48,8 +45,7 @@ impl ChannelStream {
         let (reader, control) = channel.split();
         Self {
             reader,
-            unread: Bytes::new(),
-            is_ended: false,
+            inbound: Inbound::default(),
             writer: Box::pin(control.make_writer()),
             control: Arc::new(control),
             reading_lost: Box::pin(connection.ending().wait()),
@@ -79,23 +75,50 @@ impl AsyncRead for ChannelStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            if !self.unread.is_empty() {
-                let count = buffer.remaining().min(self.unread.len());
-                buffer.put_slice(&self.unread.split_to(count));
+            if !self.inbound.unread.is_empty() {
+                let count = buffer.remaining().min(self.inbound.unread.len());
+                buffer.put_slice(&self.inbound.unread.split_to(count));
                 return Poll::Ready(Ok(()));
             }
-            if self.is_ended || buffer.remaining() == 0 {
-                return Poll::Ready(Ok(()));
+            match self.inbound.end {
+                Some(End::Lost) => return self.poll_reading_lost(cx).map(Err),
+                Some(End::Said) => return Poll::Ready(Ok(())),
+                None if buffer.remaining() == 0 => return Poll::Ready(Ok(())),
+                None => {}
             }
             // Receiving from a channel can be given up at any time without losing a message, so a
             // new future for every poll does.
             let message = ready!(pin!(self.reader.wait()).poll(cx));
-            match message {
-                Some(ChannelMsg::Data { data }) => self.unread = data,
-                Some(ChannelMsg::Eof | ChannelMsg::Close) => self.is_ended = true,
-                Some(_) => {}
-                None => return self.poll_reading_lost(cx).map(Err),
-            }
+            self.inbound.receive(message);
+        }
+    }
+}
+
+/// What has come from the server.
+#[derive(Debug, Default)]
+struct Inbound {
+    /// What came with the last packet and was not read yet.
+    unread: Bytes,
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// The connection is gone.
+    Lost,
+    /// The server ended its side of the channel.
+    Said,
+}
+
+impl Inbound {
+    /// Takes in a message, or that there will be none.
+    fn receive(&mut self, message: Option<ChannelMsg>) {
+        match message {
+            // Perhaps with nothing in it, which is not an end.
+            Some(ChannelMsg::Data { data }) => self.unread = data,
+            Some(ChannelMsg::Eof | ChannelMsg::Close) => self.end = Some(End::Said),
+            Some(_) => {}
+            None => self.end = Some(End::Lost),
         }
     }
 }
@@ -240,3 +263,26 @@ impl AsyncWrite for QuickAck {
 
 /// Enough reads for a handshake, and too few to matter afterwards.
 const READS_OF_A_HANDSHAKE: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_servers_word_is_an_end_of_the_stream() {
+        let mut inbound = Inbound::default();
+        inbound.receive(Some(ChannelMsg::Data { data: Bytes::new() }));
+        inbound.receive(Some(ChannelMsg::WindowAdjusted { new_size: 1 }));
+        assert_eq!(inbound.end, None);
+        inbound.receive(Some(ChannelMsg::Data {
+            data: Bytes::from_static(b"+OK"),
+        }));
+        assert_eq!((&inbound.unread[..], inbound.end), (&b"+OK"[..], None));
+        inbound.receive(Some(ChannelMsg::Eof));
+        assert_eq!(inbound.end, Some(End::Said));
+
+        let mut inbound = Inbound::default();
+        inbound.receive(None);
+        assert_eq!(inbound.end, Some(End::Lost));
+    }
+}

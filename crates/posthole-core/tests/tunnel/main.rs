@@ -4,4 +4,5 @@ mod auth;
 mod channel;
 mod connection;
 mod host_key;
+mod hostile;
 mod world;
