@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use posthole_core::ask::SecretQuestion;
 use posthole_core::plan::HostPort;
 use posthole_core::tunnel::{Phase, TunnelError};
 use posthole_testkit::keys::{self, KeyFormat, KeyType};
-use posthole_testkit::ssh::SshServer;
 use russh::keys::PrivateKey;
 use russh::server::{Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session};
 use russh::{Channel, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, Preferred};
@@ -43,7 +42,7 @@ enum OnLogin {
 
 /// A server of one's own making.
 struct Server {
-    addr: std::net::SocketAddr,
+    addr: SocketAddr,
     key: PrivateKey,
     /// How often it could open a channel here.
     opened: Arc<Mutex<Vec<bool>>>,
@@ -83,16 +82,8 @@ async fn start(behaviour: Behaviour, change: impl FnOnce(&mut server::Config)) -
 
 impl Server {
     fn client(&self, person: Arc<Person>) -> Client {
-        // The helper wants a server of the testkit; only the address differs.
-        let stand_in = SshServer::builder().start();
-        let mut client = Client::of(&stand_in, person).given_password("sesame");
-        client.hop.address = HostPort {
-            host: "127.0.0.1".to_owned(),
-            port: self.addr.port(),
-        };
-        let line = keys::known_hosts_line("127.0.0.1", self.addr.port(), self.key.public_key());
-        std::fs::write(client.known_hosts(), line).unwrap();
-        client
+        let known = keys::known_hosts_line("127.0.0.1", self.addr.port(), self.key.public_key());
+        Client::at(self.addr, &known, person).given_password("sesame")
     }
 }
 
@@ -145,7 +136,7 @@ impl server::Handler for Handler {
     async fn auth_publickey(
         &mut self,
         _user: &str,
-        _key: russh::server::VerifiedPublicKey<'_>,
+        _key: server::VerifiedPublicKey<'_>,
     ) -> Result<Auth, russh::Error> {
         self.judge(MethodKind::PublicKey, true)
     }
@@ -188,7 +179,7 @@ impl server::Handler for Handler {
         _originator: &str,
         _originator_port: u32,
         reply: ChannelOpenHandle,
-        session: &mut Session,
+        _session: &mut Session,
     ) -> Result<(), russh::Error> {
         if host == "nowhere" {
             let reason = "no such \x1b[2Jplace".to_owned();
@@ -199,7 +190,6 @@ impl server::Handler for Handler {
         }
         reply.accept().await;
         let floods = self.behaviour.floods && host == "flood";
-        let _handle = session.handle();
         tokio::spawn(async move {
             let mut stream = channel.into_stream();
             if floods {

@@ -1,6 +1,11 @@
+#![allow(
+    dead_code,
+    reason = "two test binaries share this, and neither uses all of it"
+)]
 //! What the tests have around them: a server, a client's home, a person, and somebody who notes.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -117,14 +122,19 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn of(server: &SshServer, person: Arc<Person>) -> Self {
+        let known = server.known_hosts_line(&server.addr().ip().to_string());
+        Self::at(server.addr(), &known, person)
+    }
+
+    /// A client of the server at an address, with these lines in its known_hosts.
+    pub(crate) fn at(server: SocketAddr, known: &str, person: Arc<Person>) -> Self {
         let home = tempfile::tempdir().unwrap();
         let known_hosts = home.path().join("known_hosts");
-        let ip = server.addr().ip().to_string();
-        std::fs::write(&known_hosts, server.known_hosts_line(&ip)).unwrap();
+        std::fs::write(&known_hosts, known).unwrap();
         let hop = Hop {
             name: "popserver".to_owned(),
             address: HostPort {
-                host: ip,
+                host: server.ip().to_string(),
                 port: server.port(),
             },
             user: "msingh".to_owned(),
@@ -192,7 +202,7 @@ pub(crate) fn target() -> HostPort {
 }
 
 /// Starts a server that sends back what it gets, and closes when the client does.
-pub(crate) async fn echo() -> std::net::SocketAddr {
+pub(crate) async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
