@@ -60,6 +60,7 @@ impl Connection {
     /// Connects to a host and logs in; by way of another connection if there is one.
     pub(super) async fn dial(
         hop: &Hop,
+        before: &[Hop],
         below: Option<&Arc<Self>>,
         answers: &Arc<Answers>,
         caller: Caller<'_>,
@@ -68,6 +69,7 @@ impl Connection {
         let gatekeeper = || {
             Arc::new(Gatekeeper::new(
                 hop,
+                before,
                 Arc::clone(answers),
                 Arc::clone(&patience),
             ))

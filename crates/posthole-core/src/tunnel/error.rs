@@ -21,7 +21,7 @@ use super::known_hosts::KnownHostsError;
 #[non_exhaustive]
 pub enum TunnelError {
     /// The server accepted none of the logins we have.
-    #[error("{0}")]
+    #[error(transparent)]
     AuthenticationFailed(Box<AuthenticationFailed>),
     /// The SSH server would not connect to the mail server.
     #[error("{host} could not open a channel to {to}: {}", refusal_text(refusal, text.as_deref()))]
@@ -49,25 +49,8 @@ pub enum TunnelError {
     #[error(transparent)]
     Dial(#[from] DialError),
     /// The host key is another one than was recorded.
-    #[error(
-        "the host key of {host} has changed: it is {algorithm} {fingerprint} now, but {} line \
-         {line} records {recorded}",
-        file.display()
-    )]
-    HostKeyChanged {
-        /// The host as known_hosts spells it.
-        host: String,
-        /// Algorithm of the key the server showed.
-        algorithm: String,
-        /// Its fingerprint.
-        fingerprint: String,
-        /// Algorithm and fingerprint of the recorded key.
-        recorded: String,
-        /// The file that records it.
-        file: PathBuf,
-        /// The line in it.
-        line: usize,
-    },
+    #[error(transparent)]
+    HostKeyChanged(Box<HostKeyChanged>),
     /// A person said that the host key is not to be trusted.
     #[error("the host key {fingerprint} of {host} was not accepted")]
     HostKeyDeclined {
@@ -153,7 +136,7 @@ impl TunnelError {
             Self::ConnectionLost { .. } | Self::Dial(_) | Self::Timeout { .. } => {
                 TunnelErrorKind::Network
             }
-            Self::HostKeyChanged { .. }
+            Self::HostKeyChanged(_)
             | Self::HostKeyDeclined { .. }
             | Self::HostKeyRevoked { .. }
             | Self::HostKeyUnknown { .. } => TunnelErrorKind::HostKey,
@@ -189,13 +172,7 @@ impl TunnelError {
             } => Some(channel_hint(host, to, *refusal, text.as_deref())),
             Self::ConnectionLost { .. } | Self::HostKeyDeclined { .. } => None,
             Self::Dial(error) => error.hint(),
-            Self::HostKeyChanged {
-                host, file, line, ..
-            } => Some(format!(
-                "somebody may be listening in. Ask the administrator of {host} whether the key was \
-                 really changed; if so, delete line {line} of {}",
-                file.display()
-            )),
+            Self::HostKeyChanged(changed) => Some(changed.hint()),
             Self::HostKeyRevoked { .. } => {
                 Some("somebody may be listening in; ask the administrator of the host".to_owned())
             }
@@ -210,6 +187,41 @@ impl TunnelError {
             Self::Timeout { .. } => None,
             Self::Unanswered { .. } => None,
         }
+    }
+}
+
+/// The host key is another one than was recorded: a new installation, or somebody in between.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "the host key of {host} has changed: it is {algorithm} {fingerprint} now, but {} line {line} \
+     records {recorded}",
+    file.display()
+)]
+#[non_exhaustive]
+pub struct HostKeyChanged {
+    /// The host as known_hosts spells it.
+    pub host: String,
+    /// Algorithm of the key the server showed.
+    pub algorithm: String,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// Algorithm and fingerprint of the recorded key.
+    pub recorded: String,
+    /// The file that records it.
+    pub file: PathBuf,
+    /// The line in it.
+    pub line: usize,
+}
+
+impl HostKeyChanged {
+    fn hint(&self) -> String {
+        format!(
+            "somebody may be listening in. Ask the administrator of {} whether the key was really \
+             changed; if so, delete line {} of {}",
+            self.host,
+            self.line,
+            self.file.display()
+        )
     }
 }
 
@@ -362,6 +374,8 @@ impl fmt::Display for AuthenticationFailed {
         Ok(())
     }
 }
+
+impl std::error::Error for AuthenticationFailed {}
 
 impl AuthenticationFailed {
     fn hint(&self) -> String {
