@@ -3,7 +3,7 @@
 //! The hard part is a name with several addresses of which some are dead, typically an IPv6
 //! address without a route. The addresses are tried in the resolver's order (RFC 6724) one after
 //! another, and none but the last may use up the time: an address that does not answer within
-//! [`PATIENCE_PER_ADDRESS`] is left behind.
+//! a few seconds is left behind.
 
 use std::fmt;
 use std::io;
@@ -142,7 +142,7 @@ pub enum DialError {
         attempts: Attempts,
     },
     /// The name has no address.
-    #[error("cannot resolve the name {host}: {source}")]
+    #[error("cannot resolve the name {host}: {}", plain(source))]
     Resolve {
         /// The name.
         host: String,

@@ -1,5 +1,7 @@
 //! The SSH client against OpenSSH's own server and agent.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../tunnel/world.rs"]
 mod world;
 
