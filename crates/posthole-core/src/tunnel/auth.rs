@@ -217,7 +217,7 @@ impl Exchange<'_> {
     /// Notes why there is no signature.
     async fn unsigned(&mut self, what: String, error: SignError) -> Result<Outcome, TunnelError> {
         match error {
-            SignError::Cancelled(source) => return Err(self.unanswered(source)),
+            SignError::Cancelled(reason) => return Err(self.unanswered(reason)),
             SignError::Failed(outcome) => self.note(what, &outcome),
             SignError::NoTerminal => {
                 self.no_terminal = true;
@@ -314,10 +314,10 @@ impl Exchange<'_> {
         }
     }
 
-    fn unanswered(&self, source: Unanswered) -> TunnelError {
+    fn unanswered(&self, reason: Unanswered) -> TunnelError {
         TunnelError::Unanswered {
             host: self.login.hop.login(),
-            source,
+            reason,
         }
     }
 

@@ -86,14 +86,14 @@ pub enum TunnelError {
         trust: String,
     },
     /// A key file that the person named is not there.
-    #[error("the key file {} for {login} cannot be read: {}", path.display(), plain(source))]
+    #[error("the key file {} for {login} cannot be read: {}", path.display(), plain(error))]
     IdentityMissing {
         /// `user@host` of the login it is for.
         login: String,
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: Arc<io::Error>,
+        error: Arc<io::Error>,
     },
     /// A known_hosts file cannot be used.
     #[error(transparent)]
@@ -125,12 +125,12 @@ pub enum TunnelError {
         after: Duration,
     },
     /// A person gave no answer.
-    #[error("cannot log in to {host}: {source}")]
+    #[error("cannot log in to {host}: {reason}")]
     Unanswered {
         /// The SSH server.
         host: String,
         /// Why.
-        source: Unanswered,
+        reason: Unanswered,
     },
 }
 

@@ -359,12 +359,12 @@ pub enum KnownHostsError {
         problem: String,
     },
     /// A file cannot be read.
-    #[error("cannot read {}: {}", path.display(), plain(source))]
+    #[error("cannot read {}: {}", path.display(), plain(error))]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: Arc<io::Error>,
+        error: Arc<io::Error>,
     },
     /// A file cannot be extended.
     #[error("cannot record the host key in {}: {problem}", path.display())]
@@ -380,7 +380,7 @@ impl KnownHostsError {
     fn read(path: &Path, error: io::Error) -> Self {
         Self::Read {
             path: path.to_owned(),
-            source: Arc::new(error),
+            error: Arc::new(error),
         }
     }
 

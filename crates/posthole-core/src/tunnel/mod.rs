@@ -170,12 +170,14 @@ impl Tunnels {
             }
             state.connection = None;
             state.failure = None;
-            let below = match before {
-                [] => None,
-                before => Some(self.connection(before, caller).await?.0),
+            let dialled = async {
+                let below = match before {
+                    [] => None,
+                    before => Some(self.connection(before, caller).await?.0),
+                };
+                Connection::dial(hop, before, below.as_ref(), &self.answers, caller).await
             };
-            let dialled =
-                Connection::dial(hop, before, below.as_ref(), &self.answers, caller).await;
+            let dialled = dialled.await;
             slot.attempts.fetch_add(1, Ordering::Release);
             match dialled {
                 Ok(connection) => {

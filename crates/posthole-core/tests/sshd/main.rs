@@ -22,7 +22,7 @@ use world::{Client, Person, carries, echo};
 fn main() -> ExitCode {
     Suite::new()
         .test("every_kind_of_key_file_logs_in", SSHD, || {
-            run(every_kind_of_key_file_logs_in())
+            run(every_kind_of_key_file_logs_in());
         })
         .test("keys_made_by_ssh_keygen_log_in", SSH_KEYGEN, || {
             run(keys_made_by_ssh_keygen_log_in());

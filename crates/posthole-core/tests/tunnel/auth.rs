@@ -194,7 +194,7 @@ async fn giving_up_at_a_prompt_ends_the_login() {
     assert!(matches!(
         error,
         TunnelError::Unanswered {
-            source: Unanswered::Cancelled,
+            reason: Unanswered::Cancelled,
             ..
         }
     ));
