@@ -19,11 +19,7 @@ use posthole_core::plan::{Keep, Overrides, SshOverrides};
 /// Fetch POP3 mail through SSH into a Maildir, each message exactly once
 #[derive(Debug, Parser)]
 #[command(name = "posthole", version, styles = STYLES, arg_required_else_help = true)]
-#[command(
-    infer_subcommands = true,
-    disable_help_subcommand = true,
-    max_term_width = 100
-)]
+#[command(max_term_width = 100)]
 #[command(after_help = "`posthole COMMAND --help` has examples; `posthole man` prints the manual.")]
 pub(crate) struct Cli {
     #[command(subcommand)]

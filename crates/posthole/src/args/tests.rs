@@ -159,6 +159,7 @@ fn the_short_help_fits_on_a_screen() {
           trust        Show an SSH host's key and record it in known_hosts after a yes
           completions  Print a completion script for a shell
           man          Print the manual page
+          help         Print this message or the help of the given subcommand(s)
 
         Options:
           -h, --help     Print help (see more with '--help')
