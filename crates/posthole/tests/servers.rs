@@ -155,9 +155,14 @@ fn the_one_liner_needs_no_configuration() {
         "--password-file",
     ];
     let args = [&args[..], &[password.to_str().unwrap()]].concat();
-    check(&run(&world, &args), 0, expect![[r#"
+    check(
+        &run(&world, &args),
+        0,
+        expect![[r#"
         msingh@localhost:110: 2 new (234 B), 0 deleted, 2 left, #
-    "#]], expect![[r#""#]]);
+    "#]],
+        expect![[r#""#]],
+    );
     world.assert_delivered((0..2).map(|n| mail::delivered(&mail::tiny(n))));
 }
 
