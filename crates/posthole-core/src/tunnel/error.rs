@@ -200,7 +200,9 @@ impl TunnelError {
             Self::HostKeyRevoked { .. } => {
                 Some("somebody may be listening in; ask the administrator of the host".to_owned())
             }
-            Self::HostKeyUnknown { trust, .. } => Some(trust.clone()),
+            Self::HostKeyUnknown { trust, .. } => Some(format!(
+                "compare the fingerprint with the host's own, then run: {trust}"
+            )),
             Self::IdentityMissing { .. } => {
                 Some("correct the path, or leave it out to use the usual keys".to_owned())
             }
