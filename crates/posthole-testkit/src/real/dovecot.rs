@@ -33,6 +33,7 @@ pub struct Dovecot {
     // Before the directory, so that the daemon ends first.
     daemon: Daemon,
     addr: SocketAddr,
+    imap_addr: Option<SocketAddr>,
     dir: TempDir,
     added: AtomicU64,
 }
@@ -63,6 +64,25 @@ impl Dovecot {
         messages: impl IntoIterator<Item = M>,
         options: &str,
     ) -> Self {
+        Self::start_serving(messages, options, false)
+    }
+
+    /// Starts a server with these messages that speaks IMAP too, on another port.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does, and when
+    /// [`Requirement::DovecotImap`](super::Requirement::DovecotImap) is missing.
+    #[must_use]
+    pub fn start_with_imap<M: AsRef<[u8]>>(messages: impl IntoIterator<Item = M>) -> Self {
+        Self::start_serving(messages, "", true)
+    }
+
+    fn start_serving<M: AsRef<[u8]>>(
+        messages: impl IntoIterator<Item = M>,
+        options: &str,
+        imap: bool,
+    ) -> Self {
         let dir = daemon::shared_dir("ph-dovecot-");
         let path = dir.path();
         let (uid, gid) = daemon::mail_owner();
@@ -89,17 +109,20 @@ impl Dovecot {
         );
         fs::write(path.join("users"), users).expect("the directory can be written to");
 
-        let (daemon, port) = daemon::with_free_port("dovecot", |port| {
+        let (daemon, port, imap_port) = daemon::with_free_port("dovecot", |port| {
             let greeting = format!("{} {port}", path.display());
             let file = path.join("dovecot.conf");
-            fs::write(&file, config(path, port, &greeting, options)).expect("as above");
+            let imap_port = imap.then(daemon::free_port);
+            let imap_options = imap_port.map(imap_config).unwrap_or_default();
+            let options = imap_options + options;
+            fs::write(&file, config(path, port, &greeting, &options)).expect("as above");
             let mut command = Command::new(program("dovecot"));
             command.arg("-F").arg("-c").arg(&file);
             let mut daemon = Daemon::start("dovecot", &mut command, &path.join("log"));
             // The greeting tells it from whoever else may have taken the port.
             let ready = || greets(port, &greeting);
             if daemon.wait_until(ready) {
-                Ok((daemon, port))
+                Ok((daemon, port, imap_port))
             } else {
                 Err(daemon.log_text())
             }
@@ -108,6 +131,7 @@ impl Dovecot {
         Self {
             daemon,
             addr,
+            imap_addr: imap_port.map(|port| (Ipv4Addr::LOCALHOST, port).into()),
             dir,
             added,
         }
@@ -123,6 +147,12 @@ impl Dovecot {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.addr.port()
+    }
+
+    /// Where it speaks IMAP, if it does.
+    #[must_use]
+    pub fn imap_addr(&self) -> Option<SocketAddr> {
+        self.imap_addr
     }
 
     /// Adds a message, as if it had just arrived.
@@ -221,6 +251,22 @@ fn config(dir: &Path, port: u16, greeting: &str, options: &str) -> String {
          }}\n\
          mail_location = maildir:~/Maildir\n\
          {options}\n"
+    )
+}
+
+/// The lines that add IMAP; they come last, and of the same setting the last one counts.
+fn imap_config(port: u16) -> String {
+    format!(
+        "protocols = pop3 imap\n\
+         service imap-login {{\n\
+         \x20 chroot =\n\
+         \x20 inet_listener imap {{\n\
+         \x20   port = {port}\n\
+         \x20 }}\n\
+         \x20 inet_listener imaps {{\n\
+         \x20   port = 0\n\
+         \x20 }}\n\
+         }}\n"
     )
 }
 
