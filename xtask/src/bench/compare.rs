@@ -90,7 +90,9 @@ fn once(
             maildir,
         } => {
             let took = measure::time(&mut command, fresh)?;
-            expected.check(&maildir)?;
+            expected
+                .check(&maildir)
+                .map_err(|error| format!("{error}\n{}", measure::output_of(fresh)))?;
             Ok(took.as_secs_f64())
         }
         Attempt::Wire(answers) => {

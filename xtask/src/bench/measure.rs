@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -32,18 +32,16 @@ pub(super) fn time(command: &mut Command, fresh: &Path) -> Result<Duration, Stri
     if status.success() {
         return Ok(took);
     }
-    let output = fs::read(&output).unwrap_or_default();
-    Err(format!(
-        "{name} failed, {}",
-        describe(status, took, &output)
-    ))
+    let output = output_of(fresh);
+    Err(format!("{name} failed after {took:.1?}, {status}\n{output}"))
 }
 
-fn describe(status: ExitStatus, took: Duration, output: &[u8]) -> String {
-    let output = String::from_utf8_lossy(output);
-    let last: Vec<_> = output.trim().lines().rev().take(8).collect();
-    let last: Vec<_> = last.into_iter().rev().collect();
-    format!("{status} after {took:.1?}\n{}", last.join("\n"))
+/// The last of what the program said that ran in this directory.
+pub(super) fn output_of(fresh: &Path) -> String {
+    let output = fs::read(fresh.join("output")).unwrap_or_default();
+    let output = String::from_utf8_lossy(&output);
+    let lines: Vec<_> = output.trim().lines().collect();
+    lines[lines.len().saturating_sub(8)..].join("\n")
 }
 
 /// Ends a program that takes far too long, as long as this is not dropped.

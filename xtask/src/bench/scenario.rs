@@ -76,7 +76,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         peers: &[
             (Contender::Mpop, MANY),
             (Contender::Mbsync, MANY),
-            (Contender::Fdm, 2),
+            (Contender::Fdm, 1),
             (Contender::Fetchmail, 1),
         ],
     },
@@ -100,7 +100,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         peers: &[
             (Contender::Mpop, MANY),
             (Contender::Mbsync, MANY),
-            (Contender::Fdm, 2),
+            (Contender::Fdm, 1),
             (Contender::Fetchmail, 2),
         ],
     },

@@ -90,12 +90,11 @@ pub(super) fn fdm(stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
     let maildir = empty_maildir(fresh)?;
     let config = format!(
         "set no-received\n\
-         set no-user-check\n\
          set lock-file \"{fresh}/lock\"\n\
          set maximum-size 1G\n\
          action \"deliver\" maildir \"{}\"\n\
          account \"bench\" pop3 server \"127.0.0.1\" port {} user \"{}\" pass \"{}\" \
-         new-only cache \"{fresh}/cache\" keep no-apop\n\
+         new-only cache \"{fresh}/cache\" no-apop keep\n\
          match all action \"deliver\"\n",
         maildir.display(),
         stage.tunnel().pop3_port(),
@@ -103,9 +102,9 @@ pub(super) fn fdm(stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
         Dovecot::PASSWORD,
         fresh = fresh.display(),
     );
-    let config = write_config(fresh, &config.replace("set no-user-check\n", ""))?;
+    let config = write_config(fresh, &config)?;
     let mut command = stage.home().posthole(Path::new("fdm"));
-    command.arg("-q").arg("-f").arg(config).arg("fetch");
+    command.arg("-v").arg("-f").arg(config).arg("fetch");
     Ok(program(command, maildir))
 }
 
@@ -117,8 +116,9 @@ pub(super) fn fetchmail(stage: &Stage, fresh: &Path) -> Result<Attempt, String> 
     let config = format!(
         "set no syslog\n\
          set no bouncemail\n\
+         set invisible\n\
          poll 127.0.0.1 protocol pop3 port {}\n\
-         user \"{}\" password \"{}\" keep sslproto \"\" invisible no rewrite\n\
+         user \"{}\" password \"{}\" keep sslproto \"\" no rewrite\n\
          mda \"cat >{}/new/$$\"\n",
         stage.tunnel().pop3_port(),
         Dovecot::USER,
