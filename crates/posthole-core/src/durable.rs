@@ -3,8 +3,8 @@
 //! Delivery survives a crash at any instant because its steps happen in one order and each is on
 //! disk before the next begins. Keeping all of them here means that the order can be audited by
 //! reading callers, and that a test can kill the process before and after every single step: see
-//! [`watch`]. Nothing here decides what is written, and a failed sync is never simply repeated,
-//! since the kernel may have dropped the pages it could not write.
+//! [`watch`]. Nothing here decides what is written. A failed sync of a file is never repeated, since
+//! the kernel may have dropped the pages it could not write: the file is written anew.
 
 use std::fs::File;
 use std::io;
@@ -113,7 +113,7 @@ pub enum Step {
 pub enum Moment {
     /// Nothing of the step has happened.
     Before,
-    /// The step is complete.
+    /// The step is complete, or has failed.
     After,
 }
 

@@ -19,7 +19,7 @@ use crate::ask::Ask;
 use crate::deliver::Maildir;
 use crate::error::Error;
 use crate::plan::{DeliverTo, Job, Keep};
-use crate::policy::{self, Decisions};
+use crate::policy::{self, Decisions, Standings};
 use crate::progress::{Event, Observer, Step};
 use crate::record::{Mailbox, RecordError, Records};
 use crate::session::{Listing, SessionError};
@@ -116,7 +116,7 @@ async fn fetch(job: &Job, cx: &Context, summary: &mut Summary) -> Result<(), Err
     finish_interrupted(job, &mailbox).await?;
     let entered = enter(job, cx, &mailbox).await?;
     summary.left = entered.listing.len() as u64;
-    let decisions = decide(job, &mailbox, &entered).await?;
+    let decisions = decide(job, &mailbox, &entered, Mailbox::update).await?;
 
     let mut transfer = Transfer::new(job, cx, &mailbox, entered, summary);
     transfer.run(decisions).await?;
@@ -131,7 +131,7 @@ async fn fetch(job: &Job, cx: &Context, summary: &mut Summary) -> Result<(), Err
 pub async fn preview(job: &Job, cx: &Context) -> Result<Preview, Error> {
     let mailbox = open_mailbox(job, cx).await?;
     let entered = enter(job, cx, &mailbox).await?;
-    let decisions = decide(job, &mailbox, &entered).await?;
+    let decisions = decide(job, &mailbox, &entered, Mailbox::standings).await?;
     let Entered {
         session, listing, ..
     } = entered;
@@ -207,7 +207,12 @@ async fn finish_interrupted(job: &Job, mailbox: &Mailbox) -> Result<(), Error> {
     .await
 }
 
-async fn decide(job: &Job, mailbox: &Mailbox, entered: &Entered) -> Result<Decisions, Error> {
+async fn decide(
+    job: &Job,
+    mailbox: &Mailbox,
+    entered: &Entered,
+    compare: fn(&Mailbox, &Listing, SystemTime) -> Result<Standings, RecordError>,
+) -> Result<Decisions, Error> {
     let listing = Arc::clone(&entered.listing);
     if job.keep != Keep::Never && listing.len() > 0 && listing.has_no_uids() {
         return Err(SessionError::NoUniqueIds.into());
@@ -215,7 +220,7 @@ async fn decide(job: &Job, mailbox: &Mailbox, entered: &Entered) -> Result<Decis
     let (mailbox, keep) = (mailbox.clone(), job.keep);
     blocking(move || {
         let now = SystemTime::now();
-        let standings = mailbox.standings(&listing, now)?;
+        let standings = compare(&mailbox, &listing, now)?;
         Ok::<_, RecordError>(policy::decide(&listing, &standings, keep, now))
     })
     .await

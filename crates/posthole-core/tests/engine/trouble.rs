@@ -112,6 +112,34 @@ async fn the_same_unique_id_twice_is_two_messages() {
 }
 
 #[tokio::test]
+async fn messages_with_the_same_unique_id_are_deleted_together_or_not_at_all() {
+    let account = Account::with(&[], Faults::new());
+    for n in 0..3 {
+        account
+            .maildrop
+            .add_with_uid(b"same".to_vec(), mail::tiny(n));
+    }
+    // Were the first two deleted alone, the third would be taken for the first next time.
+    account
+        .server
+        .set_faults(Faults::new().on("RETR 3", Reply::send("-ERR not now\r\n")));
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (2, 0, 3));
+    account.server.set_faults(Faults::new());
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (1, 3, 0));
+    account.assert_delivered(&[mail::tiny(0), mail::tiny(1), mail::tiny(2)]);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_over_capa_is_asked_again_without() {
+    let messages = mail::corpus(4, 4);
+    let account = Account::with(&messages, Faults::new().on("CAPA", Reply::hang_up()));
+    account.fetch().await;
+    account.assert_delivered(&messages);
+}
+
+#[tokio::test]
 async fn a_unique_id_is_never_a_path() {
     let account = Account::with(&[], Faults::new()).keep(Keep::Always);
     for uid in [
@@ -178,28 +206,28 @@ async fn a_link_in_place_of_a_folder_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_stop_finishes_what_is_in_hand() {
-    let messages = mail::corpus(8, 400);
-    let mut account = Account::with(&messages, Faults::new().write_size(200));
+async fn a_stop_finishes_what_is_in_hand_and_no_more() {
+    let messages = mail::corpus(8, 200);
+    let mut account = Account::with(&messages, Faults::new().without_pipelining());
     let stop = account.stop.clone();
-    let polling = async {
-        let report = account.poll().await;
-        (report.summary, report.error.map(|error| error.to_string()))
-    };
     let stopping = async {
-        while account.server.count("RETR") == 0 {
+        while account.server.count("RETR") < 20 {
             tokio::task::yield_now().await;
         }
         stop.cancel();
     };
-    let ((summary, error), ()) = tokio::join!(polling, stopping);
-    let fetched = account.delivered().len() as u64;
-    assert_eq!(summary.fetched, fetched);
-    assert_eq!(account.in_tmp(), 0);
-    // Stopped early or just through: either way the two sides agree.
-    if error.is_some() {
-        assert_eq!(summary.deleted + summary.left, 400);
-    }
+    let (report, ()) = tokio::join!(account.poll(), stopping);
+    assert!(matches!(report.error, Some(Error::Stopped)));
+    let summary = report.summary;
+    assert!(
+        (20..100).contains(&summary.fetched),
+        "{} fetched",
+        summary.fetched
+    );
+    assert_eq!(summary.fetched, account.delivered().len() as u64);
+    assert_eq!((summary.deleted, account.in_tmp()), (summary.fetched, 0));
+    assert_eq!(account.maildrop.len() as u64, summary.left);
+
     account.stop = tokio_util::sync::CancellationToken::new();
     account.fetch().await;
     account.assert_delivered(&messages);
