@@ -1,12 +1,11 @@
-//! What stands while a scenario runs: Dovecot with the mail, sshd before it, the line, the peers'
+//! What stands while contenders run: Dovecot with the mail, sshd before it, the line, the peers'
 //! tunnel, and the home of whoever fetches.
 //!
-//! Everything is set up and warm before the first clock starts: Dovecot has indexed the mailbox and
-//! the kernel has read it, so that no contender pays for being first.
+//! Everything is set up and warm before the first clock starts: Dovecot has indexed the mailboxes
+//! and the kernel has read them, so that no contender pays for being first.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use posthole_testkit::Home;
@@ -15,7 +14,7 @@ use posthole_testkit::real::{Dovecot, Requirement, Sshd};
 use posthole_testkit::relay::Relay;
 
 use super::contender::Answers;
-use super::tunnel::Tunnel;
+use super::tunnel::{Tunnel, Way};
 
 /// The line between the client and the SSH server.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,13 +27,24 @@ pub(super) struct Line {
     pub(super) compressed: bool,
 }
 
-/// A mailbox behind SSH, and everything that is needed to fetch it.
+impl Line {
+    /// A line with nothing but this round-trip time.
+    pub(super) fn with_rtt(milliseconds: u64) -> Self {
+        Self {
+            rtt: Duration::from_millis(milliseconds),
+            ..Self::default()
+        }
+    }
+}
+
+/// Mailboxes behind SSH, and everything that is needed to fetch them.
 #[derive(Debug)]
 pub(super) struct Stage {
     // In this order so that each goes before what it depends on.
     tunnel: Tunnel,
     relay: Option<Relay>,
-    sshd: Sshd,
+    entrance: SocketAddr,
+    _sshd: Sshd,
     dovecot: Dovecot,
     home: Home,
     line: Line,
@@ -43,32 +53,50 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Builds the stage for a mailbox and a line.
-    ///
-    /// A relay stands in the line when it has any property, or when `counted` asks for one.
-    pub(super) fn build(
-        posthole: &Path,
-        messages: &[Vec<u8>],
-        line: Line,
-        counted: bool,
-    ) -> Result<Self, String> {
+    /// Builds the stage for one mailbox and a line, over which `posthole` is to fetch it.
+    pub(super) fn build(posthole: &Path, messages: &[Vec<u8>], line: Line) -> Result<Self, String> {
         let dovecot = if Requirement::DovecotImap.missing().is_none() {
             Dovecot::start_with_imap(messages)
         } else {
             Dovecot::start(messages)
         };
-        Answers::Retr(messages.len()).download(dovecot.port())?;
+        Self::before(dovecot, 1, messages.len(), posthole, line)
+    }
 
+    /// Builds the stage for so many mailboxes, each with these messages, and a line without limits.
+    pub(super) fn with_accounts(
+        posthole: &Path,
+        n_accounts: usize,
+        messages: &[Vec<u8>],
+    ) -> Result<Self, String> {
+        let dovecot = Dovecot::start_for(n_accounts, messages);
+        let n_messages = messages.len();
+        Self::before(dovecot, n_accounts, n_messages, posthole, Line::default())
+    }
+
+    fn before(
+        dovecot: Dovecot,
+        n_accounts: usize,
+        n_messages: usize,
+        posthole: &Path,
+        line: Line,
+    ) -> Result<Self, String> {
+        for number in 0..n_accounts {
+            let user = Dovecot::user(number);
+            Answers::Retr(n_messages).download_as(&user, dovecot.port())?;
+        }
         let key = keys::generate(KeyType::Ed25519);
         let mut sshd = Sshd::builder()
             .key(key.public_key())
             .permit_open("localhost", dovecot.port());
-        if let Some(imap) = dovecot.imap_addr() {
-            sshd = sshd.permit_open("localhost", imap.port());
+        let imap = dovecot.imap_addr().map(|addr| addr.port());
+        if let Some(imap) = imap {
+            sshd = sshd.permit_open("localhost", imap);
         }
         let sshd = sshd.start();
-        let slow = !line.rtt.is_zero() || line.bits_per_second.is_some();
-        let relay = (slow || counted).then(|| {
+        // Where the line is as long and wide as loopback itself, nothing stands in it.
+        let is_plain = line.rtt.is_zero() && line.bits_per_second.is_none();
+        let relay = (!is_plain).then(|| {
             let relay = Relay::to(sshd.addr()).latency(line.rtt / 2);
             match line.bits_per_second {
                 Some(rate) => relay.bytes_per_second(rate / 8).start(),
@@ -82,17 +110,23 @@ impl Stage {
         home.write_password(Dovecot::PASSWORD);
         let (host, port) = (entrance.ip().to_string(), entrance.port());
         home.write_known_hosts(&keys::known_hosts_line(&host, port, sshd.host_key()));
-        let ssh = || ssh(&home, entrance, line.compressed);
-        let tunnel = Tunnel::open(ssh, dovecot.addr(), dovecot.imap_addr())?;
+        let tunnel = Tunnel::open(&Way {
+            home: &home,
+            entrance,
+            compressed: line.compressed,
+            pop3: dovecot.port(),
+            imap,
+        })?;
         Ok(Self {
             tunnel,
             relay,
-            sshd,
+            entrance,
+            _sshd: sshd,
             dovecot,
             home,
             line,
             posthole: posthole.to_owned(),
-            n_messages: messages.len(),
+            n_messages,
         })
     }
 
@@ -106,7 +140,7 @@ impl Stage {
         self.line
     }
 
-    /// How many messages are in the mailbox.
+    /// How many messages are in a mailbox.
     pub(super) fn n_messages(&self) -> usize {
         self.n_messages
     }
@@ -114,6 +148,17 @@ impl Stage {
     /// The peers' tunnel.
     pub(super) fn tunnel(&self) -> &Tunnel {
         &self.tunnel
+    }
+
+    /// Opens another tunnel like the peers', from nothing.
+    pub(super) fn new_tunnel(&self) -> Result<Tunnel, String> {
+        Tunnel::open(&Way {
+            home: &self.home,
+            entrance: self.entrance,
+            compressed: self.line.compressed,
+            pop3: self.dovecot.port(),
+            imap: None,
+        })
     }
 
     /// The relay, if one is in the line.
@@ -126,36 +171,13 @@ impl Stage {
         &self.home
     }
 
-    /// The mailbox as the SSH server sees it.
-    pub(super) fn url(&self) -> String {
-        format!("pop3://{}@localhost:{}", Dovecot::USER, self.dovecot.port())
+    /// A user's mailbox as the SSH server sees it.
+    pub(super) fn url(&self, user: &str) -> String {
+        format!("pop3://{user}@localhost:{}", self.dovecot.port())
     }
 
     /// The SSH server as Posthole reaches it.
     pub(super) fn via(&self) -> String {
-        let entrance = self.relay.as_ref().map_or(self.sshd.addr(), Relay::addr);
-        format!("{}@{entrance}", Sshd::USER)
+        format!("{}@{}", Sshd::USER, self.entrance)
     }
-}
-
-/// OpenSSH's client on its way to the stage's SSH server, with no configuration but this.
-fn ssh(home: &Home, entrance: SocketAddr, compressed: bool) -> Command {
-    let mut ssh = home.posthole(Path::new("ssh"));
-    ssh.args(["-F", "none", "-o", "BatchMode=yes"])
-        .arg("-o")
-        .arg(format!(
-            "UserKnownHostsFile={}",
-            home.known_hosts().display()
-        ))
-        .arg("-o")
-        .arg("GlobalKnownHostsFile=none")
-        .arg("-i")
-        .arg(home.identity())
-        .arg("-p")
-        .arg(entrance.port().to_string());
-    if compressed {
-        ssh.arg("-C");
-    }
-    ssh.arg(format!("{}@{}", Sshd::USER, entrance.ip()));
-    ssh
 }

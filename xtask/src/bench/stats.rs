@@ -31,11 +31,6 @@ impl Sample {
     pub(super) fn most(&self) -> Option<f64> {
         self.0.iter().copied().max_by(f64::total_cmp)
     }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 impl FromIterator<f64> for Sample {

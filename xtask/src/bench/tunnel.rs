@@ -2,8 +2,11 @@
 //! for IMAP.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use posthole_testkit::Home;
 
 /// A running `ssh -N -L`; it ends when this is dropped.
 #[derive(Debug)]
@@ -13,22 +16,31 @@ pub(super) struct Tunnel {
     imap_port: Option<u16>,
 }
 
+/// Where a tunnel leads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way<'a> {
+    /// Who goes there: the key and the known hosts are theirs.
+    pub(super) home: &'a Home,
+    /// Where the SSH server is reached.
+    pub(super) entrance: SocketAddr,
+    /// Whether SSH compresses.
+    pub(super) compressed: bool,
+    /// The port of the POP3 server, as the SSH server sees it.
+    pub(super) pop3: u16,
+    /// The port of the IMAP server.
+    pub(super) imap: Option<u16>,
+}
+
 impl Tunnel {
-    /// Opens a tunnel with the given `ssh` command, which names the host and how to get in.
-    pub(super) fn open(
-        ssh: impl Fn() -> Command,
-        pop3: SocketAddr,
-        imap: Option<SocketAddr>,
-    ) -> Result<Self, String> {
+    /// Opens a tunnel and waits until it stands.
+    pub(super) fn open(way: &Way<'_>) -> Result<Self, String> {
         // A port that was free may be taken before ssh binds it; then another is tried.
         for _ in 0..5 {
             let pop3_port = free_port()?;
-            let imap_port = imap.map(|_| free_port()).transpose()?;
-            let mut command = ssh();
-            command.args(["-N", "-o", "ExitOnForwardFailure=yes"]);
-            let forwards = [Some((pop3_port, pop3)), imap_port.zip(imap)];
+            let imap_port = way.imap.map(|_| free_port()).transpose()?;
+            let mut command = way.ssh();
+            let forwards = [Some((pop3_port, way.pop3)), imap_port.zip(way.imap)];
             for (port, target) in forwards.into_iter().flatten() {
-                let target = target.port();
                 command.arg(format!("-L127.0.0.1:{port}:localhost:{target}"));
             }
             let child = command
@@ -60,13 +72,19 @@ impl Tunnel {
             .ok_or_else(|| "this stage has no IMAP server".to_owned())
     }
 
+    /// The process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until ssh listens, which it does once it is logged in.
     fn stands(&mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, self.pop3_port)).is_ok() {
                 return true;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(1));
         }
         false
     }
@@ -77,6 +95,26 @@ impl Drop for Tunnel {
         // It may have ended by itself.
         self.child.kill().ok();
         self.child.wait().ok();
+    }
+}
+
+impl Way<'_> {
+    /// OpenSSH's client, with no configuration but this.
+    fn ssh(&self) -> Command {
+        let known_hosts = self.home.known_hosts();
+        let mut ssh = self.home.posthole(Path::new("ssh"));
+        ssh.args(["-N", "-F", "none", "-i"])
+            .arg(self.home.identity())
+            .args(["-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"])
+            .arg("-o")
+            .arg(format!("UserKnownHostsFile={}", known_hosts.display()))
+            .args(["-o", "GlobalKnownHostsFile=none"])
+            .args(["-p", &self.entrance.port().to_string()]);
+        if self.compressed {
+            ssh.arg("-C");
+        }
+        ssh.arg(format!("{}@{}", Home::USER, self.entrance.ip()));
+        ssh
     }
 }
 

@@ -5,16 +5,15 @@
 //! earlier attempts, and where the mail should be afterwards. All peers go through an OpenSSH tunnel
 //! that already stands; Posthole opens its own connection, and its time includes that.
 
-mod peers;
-mod posthole;
+pub(super) mod peers;
+pub(super) mod posthole;
 mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub(super) use wire::Answers;
-
 use super::stage::Stage;
+pub(super) use wire::Answers;
 
 /// A program, or a way of using one, that fetches a mailbox.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -83,7 +82,7 @@ impl Contender {
     /// Prepares an attempt that keeps everything it writes in the directory `fresh`.
     pub(super) fn prepare(self, stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
         match self {
-            Self::Posthole => posthole::prepare(stage, fresh),
+            Self::Posthole => Ok(posthole::prepare(stage, fresh)),
             Self::Mpop => peers::mpop(stage, fresh),
             Self::Mbsync => peers::mbsync(stage, fresh),
             Self::Fdm => peers::fdm(stage, fresh),

@@ -15,33 +15,46 @@ use crate::bench::stage::Stage;
 
 /// mpop(1), pipelining as the server offers it.
 pub(super) fn mpop(stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
-    let maildir = empty_maildir(fresh)?;
-    let config = format!(
-        "account bench\n\
+    let maildir = fresh.join("Mail");
+    let port = stage.tunnel().pop3_port();
+    let command = mpop_through(stage, port, &[(Dovecot::USER, &maildir)], fresh)?;
+    Ok(program(command, maildir))
+}
+
+/// mpop(1) for several users, one after the other, through a tunnel at this port.
+pub(in crate::bench) fn mpop_through(
+    stage: &Stage,
+    port: u16,
+    mailboxes: &[(&str, &Path)],
+    fresh: &Path,
+) -> Result<Command, String> {
+    let mut config = format!(
+        "defaults\n\
          host 127.0.0.1\n\
-         port {}\n\
+         port {port}\n\
          tls off\n\
          auth user\n\
-         user {}\n\
          password \"{}\"\n\
          keep on\n\
-         received_header off\n\
-         uidls_file {}\n\
-         delivery maildir {}\n",
-        stage.tunnel().pop3_port(),
-        Dovecot::USER,
+         received_header off\n",
         Dovecot::PASSWORD,
-        fresh.join("uidls").display(),
-        maildir.display(),
     );
+    for (user, maildir) in mailboxes {
+        empty_maildir(maildir)?;
+        config += &format!(
+            "account {user}\n\
+             user {user}\n\
+             uidls_file {}\n\
+             delivery maildir {}\n",
+            fresh.join(format!("uidls-{user}")).display(),
+            maildir.display(),
+        );
+    }
     let config = write_config(fresh, &config)?;
     let mut command = stage.home().posthole(Path::new("mpop"));
-    command
-        .arg("--quiet")
-        .arg("--file")
-        .arg(config)
-        .arg("bench");
-    Ok(program(command, maildir))
+    command.arg("--quiet").arg("--file").arg(config);
+    command.arg("--all-accounts");
+    Ok(command)
 }
 
 /// mbsync(1), whose states and messages it syncs to disk unless told otherwise, as by default.
@@ -87,9 +100,17 @@ pub(super) fn mbsync(stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
 
 /// fdm(1).
 pub(super) fn fdm(stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
-    let maildir = empty_maildir(fresh)?;
+    let maildir = fresh.join("Mail");
+    empty_maildir(&maildir)?;
+    // As root it would fetch as a user who cannot enter the directory.
+    let user = if rustix::process::geteuid().is_root() {
+        "set command-user \"root\"\nset default-user \"root\"\n"
+    } else {
+        ""
+    };
     let config = format!(
-        "set no-received\n\
+        "{user}\
+         set no-received\n\
          set lock-file \"{fresh}/lock\"\n\
          set maximum-size 1G\n\
          action \"deliver\" maildir \"{}\"\n\
@@ -104,7 +125,7 @@ pub(super) fn fdm(stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
     );
     let config = write_config(fresh, &config)?;
     let mut command = stage.home().posthole(Path::new("fdm"));
-    command.arg("-v").arg("-f").arg(config).arg("fetch");
+    command.arg("-q").arg("-f").arg(config).arg("fetch");
     Ok(program(command, maildir))
 }
 
@@ -112,7 +133,8 @@ pub(super) fn fdm(stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
 ///
 /// A real agent, or a local mail server, costs more.
 pub(super) fn fetchmail(stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
-    let maildir = empty_maildir(fresh)?;
+    let maildir = fresh.join("Mail");
+    empty_maildir(&maildir)?;
     let config = format!(
         "set no syslog\n\
          set no bouncemail\n\
@@ -145,12 +167,11 @@ fn program(command: Command, maildir: PathBuf) -> Attempt {
 }
 
 /// Most peers want the Maildir to be there.
-fn empty_maildir(fresh: &Path) -> Result<PathBuf, String> {
-    let maildir = fresh.join("Mail");
+fn empty_maildir(maildir: &Path) -> Result<(), String> {
     for part in ["tmp", "new", "cur"] {
         make_dir(&maildir.join(part))?;
     }
-    Ok(maildir)
+    Ok(())
 }
 
 fn make_dir(path: &Path) -> Result<(), String> {

@@ -23,18 +23,23 @@ pub(in crate::bench) enum Answers {
 impl Answers {
     /// Downloads the answers from a POP3 server on this port; returns how many octets came.
     pub(in crate::bench) fn download(self, port: u16) -> Result<u64, String> {
-        self.try_download(port)
+        self.download_as(Dovecot::USER, port)
+    }
+
+    /// Downloads the answers as another user.
+    pub(in crate::bench) fn download_as(self, user: &str, port: u16) -> Result<u64, String> {
+        self.try_download(user, port)
             .map_err(|error| format!("the wire broke: {error}"))
     }
 
-    fn try_download(self, port: u16) -> std::io::Result<u64> {
+    fn try_download(self, user: &str, port: u16) -> std::io::Result<u64> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut write = stream.try_clone()?;
         let mut read = BufReader::with_capacity(128 * 1024, stream);
         expect_ok(&mut read)?;
-        let (user, password) = (Dovecot::USER, Dovecot::PASSWORD);
+        let password = Dovecot::PASSWORD;
         write.write_all(format!("USER {user}\r\nPASS {password}\r\n").as_bytes())?;
         expect_ok(&mut read)?;
         expect_ok(&mut read)?;
