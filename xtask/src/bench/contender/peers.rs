@@ -98,13 +98,13 @@ pub(super) fn mbsync(stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
     Ok(program(command, root.join("INBOX")))
 }
 
-/// fdm(1).
+/// fdm(1), without its memory of what it fetched before, which spares it writing that.
 pub(super) fn fdm(stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
     let maildir = fresh.join("Mail");
     empty_maildir(&maildir)?;
-    // As root it would fetch as a user who cannot enter the directory.
-    let user = if rustix::process::geteuid().is_root() {
-        "set command-user \"root\"\nset default-user \"root\"\n"
+    let is_root = rustix::process::geteuid().is_root();
+    let user = if is_root {
+        "set default-user \"root\"\n"
     } else {
         ""
     };
@@ -115,7 +115,7 @@ pub(super) fn fdm(stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
          set maximum-size 1G\n\
          action \"deliver\" maildir \"{}\"\n\
          account \"bench\" pop3 server \"127.0.0.1\" port {} user \"{}\" pass \"{}\" \
-         new-only cache \"{fresh}/cache\" no-apop keep\n\
+         no-apop keep\n\
          match all action \"deliver\"\n",
         maildir.display(),
         stage.tunnel().pop3_port(),
@@ -125,6 +125,10 @@ pub(super) fn fdm(stage: &Stage, fresh: &Path) -> Result<Attempt, String> {
     );
     let config = write_config(fresh, &config)?;
     let mut command = stage.home().posthole(Path::new("fdm"));
+    if is_root {
+        // It fetches as a user of its own, who cannot enter the home directory.
+        command.env("TMPDIR", "/tmp");
+    }
     command.arg("-q").arg("-f").arg(config).arg("fetch");
     Ok(program(command, maildir))
 }
