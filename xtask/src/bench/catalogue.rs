@@ -1,7 +1,7 @@
 //! Every benchmark by its name.
 
 use super::scenario::{SCENARIOS, Scenario};
-use super::{Bench, accounts, arrival, calls, growth, kept, memory, program};
+use super::{Bench, accounts, arrival, calls, growth, kept, memory, opening, program};
 
 /// One benchmark: what `--list` shows and a section of doc/benchmarks.md holds.
 pub(super) struct Benchmark {
@@ -47,6 +47,11 @@ const OTHERS: &[Other] = &[
         "calls",
         "System calls, syncs and round trips for 2 000 small",
         calls::calls,
+    ),
+    (
+        "opening",
+        "Where the time goes before the first message",
+        opening::opening,
     ),
     (
         "nothing-new",

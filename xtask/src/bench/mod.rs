@@ -22,6 +22,7 @@ mod machine;
 mod mail;
 mod measure;
 mod memory;
+mod opening;
 mod options;
 mod plot;
 mod program;

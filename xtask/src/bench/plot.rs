@@ -58,7 +58,7 @@ impl Chart {
         }
         let middle = f64::midpoint(LEFT, RIGHT);
         text(&mut svg, (middle, BOTTOM + 38.0), "middle", self.x);
-        text(&mut svg, (LEFT, TOP - 10.0), "middle", self.y);
+        text(&mut svg, (LEFT - 6.0, TOP - 12.0), "middle", self.y);
         if let Some(end) = self.series.first().and_then(|series| series.points.last()) {
             linear(&mut svg, *end, &x, &y);
         }
@@ -67,15 +67,10 @@ impl Chart {
             let places = series.points.iter();
             let places: Vec<_> = places.map(|(a, b)| (x.place(*a), y.place(*b))).collect();
             draw(&mut svg, &places, colour);
-            let at = TOP + 18.0 * (number as f64 + 1.0);
-            line(
-                &mut svg,
-                (LEFT + 10.0, at - 4.0),
-                (LEFT + 30.0, at - 4.0),
-                &format!("stroke=\"{colour}\" stroke-width=\"2\""),
-            );
-            text(&mut svg, (LEFT + 36.0, at), "start", series.name);
+            let style = format!("stroke=\"{colour}\" stroke-width=\"2\"");
+            key(&mut svg, number, &style, series.name);
         }
+        key(&mut svg, self.series.len(), DOTTED, "linear growth");
         svg + "</svg>\n"
     }
 }
@@ -119,7 +114,15 @@ fn linear(svg: &mut String, end: (f64, f64), x: &Axis, y: &Axis) {
     let least = (10_f64.powi(x.low)).max(10_f64.powi(y.low) * end.0 / end.1);
     let start = (x.place(least), y.place(end.1 * least / end.0));
     let end = (x.place(end.0), y.place(end.1));
-    line(svg, start, end, "stroke=\"#999\" stroke-dasharray=\"2 4\"");
+    line(svg, start, end, DOTTED);
+}
+
+/// What a kind of line means, one below the other.
+fn key(svg: &mut String, number: usize, style: &str, meaning: &str) {
+    let at = TOP + 18.0 * (number as f64 + 1.0);
+    let (start, end) = (LEFT + 10.0, LEFT + 30.0);
+    line(svg, (start, at - 4.0), (end, at - 4.0), style);
+    text(svg, (end + 6.0, at), "start", meaning);
 }
 
 fn draw(svg: &mut String, places: &[(f64, f64)], colour: &str) {
@@ -170,13 +173,14 @@ fn label(value: f64) -> String {
     }
 }
 
-const WIDTH: f64 = 480.0;
+const WIDTH: f64 = 500.0;
 const HEIGHT: f64 = 320.0;
-const LEFT: f64 = 60.0;
-const RIGHT: f64 = 460.0;
+const LEFT: f64 = 65.0;
+const RIGHT: f64 = 465.0;
 const TOP: f64 = 55.0;
 const BOTTOM: f64 = 265.0;
 const GRID: &str = "stroke=\"#ddd\"";
+const DOTTED: &str = "stroke=\"#999\" stroke-dasharray=\"2 4\"";
 const COLOURS: [&str; 3] = ["#0b6e99", "#c7622b", "#5b7f2b"];
 
 #[cfg(test)]
@@ -195,9 +199,9 @@ mod tests {
             )],
         };
         let svg = chart.svg();
-        let middle = "260.0,160.0";
+        let middle = "265.0,160.0";
         assert!(
-            svg.contains(&format!("points=\"60.0,265.0 {middle} 460.0,55.0\"")),
+            svg.contains(&format!("points=\"65.0,265.0 {middle} 465.0,55.0\"")),
             "{svg}"
         );
     }
