@@ -9,6 +9,7 @@
     reason = "a chore reports to a terminal"
 )]
 
+mod bench;
 mod cargo;
 mod demo;
 mod fuzz;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {
+        ["bench", rest @ ..] => bench::bench(rest),
         ["demo"] => demo::demo(),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         [] | ["help" | "--help" | "-h"] => {
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
 const HELP: &str = "\
 cargo xtask CHORE
 
+  bench [--list] [--rounds N] [NAME…]
+                                    compare speed with fetchmail, fdm, mbsync and mpop
   demo                              fetch sample mail through SSH, with servers in this process
   fuzz [--seconds N] [TARGET…]      fuzz each target for a while (5 seconds), on stable Rust
 ";

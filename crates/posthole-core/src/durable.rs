@@ -12,12 +12,17 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::RenameFlags;
+use rustix::fs::{Advice, RenameFlags};
 
 /// Makes the contents of files durable, several at a time.
 ///
 /// A file system commits concurrent syncs together, so a batch costs little more than one file.
 pub(crate) fn sync_files(files: &[(File, PathBuf)]) -> Result<(), FsError> {
+    for (file, _) in files {
+        // On Linux this starts the writing of dirty pages (posix_fadvise(2)), so that the disk is
+        // busy with all files while the first is waited for. Where it does not, nothing is lost.
+        rustix::fs::fadvise(file, 0, None, Advice::DontNeed).ok();
+    }
     let per_thread = files.len().div_ceil(SYNC_THREADS).max(1);
     let sync = |part: &[(File, PathBuf)]| {
         part.iter()

@@ -415,3 +415,6 @@ const PARTS: [&str; 3] = ["cur", "new", "tmp"];
 
 /// Programs that clean `tmp/` leave files alone that were read in the last 36 hours (maildir(5)).
 const TMP_CLEANERS_RESPECT: Duration = Duration::from_secs(36 * 60 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -200,14 +200,7 @@ impl Way<'_> {
     /// Connects, and gets the password meanwhile unless a person must be asked for it.
     async fn connect(&mut self) -> Result<transport::BoxStream, Error> {
         let Self { job, cx, .. } = *self;
-        let stream = transport::open(
-            &job.route,
-            &job.server,
-            &job.account,
-            &cx.tunnels,
-            &*cx.observer,
-            job.timeout,
-        );
+        let stream = transport::open(job, &cx.tunnels, &*cx.observer);
         if matches!(job.password, PasswordSource::Prompt) || self.password.is_some() {
             return Ok(stream.await?);
         }

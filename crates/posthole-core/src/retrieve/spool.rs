@@ -36,10 +36,24 @@ pub struct BatchLimits {
     pub gather: Duration,
 }
 
+impl BatchLimits {
+    /// The usual limits, or less where many accounts at once could not have all their files open.
+    #[must_use]
+    pub fn within(open_files: usize, accounts: usize) -> Self {
+        let usual = Self::default();
+        // Half as many again wait for the next batch, and some are left for everything else.
+        let each = open_files / accounts.max(1) / 2;
+        Self {
+            messages: usual.messages.min(each).max(1),
+            ..usual
+        }
+    }
+}
+
 impl Default for BatchLimits {
     fn default() -> Self {
         Self {
-            messages: 128,
+            messages: 256,
             octets: 32 << 20,
             gather: Duration::from_millis(20),
         }
@@ -370,3 +384,16 @@ impl Committer {
 /// brings: while the disk is behind, an SSH connection that others share is read nevertheless, up
 /// to messages larger than the window.
 const BLOCKS_IN_FLIGHT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_accounts_share_the_files_that_may_be_open() {
+        assert_eq!(BatchLimits::within(1 << 20, 16).messages, 256);
+        assert_eq!(BatchLimits::within(4096, 16).messages, 128);
+        assert_eq!(BatchLimits::within(100, 1000).messages, 1);
+        assert_eq!(BatchLimits::within(1024, 0).messages, 256);
+    }
+}

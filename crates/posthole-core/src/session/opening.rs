@@ -97,7 +97,7 @@ impl Entry {
             Event::UniqueIdListing { number, uid } => {
                 self.listing
                     .unique_id_listing(number, uid)
-                    .map_err(|_too_many| SessionError::TooManyMessages)?
+                    .map_err(|_too_many| SessionError::TooManyMessages)?;
             }
             Event::MalformedListing { .. } => self.listing.malformed(),
             Event::Rejected {

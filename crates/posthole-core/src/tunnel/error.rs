@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::ask::Unanswered;
 use crate::plan::HostPort;
-use crate::transport::dial::DialError;
+use crate::transport::dial::{DialError, plain};
 
 use super::known_hosts::KnownHostsError;
 
@@ -86,19 +86,27 @@ pub enum TunnelError {
         trust: String,
     },
     /// A key file that the person named is not there.
-    #[error("the key file {} for {login} cannot be read: {source}", path.display())]
+    #[error("the key file {} for {login} cannot be read: {}", path.display(), plain(error))]
     IdentityMissing {
         /// `user@host` of the login it is for.
         login: String,
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: Arc<io::Error>,
+        error: Arc<io::Error>,
     },
     /// A known_hosts file cannot be used.
     #[error(transparent)]
     KnownHosts(#[from] KnownHostsError),
-    /// The other side does not speak SSH as we understand it.
+    /// The other side is not an SSH server at all.
+    #[error("{host} does not answer as an SSH server: {reason}")]
+    NotSsh {
+        /// The host.
+        host: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The server and we do not agree about SSH.
     #[error("cannot talk SSH with {host}: {reason}")]
     Protocol {
         /// The SSH server.
@@ -117,12 +125,12 @@ pub enum TunnelError {
         after: Duration,
     },
     /// A person gave no answer.
-    #[error("cannot log in to {host}: {source}")]
+    #[error("cannot log in to {host}: {reason}")]
     Unanswered {
         /// The SSH server.
         host: String,
         /// Why.
-        source: Unanswered,
+        reason: Unanswered,
     },
 }
 
@@ -141,7 +149,7 @@ impl TunnelError {
             | Self::HostKeyRevoked { .. }
             | Self::HostKeyUnknown { .. } => TunnelErrorKind::HostKey,
             Self::IdentityMissing { .. } | Self::KnownHosts(_) => TunnelErrorKind::Local,
-            Self::Protocol { .. } => TunnelErrorKind::Protocol,
+            Self::NotSsh { .. } | Self::Protocol { .. } => TunnelErrorKind::Protocol,
             Self::Unanswered { .. } => TunnelErrorKind::Unanswered,
         }
     }
@@ -170,22 +178,35 @@ impl TunnelError {
                 refusal,
                 text,
             } => Some(channel_hint(host, to, *refusal, text.as_deref())),
-            Self::ConnectionLost { .. } | Self::HostKeyDeclined { .. } => None,
+            Self::ConnectionLost {
+                during: Phase::KeyExchange,
+                ..
+            } => Some(
+                "the server may have too many connections, or keep this address out; its log says"
+                    .to_owned(),
+            ),
+            Self::NotSsh { .. }
+            | Self::Timeout {
+                during: Phase::KeyExchange,
+                ..
+            } => Some("check that the port is that of an SSH server".to_owned()),
+            Self::ConnectionLost { .. }
+            | Self::HostKeyDeclined { .. }
+            | Self::Protocol { .. }
+            | Self::Timeout { .. }
+            | Self::Unanswered { .. } => None,
             Self::Dial(error) => error.hint(),
             Self::HostKeyChanged(changed) => Some(changed.hint()),
             Self::HostKeyRevoked { .. } => {
                 Some("somebody may be listening in; ask the administrator of the host".to_owned())
             }
-            Self::HostKeyUnknown { trust, .. } => Some(trust.clone()),
+            Self::HostKeyUnknown { trust, .. } => Some(format!(
+                "compare the fingerprint with the host's own, then run: {trust}"
+            )),
             Self::IdentityMissing { .. } => {
                 Some("correct the path, or leave it out to use the usual keys".to_owned())
             }
             Self::KnownHosts(error) => error.hint(),
-            Self::Protocol { .. } => {
-                Some("check that the port is that of an SSH server".to_owned())
-            }
-            Self::Timeout { .. } => None,
-            Self::Unanswered { .. } => None,
         }
     }
 }

@@ -176,9 +176,9 @@ impl Gatekeeper {
                 }));
             }
             Err(Unanswered::NoTerminal) => return Err(Fault::Failed(self.unknown(key))),
-            Err(source) => {
+            Err(reason) => {
                 let host = self.name.clone();
-                return Err(Fault::Failed(TunnelError::Unanswered { host, source }));
+                return Err(Fault::Failed(TunnelError::Unanswered { host, reason }));
             }
         }
         let key = key.clone();

@@ -7,8 +7,8 @@
 //!
 //! [`Tunnels`] keeps one connection for each destination, so that accounts behind the same host
 //! share its handshake, its login and its questions. The hard problems are russh's silence about why
-//! things end ([`loss`], [`stream`]), trust in host keys ([`known_hosts`], [`host_key`]), and logins
-//! that ask as little as possible, and nothing before it is needed ([`auth`]).
+//! things end (`loss`, `stream`), trust in host keys ([`known_hosts`], `host_key`), and logins
+//! that ask as little as possible, and nothing before it is needed (`auth`).
 //!
 //! What is not here: OpenSSH's configuration files, proxy commands, certificates of hosts, and
 //! `ssh` itself as a transport.
@@ -170,12 +170,14 @@ impl Tunnels {
             }
             state.connection = None;
             state.failure = None;
-            let below = match before {
-                [] => None,
-                before => Some(self.connection(before, caller).await?.0),
+            let dialled = async {
+                let below = match before {
+                    [] => None,
+                    before => Some(self.connection(before, caller).await?.0),
+                };
+                Connection::dial(hop, before, below.as_ref(), &self.answers, caller).await
             };
-            let dialled =
-                Connection::dial(hop, before, below.as_ref(), &self.answers, caller).await;
+            let dialled = dialled.await;
             slot.attempts.fetch_add(1, Ordering::Release);
             match dialled {
                 Ok(connection) => {

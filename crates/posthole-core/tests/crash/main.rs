@@ -4,6 +4,8 @@
 //! itself with SIGKILL at the one it was told. The server lives on here. Afterwards a second poll
 //! must deliver everything exactly once, and a third must find nothing to do.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "../engine/account.rs"]
 #[allow(
     dead_code,

@@ -47,6 +47,42 @@ async fn a_message_that_kills_every_session_ends_up_alone_and_then_set_aside() {
 }
 
 #[tokio::test]
+async fn a_message_that_failed_before_is_asked_for_alone() {
+    let messages = mail::corpus(2, 6);
+    let refuse = Faults::new().on("RETR 2", Reply::send("-ERR not now\r\n"));
+    let account = Account::with(&messages, refuse).keep(Keep::Always);
+    account.fetch().await;
+    account.maildrop.add(mail::tiny(1));
+    account.maildrop.add(mail::tiny(2));
+    account.server.clear_log();
+    account.server.set_faults(Faults::new());
+    account.fetch().await;
+    let log = account.server.log();
+    let flights: Vec<_> = log
+        .iter()
+        .filter(|received| received.verb() == "RETR")
+        .map(|received| (received.line.as_str(), received.flight))
+        .collect();
+    let [("RETR 7", first), ("RETR 8", second), ("RETR 2", alone)] = flights[..] else {
+        panic!("{flights:?}")
+    };
+    assert_eq!((first, alone), (second, second + 1), "{flights:?}");
+}
+
+#[tokio::test]
+async fn a_refused_deletion_is_asked_for_again() {
+    let messages = mail::corpus(2, 3);
+    let refuse = Faults::new().on("DELE 2", Reply::send("-ERR not now\r\n"));
+    let account = Account::with(&messages, refuse);
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (3, 2, 1));
+    account.server.set_faults(Faults::new());
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (0, 1, 0));
+    account.assert_delivered(&messages);
+}
+
+#[tokio::test]
 async fn an_empty_answer_is_not_taken_for_the_message() {
     let messages = mail::corpus(3, 3);
     let empty = Faults::new().on("RETR 2", Reply::send("+OK\r\n.\r\n"));

@@ -1,5 +1,7 @@
 //! The SSH client against OpenSSH's own server and agent.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../tunnel/world.rs"]
 mod world;
 
@@ -20,13 +22,13 @@ use world::{Client, Person, carries, echo};
 fn main() -> ExitCode {
     Suite::new()
         .test("every_kind_of_key_file_logs_in", SSHD, || {
-            run(every_kind_of_key_file_logs_in())
+            run(every_kind_of_key_file_logs_in());
         })
         .test("keys_made_by_ssh_keygen_log_in", SSH_KEYGEN, || {
             run(keys_made_by_ssh_keygen_log_in());
         })
         .test("keys_in_the_agent_log_in", SSH_AGENT, || {
-            run(keys_in_the_agent_log_in())
+            run(keys_in_the_agent_log_in());
         })
         .test("a_named_key_is_used_through_the_agent", SSH_AGENT, || {
             run(a_named_key_is_used_through_the_agent());
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
             run(too_many_wrong_keys_are_a_verdict());
         })
         .test("host_keys_of_all_kinds_are_known", SSHD, || {
-            run(host_keys_of_all_kinds_are_known())
+            run(host_keys_of_all_kinds_are_known());
         })
         .test("refusals_come_in_the_words_of_sshd", SSHD, || {
             run(refusals_come_in_the_words_of_sshd());
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
             run(data_survives_compression_and_new_keys());
         })
         .test("ciphers_are_agreed_on", SSHD, || {
-            run(ciphers_are_agreed_on())
+            run(ciphers_are_agreed_on());
         })
         .test("many_channels_at_once_share_a_connection", SSHD, || {
             run(many_channels_at_once_share_a_connection());

@@ -7,6 +7,8 @@ use posthole_core::ask::{SecretQuestion, Unanswered};
 use posthole_core::tunnel::{AuthenticationFailed, TunnelError, TunnelErrorKind};
 use posthole_testkit::keys::{self, KeyFormat, KeyType};
 use posthole_testkit::ssh::{Login, SshServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
 
 use crate::world::{Client, Person, carries, echo};
 
@@ -194,7 +196,7 @@ async fn giving_up_at_a_prompt_ends_the_login() {
     assert!(matches!(
         error,
         TunnelError::Unanswered {
-            source: Unanswered::Cancelled,
+            reason: Unanswered::Cancelled,
             ..
         }
     ));
@@ -343,4 +345,36 @@ async fn the_banner_is_part_of_a_failure() {
     let client = Client::of(&server, Person::absent()).given_password("x");
     let failed = failed(&client).await;
     assert_eq!(failed.said.as_deref(), Some("Accounts of 2019 are closed."));
+}
+
+#[tokio::test]
+async fn an_agent_that_talks_nonsense_is_noted_and_done_without() {
+    let right = keys::generate(KeyType::Ed25519);
+    let server = server(Login::new().key(right.public_key())).await;
+    let mut client = Client::of(&server, Person::absent());
+    let socket = client.path("agent");
+    let listener = UnixListener::bind(&socket).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // One key of a single zero octet (draft-miller-ssh-agent §4.4), to every request.
+            let answer = b"\0\0\0\x0e\x0c\0\0\0\x01\0\0\0\x01\0\0\0\0\0";
+            while stream
+                .read(&mut [0; 4096])
+                .await
+                .is_ok_and(|count| count > 0)
+            {
+                stream.write_all(answer).await.ok();
+            }
+        }
+    });
+    client.hop.agent = Some(socket.clone());
+    let failed = failed(&client).await;
+    assert_eq!(failed.tried.len(), 1, "{failed}");
+    assert_eq!(
+        failed.tried[0].what,
+        format!("ssh-agent at {}", socket.display())
+    );
+
+    let path = keys::write(client.path("id"), &right, KeyFormat::OpenSsh, None);
+    client.identity(path).open().await.unwrap();
 }

@@ -226,7 +226,7 @@ async fn a_port_without_ssh_is_told_apart() {
     assert!(
         error
             .to_string()
-            .starts_with("cannot talk SSH with popserver: "),
+            .starts_with("popserver does not answer as an SSH server: "),
         "{error}"
     );
 }

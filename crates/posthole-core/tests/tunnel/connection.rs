@@ -49,6 +49,26 @@ async fn accounts_that_waited_share_the_failure() {
 }
 
 #[tokio::test]
+async fn accounts_that_waited_share_the_failure_of_a_host_on_the_way() {
+    let (gate, inner) = (server().await, server().await);
+    let at_gate = client(&gate).given_password("wrong");
+    let client = client(&inner);
+    let hops = [at_gate.hop.clone(), client.hop.clone()];
+    let open = || client.tunnels.open("work", &hops, &client.target);
+    let (a, b, c) = tokio::join!(open(), open(), open());
+    for opened in [a, b, c] {
+        let error = opened.err().unwrap();
+        assert!(
+            error
+                .to_string()
+                .contains("msingh@popserver did not let us in"),
+            "{error}"
+        );
+    }
+    assert_eq!((gate.connections(), inner.connections()), (1, 0));
+}
+
+#[tokio::test]
 async fn other_users_have_other_connections() {
     let server = server().await;
     server.set_login("other", Login::new().password("sesame"));

@@ -52,7 +52,9 @@ async fn without_a_terminal_an_unknown_key_names_the_command_to_run() {
     );
     assert_eq!(
         error.hint().unwrap(),
-        format!("posthole trust popserver:{port}")
+        format!(
+            "compare the fingerprint with the host's own, then run: posthole trust popserver:{port}"
+        )
     );
     assert!(server.attempts().is_empty(), "nobody logs in to a stranger");
 }

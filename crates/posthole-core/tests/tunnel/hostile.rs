@@ -16,6 +16,7 @@ use russh::{Channel, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, Pref
 use russh::{cipher, kex, server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::world::{Client, Person};
 
@@ -30,8 +31,11 @@ struct Behaviour {
     on_login: Option<OnLogin>,
     /// Whether it opens channels of all kinds once somebody is logged in.
     opens_channels: bool,
-    /// Whether it fills every channel with data.
+    /// Whether it fills channels to `flood` with data.
     floods: bool,
+    /// When it opens channels to `late`, and that they were closed.
+    late: Arc<Notify>,
+    closed: Arc<Notify>,
 }
 
 #[derive(Clone, Copy)]
@@ -186,6 +190,20 @@ impl server::Handler for Handler {
             reply
                 .reject(ChannelOpenFailure::Other { code: 77, reason })
                 .await;
+            return Ok(());
+        }
+        if host == "late" {
+            let Behaviour { late, closed, .. } = self.behaviour.clone();
+            tokio::spawn(async move {
+                late.notified().await;
+                reply.accept().await;
+                channel
+                    .into_stream()
+                    .read_to_end(&mut Vec::new())
+                    .await
+                    .ok();
+                closed.notify_one();
+            });
             return Ok(());
         }
         reply.accept().await;
@@ -419,4 +437,19 @@ async fn dropping_an_unread_channel_lets_the_others_go_on() {
     let mut stream = other.await.unwrap();
     stream.write_all(b"x").await.unwrap();
     stream.read_exact(&mut [0]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_channel_that_opens_when_nobody_waits_any_more_is_closed() {
+    let behaviour = wanting(&[MethodKind::Password]);
+    let server = start(behaviour.clone(), |_| {}).await;
+    let mut client = server.client(Person::absent());
+    client.open().await.unwrap();
+    client.hop.connect_timeout = Duration::from_millis(300);
+    client.hop.compression = true;
+    client.target.host = "late".to_owned();
+    let error = client.error().await;
+    assert!(matches!(error, TunnelError::Timeout { .. }), "{error}");
+    behaviour.late.notify_one();
+    behaviour.closed.notified().await;
 }

@@ -22,14 +22,51 @@ pub(super) fn message(seed: u64, i: usize) -> Vec<u8> {
 
 /// A plain message of about 2.5 KB.
 pub(super) fn small(i: usize) -> Vec<u8> {
-    let rng = Rng::new(0x5a11_0000 + i as u64);
-    let mut writer = Writer {
-        id: format!("small.{i}"),
-        rng,
-        out: Vec::new(),
-    };
+    prose(
+        Writer::new(format!("small.{i}"), 0x5a11_0000 + i as u64),
+        2_400,
+    )
+}
+
+/// A plain message of at least that many octets, and a little more.
+pub(super) fn text(i: usize, octets: usize) -> Vec<u8> {
+    prose(
+        Writer::new(format!("text.{i}"), 0x7e87_0000 + i as u64),
+        octets,
+    )
+}
+
+/// A plain message, or each fifth time one with an attachment.
+pub(super) fn mixed(i: usize) -> Vec<u8> {
+    let mut rng = Rng::new(0x313d_0000 + i as u64);
+    if i % 5 == 4 {
+        attached(i, rng.between(20_000, 150_000))
+    } else {
+        text(i, rng.between(2_000, 16_000))
+    }
+}
+
+/// A message with an attachment of that many octets.
+pub(super) fn attached(i: usize, octets: usize) -> Vec<u8> {
+    let mut w = Writer::new(format!("attached.{i}"), 0xa77a_0000 + i as u64);
+    w.header("multipart/mixed; boundary=\"=_part_0\"");
+    w.line("--=_part_0");
+    w.line("Content-Type: text/plain; charset=us-ascii");
+    w.line("");
+    w.paragraphs();
+    w.line("--=_part_0");
+    w.line("Content-Type: application/octet-stream; name=\"data.bin\"");
+    w.line("Content-Disposition: attachment; filename=\"data.bin\"");
+    w.line("Content-Transfer-Encoding: base64");
+    w.line("");
+    w.base64(octets);
+    w.line("--=_part_0--");
+    w.out
+}
+
+fn prose(mut writer: Writer, octets: usize) -> Vec<u8> {
     writer.header("text/plain; charset=us-ascii");
-    while writer.out.len() < 2_400 {
+    while writer.out.len() < octets {
         writer.sentence();
         writer.line("");
     }
@@ -70,6 +107,14 @@ struct Writer {
 }
 
 impl Writer {
+    fn new(id: String, seed: u64) -> Self {
+        Self {
+            id,
+            rng: Rng::new(seed),
+            out: Vec::new(),
+        }
+    }
+
     fn line(&mut self, text: impl AsRef<[u8]>) {
         self.out.extend_from_slice(text.as_ref());
         self.out.extend_from_slice(b"\r\n");

@@ -31,6 +31,26 @@ pub fn small(n: usize) -> Vec<Vec<u8>> {
     (0..n).map(compose::small).collect()
 }
 
+/// Makes `n` plain messages of about 20 KB, for benchmarks; prose that compresses well.
+#[must_use]
+pub fn text(n: usize) -> Vec<Vec<u8>> {
+    (0..n).map(|i| compose::text(i, 20_000)).collect()
+}
+
+/// Makes `n` messages as they come in a day, for benchmarks: most of them text of 2 to 16 KB, each
+/// fifth with an attachment of 20 to 150 KB.
+#[must_use]
+pub fn mixed(n: usize) -> Vec<Vec<u8>> {
+    (0..n).map(compose::mixed).collect()
+}
+
+/// Makes `n` messages with an attachment of so many octets each, before base64 makes a third more
+/// of them; for benchmarks.
+#[must_use]
+pub fn attachments(n: usize, octets: usize) -> Vec<Vec<u8>> {
+    (0..n).map(|i| compose::attached(i, octets)).collect()
+}
+
 /// Makes one tiny message, of less than 200 octets, for mailboxes of a million.
 #[must_use]
 pub fn tiny(i: usize) -> Vec<u8> {

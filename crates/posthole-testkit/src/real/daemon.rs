@@ -103,17 +103,20 @@ pub(super) fn with_free_port<T>(
 ) -> T {
     let mut log = String::new();
     for _ in 0..5 {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        let addr = listener.and_then(|listener| listener.local_addr());
-        let port = addr
-            .unwrap_or_else(|error| panic!("there is no free port: {error}"))
-            .port();
-        match attempt(port) {
+        match attempt(free_port()) {
             Ok(done) => return done,
             Err(said) => log = said,
         }
     }
     panic!("{name} does not start; its log:\n{log}");
+}
+
+/// A port on loopback that nobody listened on a moment ago.
+pub(super) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let addr = listener.and_then(|listener| listener.local_addr());
+    addr.unwrap_or_else(|error| panic!("there is no free port: {error}"))
+        .port()
 }
 
 /// A directory that daemons can enter, whatever user they become.

@@ -33,14 +33,15 @@ pub struct Dovecot {
     // Before the directory, so that the daemon ends first.
     daemon: Daemon,
     addr: SocketAddr,
+    imap_addr: Option<SocketAddr>,
     dir: TempDir,
     added: AtomicU64,
 }
 
 impl Dovecot {
-    /// The only user.
+    /// The user; the first one, if there are more.
     pub const USER: &'static str = "msingh";
-    /// The user's password.
+    /// The password of every user.
     pub const PASSWORD: &'static str = "mail secret #1";
 
     /// Starts a server with these messages.
@@ -63,43 +64,77 @@ impl Dovecot {
         messages: impl IntoIterator<Item = M>,
         options: &str,
     ) -> Self {
+        let messages: Vec<M> = messages.into_iter().collect();
+        Self::start_serving(&messages, 1, options, false)
+    }
+
+    /// Starts a server with these messages that speaks IMAP too, on another port.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does, and when
+    /// [`Requirement::DovecotImap`](super::Requirement::DovecotImap) is missing.
+    #[must_use]
+    pub fn start_with_imap<M: AsRef<[u8]>>(messages: impl IntoIterator<Item = M>) -> Self {
+        let messages: Vec<M> = messages.into_iter().collect();
+        Self::start_serving(&messages, 1, "", true)
+    }
+
+    /// Starts a server with so many users, each of whom has a mailbox with these messages.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_for<M: AsRef<[u8]>>(n_users: usize, messages: &[M]) -> Self {
+        Self::start_serving(messages, n_users, "", false)
+    }
+
+    /// The name of a user, from 0; the password is the same for all of them.
+    #[must_use]
+    pub fn user(number: usize) -> String {
+        match number {
+            0 => Self::USER.to_owned(),
+            number => format!("{}-{number}", Self::USER),
+        }
+    }
+
+    fn start_serving<M: AsRef<[u8]>>(
+        messages: &[M],
+        n_users: usize,
+        options: &str,
+        imap: bool,
+    ) -> Self {
         let dir = daemon::shared_dir("ph-dovecot-");
         let path = dir.path();
         let (uid, gid) = daemon::mail_owner();
-        for name in [
-            "mail",
-            "mail/Maildir",
-            "mail/Maildir/tmp",
-            "mail/Maildir/new",
-            "mail/Maildir/cur",
-        ] {
-            let made = fs::DirBuilder::new().mode(0o700).create(path.join(name));
-            made.and_then(|()| chown(path.join(name), Some(uid), Some(gid)))
-                .unwrap_or_else(|error| panic!("cannot make {name}: {error}"));
-        }
         let added = AtomicU64::new(0);
-        for message in messages {
-            add(path, &added, message.as_ref());
+        let mut users = String::new();
+        for number in 0..n_users {
+            let home = home_of(path, number);
+            make_home(&home);
+            for message in messages {
+                add(&home, &added, message.as_ref());
+            }
+            let (user, password, home) = (Self::user(number), Self::PASSWORD, home.display());
+            users += &format!("{user}:{{PLAIN}}{password}:{uid}:{gid}::{home}\n");
         }
-        let users = format!(
-            "{}:{{PLAIN}}{}:{uid}:{gid}::{}/mail\n",
-            Self::USER,
-            Self::PASSWORD,
-            path.display()
-        );
         fs::write(path.join("users"), users).expect("the directory can be written to");
 
-        let (daemon, port) = daemon::with_free_port("dovecot", |port| {
+        let (daemon, port, imap_port) = daemon::with_free_port("dovecot", |port| {
             let greeting = format!("{} {port}", path.display());
             let file = path.join("dovecot.conf");
-            fs::write(&file, config(path, port, &greeting, options)).expect("as above");
+            let imap_port = imap.then(daemon::free_port);
+            let imap_options = imap_port.map(imap_config).unwrap_or_default();
+            let options = imap_options + options;
+            fs::write(&file, config(path, port, &greeting, &options)).expect("as above");
             let mut command = Command::new(program("dovecot"));
             command.arg("-F").arg("-c").arg(&file);
             let mut daemon = Daemon::start("dovecot", &mut command, &path.join("log"));
             // The greeting tells it from whoever else may have taken the port.
             let ready = || greets(port, &greeting);
             if daemon.wait_until(ready) {
-                Ok((daemon, port))
+                Ok((daemon, port, imap_port))
             } else {
                 Err(daemon.log_text())
             }
@@ -108,6 +143,7 @@ impl Dovecot {
         Self {
             daemon,
             addr,
+            imap_addr: imap_port.map(|port| (Ipv4Addr::LOCALHOST, port).into()),
             dir,
             added,
         }
@@ -125,9 +161,15 @@ impl Dovecot {
         self.addr.port()
     }
 
+    /// Where it speaks IMAP, if it does.
+    #[must_use]
+    pub fn imap_addr(&self) -> Option<SocketAddr> {
+        self.imap_addr
+    }
+
     /// Adds a message, as if it had just arrived.
     pub fn add(&self, message: &[u8]) {
-        add(self.dir.path(), &self.added, message);
+        add(&home_of(self.dir.path(), 0), &self.added, message);
     }
 
     /// The messages that are left, byte for byte, sorted.
@@ -139,7 +181,7 @@ impl Dovecot {
     /// The Maildir that Dovecot keeps the mailbox in.
     #[must_use]
     pub fn maildir(&self) -> PathBuf {
-        self.dir.path().join("mail/Maildir")
+        home_of(self.dir.path(), 0).join("Maildir")
     }
 
     /// What it logged so far.
@@ -149,8 +191,27 @@ impl Dovecot {
     }
 }
 
+/// The home directory of a user.
+fn home_of(dir: &Path, number: usize) -> PathBuf {
+    match number {
+        0 => dir.join("mail"),
+        number => dir.join(format!("mail-{number}")),
+    }
+}
+
+/// Makes a home directory with an empty Maildir.
+fn make_home(home: &Path) {
+    let (uid, gid) = daemon::mail_owner();
+    for name in ["", "Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur"] {
+        let path = home.join(name);
+        let made = fs::DirBuilder::new().mode(0o700).create(&path);
+        made.and_then(|()| chown(&path, Some(uid), Some(gid)))
+            .unwrap_or_else(|error| panic!("cannot make {}: {error}", path.display()));
+    }
+}
+
 /// Writes a message into the Maildir the way a delivery does: whole, then visible.
-fn add(dir: &Path, added: &AtomicU64, message: &[u8]) {
+fn add(home: &Path, added: &AtomicU64, message: &[u8]) {
     assert!(
         !message.starts_with(b"."),
         "Dovecot cannot send a message that starts with a dot"
@@ -158,7 +219,7 @@ fn add(dir: &Path, added: &AtomicU64, message: &[u8]) {
     let (uid, gid) = daemon::mail_owner();
     let number = added.fetch_add(1, Ordering::SeqCst);
     let name = format!("{}.{number:06}.testkit", 1_700_000_000 + number);
-    let maildir = dir.join("mail/Maildir");
+    let maildir = home.join("Maildir");
     let temporary = maildir.join("tmp").join(&name);
     fs::write(&temporary, message)
         .and_then(|()| chown(&temporary, Some(uid), Some(gid)))
@@ -221,6 +282,22 @@ fn config(dir: &Path, port: u16, greeting: &str, options: &str) -> String {
          }}\n\
          mail_location = maildir:~/Maildir\n\
          {options}\n"
+    )
+}
+
+/// The lines that add IMAP; they come last, and of the same setting the last one counts.
+fn imap_config(port: u16) -> String {
+    format!(
+        "protocols = pop3 imap\n\
+         service imap-login {{\n\
+         \x20 chroot =\n\
+         \x20 inet_listener imap {{\n\
+         \x20   port = {port}\n\
+         \x20 }}\n\
+         \x20 inet_listener imaps {{\n\
+         \x20   port = 0\n\
+         \x20 }}\n\
+         }}\n"
     )
 }
 

@@ -27,6 +27,8 @@ pub use suite::Suite;
 pub enum Requirement {
     /// Dovecot with its POP3 server; Debian package `dovecot-pop3d`.
     Dovecot,
+    /// Dovecot's IMAP server; Debian package `dovecot-imapd`.
+    DovecotImap,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
     /// The `openssl` command; Debian package `openssl`.
@@ -51,12 +53,10 @@ impl Requirement {
     pub fn missing(self) -> Option<&'static str> {
         let (found, package) = match self {
             Self::Dovecot => (
-                find_program("dovecot").is_some()
-                    && ["/usr/lib/dovecot/pop3", "/usr/libexec/dovecot/pop3"]
-                        .iter()
-                        .any(|path| PathBuf::from(path).exists()),
+                find_program("dovecot").is_some() && dovecot_has("pop3"),
                 "dovecot-pop3d",
             ),
+            Self::DovecotImap => (dovecot_has("imap"), "dovecot-imapd"),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::OpenSsl => (find_program("openssl").is_some(), "openssl"),
             Self::Ssh => (find_program("ssh").is_some(), "openssh-client"),
@@ -69,6 +69,12 @@ impl Requirement {
         };
         (!found).then_some(package)
     }
+}
+
+/// Whether one of Dovecot's own programs is installed.
+fn dovecot_has(program: &str) -> bool {
+    let dirs = ["/usr/lib/dovecot", "/usr/libexec/dovecot"].map(PathBuf::from);
+    dirs.iter().any(|dir| dir.join(program).exists())
 }
 
 /// Finds a program in `PATH` or where Debian keeps daemons, which is not in everybody's `PATH`.

@@ -154,7 +154,7 @@ mod tests {
         };
         let mut ended = Vec::new();
         side_by_side(jobs(5), 1, &stop, work, |job, _, _| {
-            ended.push(job.account.clone())
+            ended.push(job.account.clone());
         })
         .await;
         assert_eq!(ended, ["account0"]);

@@ -224,7 +224,8 @@ fn the_second_of_two_runs_says_so() {
 fn large(number: usize, octets: usize) -> Vec<u8> {
     let mut message = mail::tiny(number);
     while message.len() < octets {
-        message.extend_from_slice(b"All work and no play makes Jack a dull boy, says the wall.\r\n");
+        message
+            .extend_from_slice(b"All work and no play makes Jack a dull boy, says the wall.\r\n");
     }
     message
 }

@@ -16,7 +16,11 @@ pub(crate) fn tests(suite: Suite) -> Suite {
         Requirement::Sshd,
     ];
     suite
-        .test("every_kind_of_key_logs_in", needs, every_kind_of_key_logs_in)
+        .test(
+            "every_kind_of_key_logs_in",
+            needs,
+            every_kind_of_key_logs_in,
+        )
         .test(
             "a_passphrase_is_asked_for_at_the_terminal",
             needs,
@@ -50,10 +54,7 @@ fn every_kind_of_key_logs_in() {
             keys::write(host.home().path().join("id_pop"), &key, format, None);
             run(host.home(), &["fetch", "--identity", "id_pop"]).exits(0);
             host.home().assert_delivered([&message]);
-            let accepted = format!(
-                "Accepted publickey for msingh from 127.0.0.1 port {}",
-                ""
-            );
+            let accepted = format!("Accepted publickey for msingh from 127.0.0.1 port {}", "");
             assert!(host.sshd().log().contains(&accepted), "{key_type:?}");
         }
     }
@@ -71,7 +72,10 @@ fn a_passphrase_is_asked_for_at_the_terminal() {
         let host = Mailhost::start_with(&messages, |sshd| sshd.key(key.public_key()));
         host.home()
             .write_identity(&key, format, Some("correct horse"));
-        let question = format!("Passphrase for the key {}: ", host.home().identity().display());
+        let question = format!(
+            "Passphrase for the key {}: ",
+            host.home().identity().display()
+        );
         let mut terminal = at_a_terminal(host.home(), &["fetch"]);
         terminal.expect(&question);
         terminal.type_line("wrong horse");

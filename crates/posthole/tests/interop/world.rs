@@ -130,7 +130,8 @@ pub(crate) fn through(host: &Mailhost, relay: &Relay) -> String {
     let line = keys::known_hosts_line(&ip, addr.port(), host.sshd().host_key());
     host.home().write_known_hosts(&line);
     let via = format!("{}@{addr}", Mailhost::USER);
-    host.home().write_config(&account("work", &host.url(), &via));
+    host.home()
+        .write_config(&account("work", &host.url(), &via));
     via
 }
 
@@ -150,7 +151,10 @@ pub(crate) fn account(name: &str, url: &str, via: &str) -> String {
 pub(crate) fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !so() {
-        assert!(Instant::now() < deadline, "not so after {PATIENCE:?}: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "not so after {PATIENCE:?}: {what}"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -75,12 +75,12 @@ impl Keys {
             let what = || format!("key file {}", path.display());
             let file = match file {
                 Ok(file) => file,
-                Err(KeyFileError::Missing(source)) if hop.identities_named => {
-                    let source = Arc::new(source);
+                Err(KeyFileError::Missing(error)) if hop.identities_named => {
+                    let error = Arc::new(error);
                     return Err(TunnelError::IdentityMissing {
                         login: hop.login(),
                         path,
-                        source,
+                        error,
                     });
                 }
                 Err(KeyFileError::Missing(_)) => continue,
