@@ -48,20 +48,19 @@ impl Ask for Prompt {
     fn secret(&self, question: &SecretQuestion) -> Result<SecretString, Unanswered> {
         self.alone(|tty| {
             let (text, echo) = secret_text(question);
-            tty.show(&text)?;
-            tty.read_line(echo, &self.stop)
+            tty.ask(&text, echo, &self.stop)
         })
     }
 
     fn trust_host_key(&self, question: &HostKeyQuestion) -> Result<bool, Unanswered> {
         self.alone(|tty| {
-            tty.show(&host_key_text(question))?;
+            let mut text = host_key_text(question);
             loop {
-                let answer = tty.read_line(Echo::Shown, &self.stop)?;
-                match verdict(answer.expose_secret(), &question.fingerprint) {
-                    Some(verdict) => return Ok(verdict),
-                    None => tty.show("Type yes, no or the fingerprint you expect: ")?,
+                let answer = tty.ask(&text, Echo::Shown, &self.stop)?;
+                if let Some(verdict) = verdict(answer.expose_secret(), &question.fingerprint) {
+                    return Ok(verdict);
                 }
+                AGAIN.clone_into(&mut text);
             }
         })
     }
@@ -141,6 +140,8 @@ fn verdict(answer: &str, fingerprint: &str) -> Option<bool> {
         None
     }
 }
+
+const AGAIN: &str = "Type yes, no or the fingerprint you expect: ";
 
 #[cfg(test)]
 mod tests {

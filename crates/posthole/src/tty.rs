@@ -37,22 +37,25 @@ impl Tty {
     }
 
     /// Shows a text.
-    pub(crate) fn show(&self, text: &str) -> Result<(), Unanswered> {
+    fn show(&self, text: &str) -> Result<(), Unanswered> {
         (&self.file)
             .write_all(text.as_bytes())
             .map_err(|_| Unanswered::NoTerminal)
     }
 
-    /// Reads a line, without its end.
+    /// Shows a question and reads the line that answers it, without its end.
     ///
-    /// What was typed before the question stood there is thrown away: it cannot be an answer to
+    /// What was typed before the question stands there is thrown away: it cannot be an answer to
     /// it, and it was shown.
-    pub(crate) fn read_line(
+    pub(crate) fn ask(
         &self,
+        question: &str,
         echo: Echo,
         stop: &CancellationToken,
     ) -> Result<SecretString, Unanswered> {
+        // The modes first: who sees the question may answer in the same moment.
         let _modes = Modes::set(self.file.as_fd(), echo).map_err(|_| Unanswered::NoTerminal)?;
+        self.show(question)?;
         // Never grows, so no copy of a password is left behind.
         let mut line = Zeroizing::new(Vec::with_capacity(LINE_LIMIT));
         let mut chunk = Zeroizing::new([0; 256]);
@@ -174,37 +177,33 @@ mod tests {
         )
     }
 
-    /// Types `keys` once the terminal is in the modes of a question.
+    /// Reads from the person's side up to a text.
+    fn read_until(person: &mut File, text: &str) -> String {
+        let mut screen = Vec::new();
+        while !screen.ends_with(text.as_bytes()) {
+            let mut octet = [0];
+            person.read_exact(&mut octet).unwrap();
+            screen.extend(octet);
+        }
+        String::from_utf8(screen).unwrap()
+    }
+
+    /// Types `keys` when the question is there; gives the answer and what was on the screen.
     fn answer(echo: Echo, keys: &'static [u8]) -> (Result<String, Unanswered>, String) {
         let (tty, mut person) = terminal();
         let before = tcgetattr(&tty.file).unwrap().local_modes;
-        let stop = CancellationToken::new();
-        let probe = tty.file.try_clone().unwrap();
-        let typist = {
+        let typing = {
             let mut person = person.try_clone().unwrap();
             std::thread::spawn(move || {
-                // The mode is all there is to see from here, and it comes after the flush.
-                while tcgetattr(&probe)
-                    .unwrap()
-                    .local_modes
-                    .contains(LocalModes::ECHO)
-                    && echo == Echo::Hidden
-                {
-                    std::thread::yield_now();
-                }
+                read_until(&mut person, "? ");
                 person.write_all(keys).unwrap();
             })
         };
-        let result = tty.read_line(echo, &stop);
-        typist.join().unwrap();
+        let result = tty.ask("? ", echo, &CancellationToken::new());
+        typing.join().unwrap();
         assert_eq!(tcgetattr(&tty.file).unwrap().local_modes, before);
         tty.show("|").unwrap();
-        let mut screen = String::new();
-        while !screen.ends_with('|') {
-            let mut chunk = [0; 64];
-            let length = person.read(&mut chunk).unwrap();
-            screen.push_str(str::from_utf8(&chunk[..length]).unwrap());
-        }
+        let screen = read_until(&mut person, "|");
         (result.map(|line| line.expose_secret().to_owned()), screen)
     }
 
@@ -213,6 +212,27 @@ mod tests {
         let (result, screen) = answer(Echo::Hidden, b"s3cret # \xc3\xa9\n");
         assert_eq!(result, Ok("s3cret # é".to_owned()));
         assert_eq!(screen, "\r\n|");
+    }
+
+    #[test]
+    fn an_answer_that_is_no_secret_is_shown() {
+        let (result, screen) = answer(Echo::Shown, b"yes\n");
+        assert_eq!(result, Ok("yes".to_owned()));
+        assert_eq!(screen, "yes\r\n|");
+    }
+
+    #[test]
+    fn what_was_typed_before_the_question_is_no_answer() {
+        let (tty, mut person) = terminal();
+        person.write_all(b"typed ahead\n").unwrap();
+        read_until(&mut person, "ahead\r\n");
+        let stop = CancellationToken::new();
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| tty.ask("? ", Echo::Hidden, &stop).map(|_| ()));
+            read_until(&mut person, "? ");
+            stop.cancel();
+            assert_eq!(asking.join().unwrap(), Err(Unanswered::Cancelled));
+        });
     }
 
     #[test]
@@ -230,16 +250,15 @@ mod tests {
 
     #[test]
     fn a_request_to_stop_ends_the_question() {
-        let (tty, _person) = terminal();
+        let (tty, mut person) = terminal();
         let before = tcgetattr(&tty.file).unwrap().local_modes;
         let stop = CancellationToken::new();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| tty.read_line(Echo::Hidden, &stop).map(|_| ()));
-            while tcgetattr(&tty.file).unwrap().local_modes == before {
-                std::thread::yield_now();
-            }
+            let asking = scope.spawn(|| tty.ask("? ", Echo::Hidden, &stop).map(|_| ()));
+            read_until(&mut person, "? ");
+            assert_ne!(tcgetattr(&tty.file).unwrap().local_modes, before);
             stop.cancel();
-            assert_eq!(waiting.join().unwrap(), Err(Unanswered::Cancelled));
+            assert_eq!(asking.join().unwrap(), Err(Unanswered::Cancelled));
         });
         assert_eq!(tcgetattr(&tty.file).unwrap().local_modes, before);
     }
