@@ -100,6 +100,7 @@ fn transport_class(error: &TransportError) -> Class {
     }
     match error {
         TransportError::Dial(_) => Class::Unavailable,
+        TransportError::Exposed { .. } => Class::Config,
         TransportError::Tunnel(error) => match error.kind() {
             TunnelErrorKind::Authentication | TunnelErrorKind::Unanswered => Class::Authentication,
             TunnelErrorKind::HostKey => Class::HostKey,

@@ -19,7 +19,7 @@ pub(crate) fn decide(
         match standings.get(idx) {
             Seen::New => decisions.fetch.push(idx),
             Seen::Delivered { at } if may_go(keep, at, now) => decisions.delete.push(idx),
-            Seen::Delivered { .. } => decisions.keep += 1,
+            Seen::Delivered { .. } => {}
             Seen::Failed { sessions, retry_at }
                 if sessions >= SET_ASIDE_AFTER && retry_at > now =>
             {
@@ -52,8 +52,6 @@ pub(crate) struct Decisions {
     pub(crate) suspects: Vec<u32>,
     /// Fetched before; to delete now.
     pub(crate) delete: Vec<u32>,
-    /// Fetched before, and staying on the server.
-    pub(crate) keep: u64,
     /// Failed too often to be tried again yet.
     pub(crate) set_aside: Vec<u32>,
 }

@@ -28,6 +28,7 @@ pub mod pop3;
 pub mod real;
 pub mod relay;
 pub mod ssh;
+pub mod terminal;
 pub mod world;
 
 mod background;
@@ -35,4 +36,5 @@ mod base64;
 mod rng;
 
 pub use home::Home;
+pub use terminal::Terminal;
 pub use world::World;

@@ -1,6 +1,6 @@
 //! A byte stream that counts what passes and stops where it is told to.
 //!
-//! Both in-process servers put their connections through [`Metered`], so that "cut after n bytes"
+//! Both in-process servers put their connections through it, so that "cut after n bytes"
 //! means the same everywhere: exactly n bytes pass, in either direction, and then the connection
 //! ends or falls silent.
 

@@ -10,6 +10,14 @@ pub(crate) fn set() {
     forbid_core_dumps();
 }
 
+/// How many files this process may have open.
+pub(crate) fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit
+        .and_then(|limit| limit.try_into().ok())
+        .unwrap_or(usize::MAX)
+}
+
 /// Raises the soft limit on open files to the hard one.
 ///
 /// The usual soft limit of 1024 exists for programs that use select(2); hundreds of accounts with

@@ -1,5 +1,7 @@
 //! The program as a person starts it, without any server: arguments, configuration, output.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;

@@ -473,7 +473,7 @@ fn a_signal_ends_the_run_and_the_process_by_that_signal() {
     let faults = Faults::new().on("STAT", Reply::silence());
     let world = World::builder().faults(faults).build();
     for signal in [Signal::INT, Signal::TERM] {
-        let mut child = posthole(&world, &["-vv", "fetch", "--timeout", "1s"])
+        let mut child = posthole(&world, &["-vv", "fetch"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -55,9 +55,10 @@ impl Maildir {
     ///
     /// Of a Maildir that does not exist yet, looks whether it could be created.
     pub(crate) fn check(root: &Path, tag: String) -> Result<(), DeliverError> {
-        if !root.exists() {
-            let parent = root.ancestors().skip(1).find(|path| path.exists());
-            let parent = parent.unwrap_or(Path::new("."));
+        if !is_complete(root) {
+            may_become_maildir(root)?;
+            let parent = root.ancestors().find(|path| path.exists());
+            let parent = parent.unwrap_or_else(|| Path::new("."));
             let may_create = Access::WRITE_OK | Access::EXEC_OK;
             return Ok(rustix::fs::access(parent, may_create).at("create a Maildir in", parent)?);
         }
@@ -164,7 +165,12 @@ impl Maildir {
                 .duration_since(intent.at)
                 .is_ok_and(|age| age >= TMP_CLEANERS_RESPECT);
             if self.is_in_tmp(&intent.name)? {
-                self.move_to_new(&intent.name)?;
+                if Self::exists(&self.new, &intent.name).at("read", &self.root)? {
+                    // A file system without atomic moves, cut off between the two halves of one.
+                    self.remove(&intent.name);
+                } else {
+                    self.move_to_new(&intent.name)?;
+                }
             } else if intent.place != place || too_old {
                 // It may have been moved, or its folder was replaced or cleaned.
                 recovered.lost.push(intent.identity);
@@ -190,11 +196,15 @@ impl Maildir {
             .ino())
     }
 
-    fn is_in_tmp(&self, name: &str) -> Result<bool, DeliverError> {
-        match rustix::fs::statat(&self.tmp, name, AtFlags::SYMLINK_NOFOLLOW) {
+    fn is_in_tmp(&self, name: &str) -> Result<bool, FsError> {
+        Self::exists(&self.tmp, name).at("read", &self.root.join("tmp").join(name))
+    }
+
+    fn exists(directory: &File, name: &str) -> rustix::io::Result<bool> {
+        match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(rustix::io::Errno::NOENT) => Ok(false),
-            Err(error) => Err(error).at("read", &self.root.join("tmp").join(name))?,
+            Err(error) => Err(error),
         }
     }
 
@@ -210,10 +220,12 @@ impl Maildir {
         durable::sync_dir(&self.tmp, &self.root.join("tmp"))
     }
 
-    /// Removes files of runs that died before they put their intent on record.
+    /// Makes ready for delivery, when no intent is open and nothing is being delivered.
     ///
-    /// Only for use when no intent is open and nothing is being delivered.
-    pub(crate) fn remove_orphans(&self) -> Result<(), DeliverError> {
+    /// Removes what runs left in `tmp/` that died before they put their intent on record. Where
+    /// nothing was delivered yet, such a run may also have died between creating the Maildir and
+    /// syncing it.
+    pub(crate) fn prepare(&self) -> Result<(), DeliverError> {
         let path = self.root.join("tmp");
         let mark = format!("_{}.", self.tag);
         for entry in rustix::fs::Dir::read_from(&self.tmp).at("read", &path)? {
@@ -222,6 +234,12 @@ impl Maildir {
                 && name.contains(&mark)
             {
                 self.remove(name);
+            }
+        }
+        let new = self.root.join("new");
+        if std::fs::read_dir(&new).at("read", &new)?.next().is_none() {
+            for path in self.root.ancestors().take(2).filter(|path| path.is_dir()) {
+                durable::sync_dir(&File::open(path).at("open", path)?, path)?;
             }
         }
         Ok(())
@@ -342,24 +360,33 @@ pub(crate) fn tag(parts: &[&str]) -> String {
 }
 
 fn create(root: &Path) -> Result<(), DeliverError> {
-    let parts = ["cur", "new", "tmp"];
-    if parts.iter().all(|part| root.join(part).is_dir()) {
+    if is_complete(root) {
         return Ok(());
     }
-    // An interrupted creation has some part; a folder of something else has none and is not empty.
-    let started = parts.iter().any(|part| root.join(part).exists());
-    if !started && root.is_dir() {
-        let mut entries = std::fs::read_dir(root).at("read", root)?;
-        if entries.next().is_some() {
-            return Err(DeliverError::NotAMaildir {
-                path: root.to_owned(),
-            });
-        }
-    }
-    for part in parts {
+    may_become_maildir(root)?;
+    for part in PARTS {
         durable::create_dir(&root.join(part))?;
     }
     Ok(())
+}
+
+fn is_complete(root: &Path) -> bool {
+    PARTS.iter().all(|part| root.join(part).is_dir())
+}
+
+/// Refuses a folder of something else: it has no part of a Maildir, and is not empty.
+///
+/// An interrupted creation leaves some part.
+fn may_become_maildir(root: &Path) -> Result<(), DeliverError> {
+    if !root.is_dir() || PARTS.iter().any(|part| root.join(part).exists()) {
+        return Ok(());
+    }
+    match std::fs::read_dir(root).at("read", root)?.next() {
+        None => Ok(()),
+        Some(_) => Err(DeliverError::NotAMaildir {
+            path: root.to_owned(),
+        }),
+    }
 }
 
 fn open_part(root: &Path, part: &str) -> Result<File, DeliverError> {
@@ -384,5 +411,10 @@ fn host_for_name(host: &str) -> String {
     }
 }
 
+const PARTS: [&str; 3] = ["cur", "new", "tmp"];
+
 /// Programs that clean `tmp/` leave files alone that were read in the last 36 hours (maildir(5)).
 const TMP_CLEANERS_RESPECT: Duration = Duration::from_secs(36 * 60 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! A message passes four stages, and a batch of messages passes the last three together:
 //!
 //! ```text
-//! Incoming ─finish→ Spooled ─seal→ Sealed ─Records::intend→ Intended ─publish→ Receipt
+//! Incoming ─finish→ Spooled ─seal→ Sealed ─Mailbox::intend→ Intended ─publish→ Receipt
 //!  on disk, cut      whole on disk   synced     intent synced          in new/, synced
 //! ```
 //!

@@ -10,7 +10,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::mailbox;
-use super::{DeliverTo, Environment, Hop, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route};
+use super::{
+    DeliverTo, Environment, Hop, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route,
+};
 use crate::config::{
     AccountArg, Config, Deliver, Diagnostic, Limits, Options, Password, ServerUrl, Spanned,
     SshTarget, check_password, did_you_mean, one_line,
@@ -87,7 +89,8 @@ pub fn resolve_hop(
     };
     resolver.check_overrides();
     let hop = resolver.hop(target, &None);
-    hop.filter(|_| resolver.diagnostics.is_empty()).ok_or(resolver.diagnostics)
+    hop.filter(|_| resolver.diagnostics.is_empty())
+        .ok_or(resolver.diagnostics)
 }
 
 /// An account to be worked on, of the file or of the command line.

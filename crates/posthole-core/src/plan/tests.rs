@@ -481,6 +481,32 @@ agent = 'agent.sock'
 }
 
 #[test]
+fn one_host_alone_is_reached_as_it_would_be_for_an_account() {
+    let case = case("[ssh.h]\nhostname = '192.0.2.1'\nuser = 'b'\nagent = '~/a'");
+    let (config, _) = config::parse(&case.text);
+    let path = Path::new("/etc/posthole/config.toml");
+    let file = Some(ConfigFile {
+        path,
+        config: &config,
+    });
+    let target = "h:2222".parse().unwrap();
+    let hop = resolve_hop(file, &target, &case.overrides, &case.environment).unwrap();
+    assert_eq!(
+        (hop.login(), hop.address.to_string()),
+        ("b@h".into(), "192.0.2.1:2222".into())
+    );
+    assert_eq!(hop.agent.as_deref(), Some(Path::new("/home/me/a")));
+
+    let case = case.without("HOME");
+    let found = resolve_hop(file, &target, &case.overrides, &case.environment).unwrap_err();
+    assert_eq!(
+        found.len(),
+        2,
+        "neither the agent nor known_hosts: {found:?}"
+    );
+}
+
+#[test]
 fn an_empty_via_goes_directly_whatever_the_defaults_say() {
     let text = "[defaults]\nvia = 'd'\ndeliver = 'maildir:m'\n[account.a]\nserver = 'pop3://u@localhost'\nvia = []";
     assert!(matches!(case(text).job().route, Route::Direct));

@@ -3,7 +3,7 @@
 //! Records are kept per mailbox and keyed by the message's [`Identity`]. They are written in two
 //! steps around a delivery, each one synced transaction for a whole batch: the *intent* before the
 //! messages become visible at their destination, and the *delivery* after. Whatever instant a run
-//! dies at, [`Records::intents`] tells the next one what was in the air.
+//! dies at, [`Mailbox::intents`] tells the next one what was in the air.
 //!
 //! Where the records are kept is behind the narrow trait [`store::Store`], whose one
 //! implementation is SQLite. All methods block, and are called from threads that may.
@@ -24,7 +24,7 @@ use crate::durable::FsError;
 use crate::error::{Class, Error};
 use crate::policy::{Seen, Standings};
 use crate::session::{Committed, Listing, MessageRef};
-use store::{MailboxId, Store};
+use store::{MailboxId, MissingChanges, Store, StoredFailure};
 
 /// The records of all mailboxes; a cheap handle.
 #[derive(Clone)]
@@ -157,17 +157,38 @@ impl Mailbox {
             }))
     }
 
-    /// Compares a listing with the records.
+    /// Compares a listing with the records, and forgets what is long gone from the server.
     ///
-    /// Also keeps count of records whose message the server no longer lists, and forgets those
-    /// that were missing for long. Nothing is written when nothing changed.
+    /// Some servers list only a part of the mailbox at times, so this takes count of what is
+    /// missing for a while first. Nothing is written when nothing changed.
+    pub(crate) fn update(
+        &self,
+        listing: &Listing,
+        now: SystemTime,
+    ) -> Result<Standings, RecordError> {
+        let (standings, missing) = self.compare(listing, now)?;
+        if !missing.is_empty() {
+            self.store.apply_missing(self.id, &missing, now)?;
+        }
+        Ok(standings)
+    }
+
+    /// Compares a listing with the records, and writes nothing.
     pub(crate) fn standings(
         &self,
         listing: &Listing,
         now: SystemTime,
     ) -> Result<Standings, RecordError> {
+        Ok(self.compare(listing, now)?.0)
+    }
+
+    fn compare(
+        &self,
+        listing: &Listing,
+        now: SystemTime,
+    ) -> Result<(Standings, MissingChanges), RecordError> {
         let mut standings = Standings::all_new(listing.len());
-        let mut missing = store::MissingChanges::default();
+        let mut missing = MissingChanges::default();
         self.store.each_delivered(self.id, &mut |row| {
             let listed = match row.identity {
                 store::IdentityRef {
@@ -188,20 +209,19 @@ impl Mailbox {
             }
         })?;
         for failure in self.store.failures(self.id)? {
-            if let Some(idx) = listing.find(&failure.identity.bytes, failure.identity.occurrence) {
-                standings.set(
-                    idx,
-                    Seen::Failed {
-                        sessions: failure.sessions,
-                        retry_at: failure.retry_at,
-                    },
-                );
+            let Identity {
+                bytes, occurrence, ..
+            } = &failure.identity;
+            if let Some(idx) = listing.find(bytes, *occurrence) {
+                let StoredFailure {
+                    sessions, retry_at, ..
+                } = failure;
+                standings.set(idx, Seen::Failed { sessions, retry_at });
+            } else if listing.is_complete() {
+                missing.pardon(failure.identity);
             }
         }
-        if !missing.is_empty() {
-            self.store.apply_missing(self.id, &missing, now)?;
-        }
-        Ok(standings)
+        Ok((standings, missing))
     }
 
     /// Records that a message could not be fetched.

@@ -333,6 +333,12 @@ impl Store for Sqlite {
                 "DELETE FROM message WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
                 mailbox,
                 &changes.forgotten,
+            )?;
+            each(
+                transaction,
+                "DELETE FROM failure WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+                mailbox,
+                &changes.pardoned,
             )
         })
     }

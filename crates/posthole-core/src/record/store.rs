@@ -161,6 +161,8 @@ pub(crate) struct MissingChanges {
     pub(crate) back: Vec<Identity>,
     pub(crate) counted: Vec<Identity>,
     pub(crate) forgotten: Vec<Identity>,
+    /// Messages that could not be fetched, and need not be any more.
+    pub(crate) pardoned: Vec<Identity>,
 }
 
 impl MissingChanges {
@@ -188,8 +190,15 @@ impl MissingChanges {
         changes.push(row.identity.to_owned());
     }
 
+    /// Takes note that a message that could not be fetched is gone.
+    pub(crate) fn pardon(&mut self, identity: Identity) {
+        if self.len() < ROOM {
+            self.pardoned.push(identity);
+        }
+    }
+
     fn len(&self) -> usize {
-        self.back.len() + self.counted.len() + self.forgotten.len()
+        self.back.len() + self.counted.len() + self.forgotten.len() + self.pardoned.len()
     }
 
     /// Whether there is nothing to write.

@@ -45,7 +45,7 @@ fn delivered(at: SystemTime, uids: &[&str]) -> (TempDir, Mailbox) {
 }
 
 fn seen(mailbox: &Mailbox, uids: &[&str], now: SystemTime) -> Vec<Seen> {
-    let standings = mailbox.standings(&listing(uids), now).unwrap();
+    let standings = mailbox.update(&listing(uids), now).unwrap();
     (0..u32::try_from(uids.len()).unwrap())
         .map(|idx| standings.get(idx))
         .collect()
@@ -221,6 +221,25 @@ fn failures_are_counted_and_end_with_a_delivery() {
         [Seen::Delivered { at: now() }]
     );
     assert!(mailbox.store.failures(mailbox.id).unwrap().is_empty());
+}
+
+#[test]
+fn a_failure_of_a_message_that_is_gone_is_forgotten() {
+    let (_directory, mailbox) = delivered(now(), &[]);
+    mailbox.failed(&uid("a"), "why", now()).unwrap();
+    seen(&mailbox, &["b"], now());
+    assert!(mailbox.store.failures(mailbox.id).unwrap().is_empty());
+}
+
+#[test]
+fn a_mere_look_writes_nothing() {
+    let (_directory, mailbox) = delivered(now(), &["gone"]);
+    mailbox.failed(&uid("a"), "why", now()).unwrap();
+    for day in 0..99 {
+        mailbox.standings(&listing(&[]), now() + day * DAY).unwrap();
+    }
+    assert!(is_known(&mailbox, "gone"));
+    assert_eq!(mailbox.store.failures(mailbox.id).unwrap().len(), 1);
 }
 
 #[test]

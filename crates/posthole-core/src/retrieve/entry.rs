@@ -26,7 +26,7 @@ pub(super) struct Entered {
 /// Opens the mailbox, in as few round trips as the server is known to allow.
 ///
 /// A server that advertises PIPELINING and then falls over it is asked again one command at a
-/// time, and remembered.
+/// time, and remembered. One that hangs up over CAPA is asked again without.
 pub(super) async fn enter(job: &Job, cx: &Context, mailbox: &Mailbox) -> Result<Entered, Error> {
     let memory = {
         let mailbox = mailbox.clone();
@@ -43,19 +43,36 @@ pub(super) async fn enter(job: &Job, cx: &Context, mailbox: &Mailbox) -> Result<
         .memory
         .pipelining_failed
         .is_some_and(|at| is_fresh(at, DISTRUST_FOR));
-    match way.attempt(!distrusted).await {
-        Err(Failure {
-            error: Error::Session(error),
-            pipelined: true,
-        }) if error.may_come_from_pipelining() => {
-            tracing::info!(account = job.account, %error, "trying again without pipelining");
-            let entered = way.attempt(false).await.map_err(|failure| failure.error)?;
-            way.memory.pipelining_failed = Some(SystemTime::now());
-            way.remember().await?;
-            Ok(entered)
-        }
-        other => other.map_err(|failure| failure.error),
+    let may = May {
+        ask_capabilities: true,
+        pipeline: !distrusted,
+    };
+    let Failure { error, during } = match way.attempt(may).await {
+        Ok(entered) => return Ok(entered),
+        Err(failure) => failure,
+    };
+    let Error::Session(session_error) = &error else {
+        return Err(error);
+    };
+    let may = match during {
+        During::Capabilities if session_error.is_loss() => May {
+            ask_capabilities: false,
+            ..may
+        },
+        During::Flight if session_error.may_come_from_pipelining() => May {
+            pipeline: false,
+            ..may
+        },
+        During::Prompt => may,
+        _ => return Err(error),
+    };
+    tracing::info!(account = job.account, %error, ?may, "trying again");
+    let entered = way.attempt(may).await.map_err(|failure| failure.error)?;
+    if let During::Flight = during {
+        way.memory.pipelining_failed = Some(SystemTime::now());
+        way.remember().await?;
     }
+    Ok(entered)
 }
 
 /// Remembers that commands in advance were too much for the server.
@@ -80,10 +97,29 @@ struct Way<'a> {
     password: Option<SecretString>,
 }
 
-/// An attempt that failed, and whether commands were in flight together when it did.
+/// What an attempt may try with the server.
+#[derive(Clone, Copy, Debug)]
+struct May {
+    ask_capabilities: bool,
+    pipeline: bool,
+}
+
+/// An attempt that failed.
 struct Failure {
     error: Error,
-    pipelined: bool,
+    during: During,
+}
+
+/// Where an attempt failed, as far as it matters for the next.
+#[derive(Clone, Copy, Debug)]
+enum During {
+    /// While the server was asked for its capabilities.
+    Capabilities,
+    /// While commands were in flight together.
+    Flight,
+    /// When the session was used again after a person took long to answer.
+    Prompt,
+    Other,
 }
 
 impl<E> From<E> for Failure
@@ -93,13 +129,13 @@ where
     fn from(error: E) -> Self {
         Self {
             error: error.into(),
-            pipelined: false,
+            during: During::Other,
         }
     }
 }
 
 impl Way<'_> {
-    async fn attempt(&mut self, may_pipeline: bool) -> Result<Entered, Failure> {
+    async fn attempt(&mut self, may: May) -> Result<Entered, Failure> {
         let Self { job, cx, .. } = *self;
         let stream = self.connect().await?;
         let mut session = Session::new(stream, &job.account, job.timeout);
@@ -108,16 +144,19 @@ impl Way<'_> {
         let text = session.greeting().await?;
         self.tell(Step::Greeting { text }, started);
 
-        let capabilities = self.capabilities(&mut session).await?;
-        let pipelined = may_pipeline && capabilities.pipelining;
+        let capabilities = self.capabilities(&mut session, may).await?;
+        let pipelined = may.pipeline && capabilities.pipelining;
 
+        let asked = Instant::now();
         let password = self.password().await?;
+        let took_long = asked.elapsed() > PATIENCE_OF_SERVERS;
+
         let login = Login {
             user: &job.user,
             password,
         };
-        let started = Instant::now();
-        let told = |step| {
+        let mut started = Instant::now();
+        let mut told = |step| {
             cx.observer.event(
                 &job.account,
                 &Event::Step {
@@ -125,6 +164,7 @@ impl Way<'_> {
                     took: started.elapsed(),
                 },
             );
+            started = Instant::now();
         };
         // A server that cannot take commands in advance mostly says nothing more at all.
         if pipelined {
@@ -133,24 +173,26 @@ impl Way<'_> {
         let logged_in = || {
             told(Step::LoggedIn {
                 mechanism: "USER/PASS".to_owned(),
-            })
+            });
         };
-        let opened = session
-            .enter(login, pipelined, logged_in)
-            .await
-            .map_err(|error| Failure {
-                error: error.into(),
-                pipelined,
-            })?;
+        let during = match pipelined {
+            _ if took_long => During::Prompt,
+            true => During::Flight,
+            false => During::Other,
+        };
+        let entered = session.enter(login, pipelined, logged_in).await;
+        let listing = entered.map_err(|error| Failure {
+            error: error.into(),
+            during,
+        })?;
         session.set_timeout(job.timeout);
-        let listing = Arc::new(opened.listing);
         told(Step::Listed {
             messages: listing.len() as u64,
             octets: listing.total_size(),
         });
         Ok(Entered {
             session,
-            listing,
+            listing: Arc::new(listing),
             pipelined,
         })
     }
@@ -158,14 +200,7 @@ impl Way<'_> {
     /// Connects, and gets the password meanwhile unless a person must be asked for it.
     async fn connect(&mut self) -> Result<transport::BoxStream, Error> {
         let Self { job, cx, .. } = *self;
-        let stream = transport::open(
-            &job.route,
-            &job.server,
-            &job.account,
-            &cx.tunnels,
-            &*cx.observer,
-            job.timeout,
-        );
+        let stream = transport::open(job, &cx.tunnels, &*cx.observer);
         if matches!(job.password, PasswordSource::Prompt) || self.password.is_some() {
             return Ok(stream.await?);
         }
@@ -188,7 +223,14 @@ impl Way<'_> {
     }
 
     /// The server's capabilities, remembered or asked for.
-    async fn capabilities(&mut self, session: &mut Session) -> Result<Capabilities, Error> {
+    async fn capabilities(
+        &mut self,
+        session: &mut Session,
+        may: May,
+    ) -> Result<Capabilities, Failure> {
+        if !may.ask_capabilities {
+            return Ok(Capabilities::default());
+        }
         let started = Instant::now();
         let remembered = match &self.memory.capabilities {
             Some((text, at)) if is_fresh(*at, CAPABILITIES_KEEP) => text.parse().ok(),
@@ -209,7 +251,11 @@ impl Way<'_> {
                 return Ok(capabilities);
             }
         }
-        let capabilities = session.capabilities().await?.unwrap_or_default();
+        let answer = session.capabilities().await.map_err(|error| Failure {
+            error: error.into(),
+            during: During::Capabilities,
+        })?;
+        let capabilities = answer.unwrap_or_default();
         let lines = capabilities.lines();
         self.tell(
             Step::Capabilities {
@@ -251,8 +297,12 @@ fn is_fresh(at: SystemTime, keep: Duration) -> bool {
 /// How long capabilities are believed without asking again.
 const CAPABILITIES_KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How long a server that fell over commands in advance is spared them.
-const DISTRUST_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a server that seemed to fall over commands in advance is spared them. Not for ever: it
+/// may have been the network.
+const DISTRUST_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a server may be silent over the first commands in advance.
 const PATIENCE_WITH_PIPELINING: Duration = Duration::from_secs(10);
+
+/// How long a session can be left alone before its login; servers wait a minute or more.
+const PATIENCE_OF_SERVERS: Duration = Duration::from_secs(30);

@@ -19,7 +19,7 @@ use crate::ask::Ask;
 use crate::deliver::Maildir;
 use crate::error::Error;
 use crate::plan::{DeliverTo, Job, Keep};
-use crate::policy::{self, Decisions};
+use crate::policy::{self, Decisions, Standings};
 use crate::progress::{Event, Observer, Step};
 use crate::record::{Mailbox, RecordError, Records};
 use crate::session::{Listing, SessionError};
@@ -114,9 +114,9 @@ pub async fn poll(job: &Job, cx: &Context) -> Report {
 async fn fetch(job: &Job, cx: &Context, summary: &mut Summary) -> Result<(), Error> {
     let mailbox = open_mailbox(job, cx).await?;
     finish_interrupted(job, &mailbox).await?;
-    let entered = entry::enter(job, cx, &mailbox).await?;
+    let entered = enter(job, cx, &mailbox).await?;
     summary.left = entered.listing.len() as u64;
-    let decisions = decide(job, &mailbox, &entered).await?;
+    let decisions = decide(job, &mailbox, &entered, Mailbox::update).await?;
 
     let mut transfer = Transfer::new(job, cx, &mailbox, entered, summary);
     transfer.run(decisions).await?;
@@ -130,8 +130,8 @@ async fn fetch(job: &Job, cx: &Context, summary: &mut Summary) -> Result<(), Err
 /// Looks what [`poll`] would do, without fetching or deleting anything.
 pub async fn preview(job: &Job, cx: &Context) -> Result<Preview, Error> {
     let mailbox = open_mailbox(job, cx).await?;
-    let entered = entry::enter(job, cx, &mailbox).await?;
-    let decisions = decide(job, &mailbox, &entered).await?;
+    let entered = enter(job, cx, &mailbox).await?;
+    let decisions = decide(job, &mailbox, &entered, Mailbox::standings).await?;
     let Entered {
         session, listing, ..
     } = entered;
@@ -146,7 +146,7 @@ pub async fn preview(job: &Job, cx: &Context) -> Result<Preview, Error> {
 /// Each step is told to the observer as it is done; the first failure ends the walk.
 pub async fn check(job: &Job, cx: &Context) -> Result<(), Error> {
     let mailbox = open_mailbox(job, cx).await?;
-    let entered = entry::enter(job, cx, &mailbox).await?;
+    let entered = enter(job, cx, &mailbox).await?;
     let _unneeded = entered.session.quit().await;
 
     let started = Instant::now();
@@ -169,6 +169,14 @@ pub async fn check(job: &Job, cx: &Context) -> Result<(), Error> {
 async fn open_mailbox(job: &Job, cx: &Context) -> Result<Mailbox, Error> {
     let (records, key) = (cx.records.clone(), job.mailbox.clone());
     blocking(move || records.mailbox(&key)).await
+}
+
+/// Opens the mailbox, unless the program is asked to stop first: nothing is in hand yet.
+async fn enter(job: &Job, cx: &Context, mailbox: &Mailbox) -> Result<Entered, Error> {
+    tokio::select! {
+        entered = entry::enter(job, cx, mailbox) => entered,
+        () = cx.stop.cancelled() => Err(Error::Stopped),
+    }
 }
 
 /// Brings to an end what a run that died left unfinished.
@@ -199,7 +207,12 @@ async fn finish_interrupted(job: &Job, mailbox: &Mailbox) -> Result<(), Error> {
     .await
 }
 
-async fn decide(job: &Job, mailbox: &Mailbox, entered: &Entered) -> Result<Decisions, Error> {
+async fn decide(
+    job: &Job,
+    mailbox: &Mailbox,
+    entered: &Entered,
+    compare: fn(&Mailbox, &Listing, SystemTime) -> Result<Standings, RecordError>,
+) -> Result<Decisions, Error> {
     let listing = Arc::clone(&entered.listing);
     if job.keep != Keep::Never && listing.len() > 0 && listing.has_no_uids() {
         return Err(SessionError::NoUniqueIds.into());
@@ -207,7 +220,7 @@ async fn decide(job: &Job, mailbox: &Mailbox, entered: &Entered) -> Result<Decis
     let (mailbox, keep) = (mailbox.clone(), job.keep);
     blocking(move || {
         let now = SystemTime::now();
-        let standings = mailbox.standings(&listing, now)?;
+        let standings = compare(&mailbox, &listing, now)?;
         Ok::<_, RecordError>(policy::decide(&listing, &standings, keep, now))
     })
     .await

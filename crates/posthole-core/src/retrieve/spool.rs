@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::deliver::{Incoming, Maildir, Spooled, finish_lf, to_lf};
 use crate::error::Error;
@@ -27,12 +28,26 @@ use crate::session::MessageRef;
 /// A batch is closed by whichever limit is reached first.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchLimits {
-    /// Messages in a batch, each of which holds a file open.
+    /// Messages in a batch. Each holds a file open, and so do half as many that wait for the next.
     pub messages: usize,
     /// Octets in a batch.
     pub octets: u64,
     /// How long a batch waits for more messages while none come.
     pub gather: Duration,
+}
+
+impl BatchLimits {
+    /// The usual limits, or less where many accounts at once could not have all their files open.
+    #[must_use]
+    pub fn within(open_files: usize, accounts: usize) -> Self {
+        let usual = Self::default();
+        // Half as many again wait for the next batch, and some are left for everything else.
+        let each = open_files / accounts.max(1) / 2;
+        Self {
+            messages: usual.messages.min(each).max(1),
+            ..usual
+        }
+    }
 }
 
 impl Default for BatchLimits {
@@ -63,6 +78,7 @@ pub(super) struct Spool {
     used: mpsc::UnboundedReceiver<Block>,
     block: Block,
     held_cr: bool,
+    threads: [JoinHandle<()>; 2],
 }
 
 impl Spool {
@@ -71,7 +87,7 @@ impl Spool {
         let (blocks, blocks_in) = mpsc::channel(BLOCKS_IN_FLIGHT);
         let (used_out, used) = mpsc::unbounded_channel();
         let (outcomes_out, outcomes) = mpsc::unbounded_channel();
-        let (spooled_out, spooled_in) = thread::sync_channel(limits.messages);
+        let (spooled_out, spooled_in) = thread::sync_channel(limits.messages / 2);
         let maildir = Arc::new(maildir);
         let writer = Writer {
             maildir: Arc::clone(&maildir),
@@ -88,17 +104,17 @@ impl Spool {
             outcomes: outcomes_out,
             limits,
         };
-        // They end by themselves when the channels do, so nobody waits for their handles.
-        drop(tokio::task::spawn_blocking(move || {
-            writer.run(blocks_in, &used_out)
-        }));
-        drop(tokio::task::spawn_blocking(move || committer.run()));
+        let threads = [
+            tokio::task::spawn_blocking(move || writer.run(blocks_in, &used_out)),
+            tokio::task::spawn_blocking(move || committer.run()),
+        ];
         Self {
             blocks: Some(blocks),
             outcomes,
             used,
             block: Block::default(),
             held_cr: false,
+            threads,
         }
     }
 
@@ -153,6 +169,18 @@ impl Spool {
     /// Safe to drop.
     pub(super) async fn outcome(&mut self) -> Option<Outcome> {
         self.outcomes.recv().await
+    }
+
+    /// Waits for the threads to end, and passes on the panic of one.
+    pub(super) async fn join(mut self) {
+        self.close();
+        for thread in self.threads {
+            if let Err(error) = thread.await
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
     }
 
     fn mark_text(&mut self) {
@@ -352,5 +380,20 @@ impl Committer {
     }
 }
 
-/// At 64 KiB and less a block, the text that waits for the disk stays below two megabytes.
-const BLOCKS_IN_FLIGHT: usize = 24;
+/// As many as the window of the transfer fills at 32 KiB a block, which is what an SSH packet
+/// brings: while the disk is behind, an SSH connection that others share is read nevertheless, up
+/// to messages larger than the window.
+const BLOCKS_IN_FLIGHT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_accounts_share_the_files_that_may_be_open() {
+        assert_eq!(BatchLimits::within(1 << 20, 16).messages, 256);
+        assert_eq!(BatchLimits::within(4096, 16).messages, 128);
+        assert_eq!(BatchLimits::within(100, 1000).messages, 1);
+        assert_eq!(BatchLimits::within(1024, 0).messages, 256);
+    }
+}

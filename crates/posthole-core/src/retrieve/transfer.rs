@@ -7,18 +7,18 @@
 //! A server must not be told QUIT when a message that it sent is not safe here: some servers take
 //! a message for fetched once it was sent, and delete it by themselves.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use posthole_proto::pop3::{Command, CommandKind, Event as Pop3Event};
+use posthole_proto::pop3::{CommandKind, Event as Pop3Event};
 
 use super::entry::{self, Entered};
 use super::spool::{Outcome, Spool};
 use super::{Context, MessageFailure, Summary, blocking};
 use crate::deliver::Maildir;
 use crate::error::Error;
-use crate::plan::{DeliverTo, Job};
+use crate::plan::{DeliverTo, Job, Keep};
 use crate::policy::{self, Decisions};
 use crate::progress::Event;
 use crate::record::{Identity, IdentityKind, Mailbox, Recorded, SET_ASIDE_AFTER};
@@ -39,6 +39,11 @@ pub(super) struct Transfer<'a> {
     suspects: VecDeque<u32>,
     /// To delete as soon as there is room in the window.
     delete: VecDeque<Recorded>,
+    /// May go, but share their unique-id with messages that may not yet; by the first of them.
+    ///
+    /// Which of them is which depends on their number, so deleting one alone would let the next
+    /// session take another one for it.
+    waiting: HashMap<u32, Vec<Recorded>>,
     /// Asked for and not yet here, in the order of the answers.
     retrieving: VecDeque<MessageRef>,
     /// Octets of `retrieving` as the server lists them.
@@ -80,6 +85,7 @@ impl<'a> Transfer<'a> {
             fetch: VecDeque::new(),
             suspects: VecDeque::new(),
             delete: VecDeque::new(),
+            waiting: HashMap::new(),
             retrieving: VecDeque::new(),
             window: 0,
             arrived: 0,
@@ -94,9 +100,12 @@ impl<'a> Transfer<'a> {
     /// Fetches and deletes what was decided, or as much as there is time for when stopped.
     pub(super) async fn run(&mut self, decisions: Decisions) -> Result<(), Error> {
         self.report_set_aside(&decisions);
-        self.delete = self.look_up(decisions.delete).await?;
+        for recorded in self.look_up(decisions.delete).await? {
+            self.may_go(recorded);
+        }
         self.fetch = decisions.fetch.into();
         self.suspects = decisions.suspects.into();
+        self.warn_of_missing_uids();
         let result = if self.fetch.is_empty() && self.suspects.is_empty() {
             self.exchange_all(&mut None).await
         } else {
@@ -118,6 +127,11 @@ impl<'a> Transfer<'a> {
     pub(super) async fn commit(self) -> Result<Option<Committed>, Error> {
         if self.unsafe_to_quit {
             // Dropping the connection leaves the mailbox as it was (RFC 1939 §6).
+            let notice = "nothing is deleted this time, since not everything that the server sent \
+                          is safe here";
+            self.cx
+                .observer
+                .event(&self.job.account, &Event::Notice(notice.to_owned()));
             return Ok(None);
         }
         let committed = self.session.quit().await?;
@@ -157,7 +171,7 @@ impl<'a> Transfer<'a> {
         let limits = self.cx.batch;
         blocking(move || {
             let maildir = Maildir::open(&root, mailbox.tag()?)?;
-            maildir.remove_orphans()?;
+            maildir.prepare()?;
             Ok::<_, Error>(Spool::start(maildir, mailbox, limits))
         })
         .await
@@ -188,8 +202,9 @@ impl<'a> Transfer<'a> {
                 }
                 outcome = next_outcome(spool), if self.spooled > 0 => match outcome {
                     Some(outcome) => self.settle(outcome)?,
-                    // The threads end early only after a failure, which is settled above.
-                    None => return Err(Error::Stopped),
+                    // The threads end early only after a failure, which is settled above, or by a
+                    // panic, which goes on here.
+                    None => return Err(join(spool).await),
                 },
                 result = self.session.exchange(), if in_flight => {
                     result?;
@@ -226,7 +241,7 @@ impl<'a> Transfer<'a> {
                 None => break,
             };
             let message = self.listing.message(next);
-            self.session.send(Command::Retr(message.number))?;
+            self.session.retr(message)?;
             self.window += self.cost(message);
             self.retrieving.push_back(message);
         }
@@ -279,7 +294,7 @@ impl<'a> Transfer<'a> {
                     command: CommandKind::Dele(_),
                     ..
                 } => {
-                    let _accepted = self.session.dele_answered(true);
+                    self.session.dele_answered(true);
                 }
                 Pop3Event::Rejected {
                     command: CommandKind::Dele(number),
@@ -290,8 +305,7 @@ impl<'a> Transfer<'a> {
                     self.cx
                         .observer
                         .event(&self.job.account, &Event::Notice(notice));
-                    // It stays on record, so the next poll asks for its deletion again.
-                    let _refused = self.session.dele_answered(false);
+                    self.session.dele_answered(false);
                 }
                 _ => {}
             }
@@ -351,19 +365,41 @@ impl<'a> Transfer<'a> {
         self.spooled -= recorded.len() as u64;
         let now = SystemTime::now();
         if policy::may_go(self.job.keep, now, now) {
-            self.delete.extend(recorded);
+            for recorded in recorded {
+                self.may_go(recorded);
+            }
         }
         Ok(())
     }
 
+    /// Has a message deleted, together with all that share its unique-id.
+    fn may_go(&mut self, recorded: Recorded) {
+        let Some(message) = recorded.message() else {
+            return;
+        };
+        if self.listing.uid(message.idx).is_empty() {
+            return self.delete.push_back(recorded);
+        }
+        match self.listing.namesakes(message.idx) {
+            (_, 1) => self.delete.push_back(recorded),
+            (first, all) => {
+                let waiting = self.waiting.entry(first).or_default();
+                waiting.push(recorded);
+                if waiting.len() == all as usize {
+                    self.delete.extend(waiting.drain(..));
+                }
+            }
+        }
+    }
+
     /// Looks up the records that allow the deletion of messages from earlier sessions.
-    async fn look_up(&self, delete: Vec<u32>) -> Result<VecDeque<Recorded>, Error> {
+    async fn look_up(&self, delete: Vec<u32>) -> Result<Vec<Recorded>, Error> {
         if delete.is_empty() {
-            return Ok(VecDeque::new());
+            return Ok(Vec::new());
         }
         let (mailbox, listing) = (self.mailbox.clone(), Arc::clone(&self.listing));
         blocking(move || {
-            let mut found = VecDeque::with_capacity(delete.len());
+            let mut found = Vec::with_capacity(delete.len());
             for idx in delete {
                 let message = listing.message(idx);
                 if let Some(identity) = identity(&listing, message) {
@@ -384,6 +420,20 @@ impl<'a> Transfer<'a> {
         self.cx
             .observer
             .event(&self.job.account, &Event::Started { messages, octets });
+    }
+
+    fn warn_of_missing_uids(&self) {
+        let all = self.fetch.iter().chain(&self.suspects);
+        let nameless = all.filter(|&&idx| self.listing.uid(idx).is_empty()).count();
+        if nameless > 0 && self.job.keep != Keep::Never {
+            let notice = format!(
+                "the server gives {nameless} messages no unique-id; they are fetched at every poll \
+                 to be recognised by their text"
+            );
+            self.cx
+                .observer
+                .event(&self.job.account, &Event::Notice(notice));
+        }
     }
 
     fn report_set_aside(&mut self, decisions: &Decisions) {
@@ -411,6 +461,9 @@ impl<'a> Transfer<'a> {
 
     /// After the session broke: was it the message that was due, or commands in advance?
     async fn blame(&mut self, error: &SessionError) -> Result<(), Error> {
+        if self.stopping {
+            return Ok(());
+        }
         if self.pipelined
             && !self.proven
             && self.session.in_flight() > 1
@@ -419,7 +472,6 @@ impl<'a> Transfer<'a> {
             return entry::distrust_pipelining(self.mailbox).await;
         }
         if error.is_loss()
-            && !self.stopping
             && let Some(message) = self.retrieving.front()
         {
             self.fail(*message, error.to_string());
@@ -450,6 +502,14 @@ fn identity(listing: &Listing, message: MessageRef) -> Option<Identity> {
         bytes: uid.into(),
         occurrence: listing.occurrence(message.idx),
     })
+}
+
+/// Passes on the panic that ended the spool's threads.
+async fn join(spool: &mut Option<Spool>) -> Error {
+    if let Some(spool) = spool.take() {
+        spool.join().await;
+    }
+    Error::Stopped
 }
 
 /// The next outcome, once there is a spool to have one.

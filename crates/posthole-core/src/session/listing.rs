@@ -75,6 +75,18 @@ impl Listing {
         self.index.occurrences.get(&idx).copied().unwrap_or(0)
     }
 
+    /// How many messages have this message's unique-id; the first of them stands for all.
+    pub(crate) fn namesakes(&self, idx: u32) -> (u32, u32) {
+        let first = self.index.first(&self.uids, self.uid(idx)).unwrap_or(idx);
+        (
+            first,
+            self.index
+                .counts
+                .get(&first)
+                .map_or(1, |further| further + 1),
+        )
+    }
+
     /// Finds a message by its unique-id.
     pub(crate) fn find(&self, uid: &[u8], occurrence: u32) -> Option<u32> {
         let first = self.index.first(&self.uids, uid)?;
@@ -234,6 +246,8 @@ struct Index {
     repeats: HashMap<(u32, u32), u32>,
     /// How many came before each of the further ones.
     occurrences: HashMap<u32, u32>,
+    /// How many further ones there are, by the first.
+    counts: HashMap<u32, u32>,
 }
 
 impl Index {
@@ -243,9 +257,9 @@ impl Index {
             table: HashTable::with_capacity(uids.ends.len()),
             repeats: HashMap::new(),
             occurrences: HashMap::new(),
+            counts: HashMap::new(),
             hasher,
         };
-        let mut counts = HashMap::<u32, u32>::new();
         for idx in (0u32..).take(uids.ends.len()) {
             let uid = uids.get(idx);
             if uid.is_empty() {
@@ -260,7 +274,7 @@ impl Index {
             match entry {
                 hashbrown::hash_table::Entry::Occupied(first) => {
                     let first = *first.get();
-                    let count = counts.entry(first).or_insert(0);
+                    let count = index.counts.entry(first).or_insert(0);
                     *count += 1;
                     index.repeats.insert((first, *count), idx);
                     index.occurrences.insert(idx, *count);
@@ -280,11 +294,13 @@ impl Index {
     }
 }
 
-/// At the worst a listing of this many messages takes about 200 MB.
-const MAX_MESSAGES: usize = 5_000_000;
+/// Messages in a listing. At the worst, with lists in disorder, each takes about 60 octets besides
+/// its unique-id until the lists are merged, and half of that afterwards.
+const MAX_MESSAGES: usize = 4_000_000;
 
-/// Octets of all unique-ids together; a million of the usual length take twenty million.
-const MAX_UIDS: usize = 256 << 20;
+/// Octets of all unique-ids together. At the worst, with lists in disorder, they are held twice. A
+/// million of the usual length take twenty million octets.
+const MAX_UIDS: usize = 128 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -365,5 +381,9 @@ mod tests {
         assert_eq!(listing.find(b"a", 2), Some(3));
         assert_eq!(listing.find(b"a", 3), None);
         assert_eq!(listing.find(b"b", 1), None);
+        assert_eq!(
+            [0, 1, 2, 3].map(|idx| listing.namesakes(idx)),
+            [(0, 3), (1, 1), (0, 3), (0, 3)]
+        );
     }
 }

@@ -23,7 +23,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use posthole_proto::pop3::{Client, Command, Event, Limits};
+use posthole_proto::pop3::{self, Client, Command, Event, Limits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::record::Recorded;
@@ -63,13 +63,15 @@ impl Session {
         self.timeout = timeout;
     }
 
-    /// Queues a command. It is written by the next [`Session::exchange`].
-    pub(crate) fn send(&mut self, command: Command) -> Result<(), SessionError> {
+    /// Queues the request for a message. It is written by the next [`Session::exchange`].
+    pub(crate) fn retr(&mut self, message: MessageRef) -> Result<(), SessionError> {
+        self.send(Command::Retr(message.number))
+    }
+
+    /// Queues a command. Not for others: nobody else may send DELE or QUIT.
+    fn send(&mut self, command: Command) -> Result<(), SessionError> {
         tracing::debug!(target: "posthole::pop3", account = self.account, "C: {command}");
-        Ok(self
-            .client
-            .send(command)
-            .map_err(posthole_proto::pop3::Error::from)?)
+        Ok(self.client.send(command).map_err(pop3::Error::from)?)
     }
 
     /// Queues the deletion of a message that is delivered and on record.
@@ -82,17 +84,13 @@ impl Session {
         Ok(())
     }
 
-    /// Takes note of the server's answer to the oldest [`Session::dele`], and returns its message
-    /// when the server refused.
+    /// Takes note of the server's answer to the oldest [`Session::dele`].
     ///
-    /// The messages it took are not gone before QUIT is answered (RFC 1939 §6).
-    pub(crate) fn dele_answered(&mut self, accepted: bool) -> Option<Recorded> {
-        let recorded = self.deleting.pop_front()?;
-        if accepted {
-            self.deleted.push(recorded);
-            return None;
-        }
-        Some(recorded)
+    /// The messages it took are not gone before QUIT is answered (RFC 1939 §6). Those it refused
+    /// stay on record, so that a later session asks again.
+    pub(crate) fn dele_answered(&mut self, accepted: bool) {
+        let recorded = self.deleting.pop_front();
+        self.deleted.extend(recorded.filter(|_| accepted));
     }
 
     /// How many commands await their answer.

@@ -17,12 +17,6 @@ pub(crate) struct Login<'a> {
     pub(crate) password: SecretString,
 }
 
-/// What an open session starts from.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) listing: Listing,
-}
-
 impl Session {
     /// Waits for the greeting and returns its words.
     pub(crate) async fn greeting(&mut self) -> Result<String, SessionError> {
@@ -61,7 +55,7 @@ impl Session {
         login: Login<'_>,
         pipelined: bool,
         mut logged_in: impl FnMut(),
-    ) -> Result<Opened, SessionError> {
+    ) -> Result<Listing, SessionError> {
         let mut entry = Entry::default();
         let mut hear = |event: Event<'_>| entry.hear(event, &mut logged_in);
         let commands = [
@@ -78,9 +72,7 @@ impl Session {
             }
         }
         self.hear_all(&mut hear).await?;
-        Ok(Opened {
-            listing: entry.listing.finish(),
-        })
+        Ok(entry.listing.finish())
     }
 }
 
@@ -105,7 +97,7 @@ impl Entry {
             Event::UniqueIdListing { number, uid } => {
                 self.listing
                     .unique_id_listing(number, uid)
-                    .map_err(|_too_many| SessionError::TooManyMessages)?
+                    .map_err(|_too_many| SessionError::TooManyMessages)?;
             }
             Event::MalformedListing { .. } => self.listing.malformed(),
             Event::Rejected {

@@ -3,7 +3,7 @@
 //! The hard part is a name with several addresses of which some are dead, typically an IPv6
 //! address without a route. The addresses are tried in the resolver's order (RFC 6724) one after
 //! another, and none but the last may use up the time: an address that does not answer within
-//! [`PATIENCE_PER_ADDRESS`] is left behind.
+//! a few seconds is left behind.
 
 use std::fmt;
 use std::io;
@@ -95,9 +95,9 @@ pub(crate) async fn tcp(
 }
 
 async fn resolve(to: &HostPort) -> Result<Vec<SocketAddr>, DialError> {
-    let failed = |source| DialError::Resolve {
+    let failed = |error| DialError::Resolve {
         host: to.host.clone(),
-        source: Arc::new(source),
+        error: Arc::new(error),
     };
     let found = lookup_host((to.host.as_str(), to.port))
         .await
@@ -142,12 +142,12 @@ pub enum DialError {
         attempts: Attempts,
     },
     /// The name has no address.
-    #[error("cannot resolve the name {host}: {source}")]
+    #[error("cannot resolve the name {host}: {}", plain(error))]
     Resolve {
         /// The name.
         host: String,
         /// The resolver's answer.
-        source: Arc<io::Error>,
+        error: Arc<io::Error>,
     },
     /// Nobody answered in time.
     #[error("{to} did not answer within {}", humantime::format_duration(*after))]

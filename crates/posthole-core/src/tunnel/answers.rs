@@ -36,16 +36,21 @@ impl Answers {
         }
     }
 
-    /// The password that the plan gives a source for other than a person.
+    /// The password from where the plan says it is; an error is for reading.
     pub(super) async fn configured(
         &self,
         source: &PasswordSource,
-        _question: SecretQuestion,
+        question: SecretQuestion,
     ) -> Result<SecretString, String> {
-        match source {
-            PasswordSource::Given { secret, .. } => Ok(secret.clone()),
-            _ => Err("seam".to_owned()),
-        }
+        source.resolve(&self.ask, question).await.map_err(|error| {
+            let mut text = error.to_string();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                text = format!("{text}: {error}");
+                cause = error.source();
+            }
+            text
+        })
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<SecretQuestion, SecretString>> {

@@ -146,11 +146,7 @@ impl Exchange<'_> {
     async fn none(&mut self) -> Result<Outcome, TunnelError> {
         let user = self.login.hop.user.as_str();
         let answer = limited(self.login, self.handle.authenticate_none(user)).await?;
-        let outcome = self.settle(answer.ok(), "none").await?;
-        // It counts neither here nor there.
-        self.failures = 0;
-        self.tried.retain(|attempt| attempt.what != "none");
-        Ok(outcome)
+        self.settle(answer.ok(), NONE).await
     }
 
     async fn key(&mut self, mut key: Candidate, keys: &mut Keys) -> Result<Outcome, TunnelError> {
@@ -221,7 +217,7 @@ impl Exchange<'_> {
     /// Notes why there is no signature.
     async fn unsigned(&mut self, what: String, error: SignError) -> Result<Outcome, TunnelError> {
         match error {
-            SignError::Cancelled(source) => return Err(self.unanswered(source)),
+            SignError::Cancelled(reason) => return Err(self.unanswered(reason)),
             SignError::Failed(outcome) => self.note(what, &outcome),
             SignError::NoTerminal => {
                 self.no_terminal = true;
@@ -269,7 +265,7 @@ impl Exchange<'_> {
         };
         if is_partial {
             self.passed.push(what.to_owned());
-        } else {
+        } else if what != NONE {
             self.failures += 1;
             self.note(what.to_owned(), "not accepted");
         }
@@ -280,7 +276,7 @@ impl Exchange<'_> {
             let loss = tokio::time::timeout(ENDING_FOLLOWS_WITHIN, ending.wait()).await;
             let loss = loss.unwrap_or_else(|_| Loss::unknown());
             if loss.cause != Cause::NoMethodLeft {
-                return Err(self.lost(loss));
+                return Err(self.lost(loss, what));
             }
         }
         self.offered = Some(remaining);
@@ -299,14 +295,14 @@ impl Exchange<'_> {
         });
     }
 
-    fn lost(&mut self, loss: Loss) -> TunnelError {
+    fn lost(&mut self, loss: Loss, what: &str) -> TunnelError {
         if loss.cause == Cause::Disconnected {
             // "Too many authentication failures" and the like is a verdict, not an accident.
             return self.failure(Some(loss.reason));
         }
-        // The last attempt is the one that was not answered.
-        self.tried.pop();
-        let after = match self.tried.len() {
+        // What was not answered was not refused either.
+        let refused = self.failures - usize::from(what != NONE);
+        let after = match refused {
             0 => String::new(),
             1 => " after one refused attempt".to_owned(),
             count => format!(" after {count} refused attempts"),
@@ -318,10 +314,10 @@ impl Exchange<'_> {
         }
     }
 
-    fn unanswered(&self, source: Unanswered) -> TunnelError {
+    fn unanswered(&self, reason: Unanswered) -> TunnelError {
         TunnelError::Unanswered {
             host: self.login.hop.login(),
-            source,
+            reason,
         }
     }
 
@@ -375,6 +371,9 @@ async fn limited<F: Future>(login: Login<'_>, answer: F) -> Result<F::Output, Tu
             after,
         })
 }
+
+/// The method that nobody logs in with; a failure of it is none of ours.
+const NONE: &str = "none";
 
 /// How many failures servers let pass: the default of `MaxAuthTries` in sshd_config(5).
 const MAX_TRIES: usize = 6;

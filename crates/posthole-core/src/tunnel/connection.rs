@@ -24,7 +24,7 @@ use super::client::{Ciphers, Client, Fault, Refusals, config};
 use super::error::{Phase, Refusal, TunnelError};
 use super::host_key::Gatekeeper;
 use super::known_hosts::HostKey;
-use super::loss::{Cause, Ending, Loss};
+use super::loss::{Cause, Ending, Loss, explain};
 use super::patience::{Patience, TimedOut};
 use super::stream::{ChannelStream, QuickAck, Wire};
 
@@ -60,6 +60,7 @@ impl Connection {
     /// Connects to a host and logs in; by way of another connection if there is one.
     pub(super) async fn dial(
         hop: &Hop,
+        before: &[Hop],
         below: Option<&Arc<Self>>,
         answers: &Arc<Answers>,
         caller: Caller<'_>,
@@ -68,6 +69,7 @@ impl Connection {
         let gatekeeper = || {
             Arc::new(Gatekeeper::new(
                 hop,
+                before,
                 Arc::clone(answers),
                 Arc::clone(&patience),
             ))
@@ -333,12 +335,16 @@ impl Fault {
             Self::Ssh(
                 error @ (russh::Error::HUP | russh::Error::Disconnect | russh::Error::IO(_)),
             ) => {
-                let reason = super::loss::explain(&error);
+                let reason = explain(&error);
                 TunnelError::ConnectionLost {
                     host,
                     during: Phase::KeyExchange,
                     reason,
                 }
+            }
+            Self::Ssh(error @ (russh::Error::Version | russh::Error::PacketSize(_))) => {
+                let reason = explain(&error);
+                TunnelError::NotSsh { host, reason }
             }
             fault => TunnelError::Protocol {
                 host,

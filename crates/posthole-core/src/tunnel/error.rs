@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::ask::Unanswered;
 use crate::plan::HostPort;
-use crate::transport::dial::DialError;
+use crate::transport::dial::{DialError, plain};
 
 use super::known_hosts::KnownHostsError;
 
@@ -21,7 +21,7 @@ use super::known_hosts::KnownHostsError;
 #[non_exhaustive]
 pub enum TunnelError {
     /// The server accepted none of the logins we have.
-    #[error("{0}")]
+    #[error(transparent)]
     AuthenticationFailed(Box<AuthenticationFailed>),
     /// The SSH server would not connect to the mail server.
     #[error("{host} could not open a channel to {to}: {}", refusal_text(refusal, text.as_deref()))]
@@ -49,25 +49,8 @@ pub enum TunnelError {
     #[error(transparent)]
     Dial(#[from] DialError),
     /// The host key is another one than was recorded.
-    #[error(
-        "the host key of {host} has changed: it is {algorithm} {fingerprint} now, but {} line \
-         {line} records {recorded}",
-        file.display()
-    )]
-    HostKeyChanged {
-        /// The host as known_hosts spells it.
-        host: String,
-        /// Algorithm of the key the server showed.
-        algorithm: String,
-        /// Its fingerprint.
-        fingerprint: String,
-        /// Algorithm and fingerprint of the recorded key.
-        recorded: String,
-        /// The file that records it.
-        file: PathBuf,
-        /// The line in it.
-        line: usize,
-    },
+    #[error(transparent)]
+    HostKeyChanged(Box<HostKeyChanged>),
     /// A person said that the host key is not to be trusted.
     #[error("the host key {fingerprint} of {host} was not accepted")]
     HostKeyDeclined {
@@ -103,19 +86,27 @@ pub enum TunnelError {
         trust: String,
     },
     /// A key file that the person named is not there.
-    #[error("the key file {} for {login} cannot be read: {source}", path.display())]
+    #[error("the key file {} for {login} cannot be read: {}", path.display(), plain(error))]
     IdentityMissing {
         /// `user@host` of the login it is for.
         login: String,
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: Arc<io::Error>,
+        error: Arc<io::Error>,
     },
     /// A known_hosts file cannot be used.
     #[error(transparent)]
     KnownHosts(#[from] KnownHostsError),
-    /// The other side does not speak SSH as we understand it.
+    /// The other side is not an SSH server at all.
+    #[error("{host} does not answer as an SSH server: {reason}")]
+    NotSsh {
+        /// The host.
+        host: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The server and we do not agree about SSH.
     #[error("cannot talk SSH with {host}: {reason}")]
     Protocol {
         /// The SSH server.
@@ -134,12 +125,12 @@ pub enum TunnelError {
         after: Duration,
     },
     /// A person gave no answer.
-    #[error("cannot log in to {host}: {source}")]
+    #[error("cannot log in to {host}: {reason}")]
     Unanswered {
         /// The SSH server.
         host: String,
         /// Why.
-        source: Unanswered,
+        reason: Unanswered,
     },
 }
 
@@ -153,12 +144,12 @@ impl TunnelError {
             Self::ConnectionLost { .. } | Self::Dial(_) | Self::Timeout { .. } => {
                 TunnelErrorKind::Network
             }
-            Self::HostKeyChanged { .. }
+            Self::HostKeyChanged(_)
             | Self::HostKeyDeclined { .. }
             | Self::HostKeyRevoked { .. }
             | Self::HostKeyUnknown { .. } => TunnelErrorKind::HostKey,
             Self::IdentityMissing { .. } | Self::KnownHosts(_) => TunnelErrorKind::Local,
-            Self::Protocol { .. } => TunnelErrorKind::Protocol,
+            Self::NotSsh { .. } | Self::Protocol { .. } => TunnelErrorKind::Protocol,
             Self::Unanswered { .. } => TunnelErrorKind::Unanswered,
         }
     }
@@ -187,15 +178,25 @@ impl TunnelError {
                 refusal,
                 text,
             } => Some(channel_hint(host, to, *refusal, text.as_deref())),
-            Self::ConnectionLost { .. } | Self::HostKeyDeclined { .. } => None,
+            Self::ConnectionLost {
+                during: Phase::KeyExchange,
+                ..
+            } => Some(
+                "the server may have too many connections, or keep this address out; its log says"
+                    .to_owned(),
+            ),
+            Self::NotSsh { .. }
+            | Self::Timeout {
+                during: Phase::KeyExchange,
+                ..
+            } => Some("check that the port is that of an SSH server".to_owned()),
+            Self::ConnectionLost { .. }
+            | Self::HostKeyDeclined { .. }
+            | Self::Protocol { .. }
+            | Self::Timeout { .. }
+            | Self::Unanswered { .. } => None,
             Self::Dial(error) => error.hint(),
-            Self::HostKeyChanged {
-                host, file, line, ..
-            } => Some(format!(
-                "somebody may be listening in. Ask the administrator of {host} whether the key was \
-                 really changed; if so, delete line {line} of {}",
-                file.display()
-            )),
+            Self::HostKeyChanged(changed) => Some(changed.hint()),
             Self::HostKeyRevoked { .. } => {
                 Some("somebody may be listening in; ask the administrator of the host".to_owned())
             }
@@ -204,12 +205,42 @@ impl TunnelError {
                 Some("correct the path, or leave it out to use the usual keys".to_owned())
             }
             Self::KnownHosts(error) => error.hint(),
-            Self::Protocol { .. } => {
-                Some("check that the port is that of an SSH server".to_owned())
-            }
-            Self::Timeout { .. } => None,
-            Self::Unanswered { .. } => None,
         }
+    }
+}
+
+/// The host key is another one than was recorded: a new installation, or somebody in between.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "the host key of {host} has changed: it is {algorithm} {fingerprint} now, but {} line {line} \
+     records {recorded}",
+    file.display()
+)]
+#[non_exhaustive]
+pub struct HostKeyChanged {
+    /// The host as known_hosts spells it.
+    pub host: String,
+    /// Algorithm of the key the server showed.
+    pub algorithm: String,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// Algorithm and fingerprint of the recorded key.
+    pub recorded: String,
+    /// The file that records it.
+    pub file: PathBuf,
+    /// The line in it.
+    pub line: usize,
+}
+
+impl HostKeyChanged {
+    fn hint(&self) -> String {
+        format!(
+            "somebody may be listening in. Ask the administrator of {} whether the key was really \
+             changed; if so, delete line {} of {}",
+            self.host,
+            self.line,
+            self.file.display()
+        )
     }
 }
 
@@ -362,6 +393,8 @@ impl fmt::Display for AuthenticationFailed {
         Ok(())
     }
 }
+
+impl std::error::Error for AuthenticationFailed {}
 
 impl AuthenticationFailed {
     fn hint(&self) -> String {

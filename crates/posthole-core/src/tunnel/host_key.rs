@@ -11,9 +11,9 @@ use russh::keys::{Algorithm, PublicKey};
 use crate::ask::{HostKeyQuestion, Unanswered};
 use crate::plan::{Hop, HostPort};
 
-use super::answers::Answers;
+use super::answers::{Answers, Turn};
 use super::client::Fault;
-use super::error::TunnelError;
+use super::error::{HostKeyChanged, TunnelError};
 use super::known_hosts::{self, HostKey, KnownHostsError, Recorded, Standing, host_name};
 use super::patience::Patience;
 
@@ -21,6 +21,8 @@ use super::patience::Patience;
 pub(super) struct Gatekeeper {
     /// The host as `via` has it.
     name: String,
+    /// The hosts on the way to it, as `posthole trust` takes them.
+    via: Vec<String>,
     address: HostPort,
     files: Vec<PathBuf>,
     purpose: Purpose,
@@ -50,8 +52,16 @@ pub(super) struct Admitted {
 
 impl Gatekeeper {
     /// One that admits what may be trusted.
-    pub(super) fn new(hop: &Hop, answers: Arc<Answers>, patience: Arc<Patience>) -> Self {
-        Self::with_purpose(hop, Purpose::Session { answers, patience })
+    pub(super) fn new(
+        hop: &Hop,
+        before: &[Hop],
+        answers: Arc<Answers>,
+        patience: Arc<Patience>,
+    ) -> Self {
+        let mut gatekeeper = Self::with_purpose(hop, Purpose::Session { answers, patience });
+        let via = |hop: &Hop| format!("{}@{}", hop.user, target(&hop.name, hop.address.port));
+        gatekeeper.via = before.iter().map(via).collect();
+        gatekeeper
     }
 
     /// One that only looks at the key.
@@ -62,6 +72,7 @@ impl Gatekeeper {
     fn with_purpose(hop: &Hop, purpose: Purpose) -> Self {
         Self {
             name: hop.name.clone(),
+            via: Vec::new(),
             address: hop.address.clone(),
             files: hop.known_hosts.clone(),
             purpose,
@@ -120,14 +131,16 @@ impl Gatekeeper {
                 file,
                 line,
                 recorded,
-            } => Err(Fault::Failed(TunnelError::HostKeyChanged {
-                host: key.host().to_owned(),
-                algorithm: key.algorithm(),
-                fingerprint: key.fingerprint(),
-                recorded,
-                file,
-                line,
-            })),
+            } => Err(Fault::Failed(TunnelError::HostKeyChanged(Box::new(
+                HostKeyChanged {
+                    host: key.host().to_owned(),
+                    algorithm: key.algorithm(),
+                    fingerprint: key.fingerprint(),
+                    recorded,
+                    file,
+                    line,
+                },
+            )))),
             Standing::Revoked { file, line } => Err(Fault::Failed(TunnelError::HostKeyRevoked {
                 host: key.host().to_owned(),
                 fingerprint: key.fingerprint(),
@@ -143,11 +156,7 @@ impl Gatekeeper {
     }
 
     /// Asks about an unknown key and records it after a yes. The inner error is that of recording.
-    async fn ask(
-        &self,
-        turn: &super::answers::Turn<'_>,
-        key: &HostKey,
-    ) -> Result<Option<KnownHostsError>, Fault> {
+    async fn ask(&self, turn: &Turn<'_>, key: &HostKey) -> Result<Option<KnownHostsError>, Fault> {
         // Without a place to record the key the question would come again every time.
         let Some(file) = self.files.first().cloned() else {
             return Err(Fault::Failed(self.unknown(key)));
@@ -167,9 +176,9 @@ impl Gatekeeper {
                 }));
             }
             Err(Unanswered::NoTerminal) => return Err(Fault::Failed(self.unknown(key))),
-            Err(source) => {
+            Err(reason) => {
                 let host = self.name.clone();
-                return Err(Fault::Failed(TunnelError::Unanswered { host, source }));
+                return Err(Fault::Failed(TunnelError::Unanswered { host, reason }));
             }
         }
         let key = key.clone();
@@ -208,18 +217,27 @@ impl Gatekeeper {
             host: key.host().to_owned(),
             algorithm: key.algorithm(),
             fingerprint: key.fingerprint(),
-            trust: format!("posthole trust {}", self.target()),
+            trust: self.trust_command(),
         }
     }
 
-    /// The host as `posthole trust` takes it: by its name, and with the port unless the name stands
-    /// for more than the address.
-    fn target(&self) -> String {
-        let is_alias = !self.name.eq_ignore_ascii_case(&self.address.host);
-        if is_alias || self.address.port == 22 {
-            self.name.clone()
-        } else {
-            self.address.to_string()
+    fn trust_command(&self) -> String {
+        let mut command = "posthole trust".to_owned();
+        for host in &self.via {
+            command += &format!(" --via {host}");
         }
+        format!("{command} {}", target(&self.name, self.address.port))
+    }
+}
+
+/// A host as the command line takes it.
+fn target(name: &str, port: u16) -> String {
+    match port {
+        22 => name.to_owned(),
+        port => HostPort {
+            host: name.to_owned(),
+            port,
+        }
+        .to_string(),
     }
 }

@@ -11,9 +11,10 @@
 
 mod line;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::error::Error;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use data_encoding::BASE64;
 use russh::keys::ssh_key::rand_core::Rng;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
+use crate::durable;
 use crate::plan::HostPort;
 use crate::transport::dial::plain;
 
@@ -260,27 +262,23 @@ impl Recorded {
 pub fn append(file: &Path, key: &HostKey) -> Result<(), KnownHostsError> {
     write_line(file, key).map_err(|error| KnownHostsError::Write {
         path: file.to_owned(),
-        source: Arc::new(error),
+        problem: match error.downcast_ref::<io::Error>() {
+            Some(error) => plain(error),
+            None => error.to_string(),
+        },
     })
 }
 
-fn write_line(path: &Path, key: &HostKey) -> io::Result<()> {
+fn write_line(path: &Path, key: &HostKey) -> Result<(), Box<dyn Error>> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)?;
-    let mut file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)?;
+    durable::create_dir(directory)?;
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true).mode(0o600);
+    let mut file = options.open(path)?;
     let mut text = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
     file.read_to_end(&mut text)?;
 
     let mut lines = text.split(|&octet| octet == b'\n').filter_map(Line::split);
@@ -295,8 +293,9 @@ fn write_line(path: &Path, key: &HostKey) -> io::Result<()> {
         ""
     };
     file.write_all(format!("{lead}{line}\n").as_bytes())?;
-    file.sync_all()?;
-    File::open(directory)?.sync_all()
+    durable::sync_files(&[(file, path.to_owned())])?;
+    durable::sync_dir(&File::open(directory)?, directory)?;
+    Ok(())
 }
 
 fn hashed_line(key: &HostKey) -> String {
@@ -360,20 +359,20 @@ pub enum KnownHostsError {
         problem: String,
     },
     /// A file cannot be read.
-    #[error("cannot read {}: {}", path.display(), plain(source))]
+    #[error("cannot read {}: {}", path.display(), plain(error))]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: Arc<io::Error>,
+        error: Arc<io::Error>,
     },
     /// A file cannot be extended.
-    #[error("cannot record the host key in {}: {}", path.display(), plain(source))]
+    #[error("cannot record the host key in {}: {problem}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: Arc<io::Error>,
+        /// What went wrong.
+        problem: String,
     },
 }
 
@@ -381,7 +380,7 @@ impl KnownHostsError {
     fn read(path: &Path, error: io::Error) -> Self {
         Self::Read {
             path: path.to_owned(),
-            source: Arc::new(error),
+            error: Arc::new(error),
         }
     }
 

@@ -7,8 +7,8 @@
 //!
 //! [`Tunnels`] keeps one connection for each destination, so that accounts behind the same host
 //! share its handshake, its login and its questions. The hard problems are russh's silence about why
-//! things end ([`loss`], [`stream`]), trust in host keys ([`known_hosts`], [`host_key`]), and logins
-//! that ask as little as possible, and nothing before it is needed ([`auth`]).
+//! things end (`loss`, `stream`), trust in host keys ([`known_hosts`], `host_key`), and logins
+//! that ask as little as possible, and nothing before it is needed (`auth`).
 //!
 //! What is not here: OpenSSH's configuration files, proxy commands, certificates of hosts, and
 //! `ssh` itself as a transport.
@@ -38,7 +38,9 @@ use crate::plan::{Hop, HostPort};
 use crate::progress::Observer;
 use crate::transport::BoxStream;
 
-pub use error::{Attempt, AuthenticationFailed, Phase, Refusal, TunnelError, TunnelErrorKind};
+pub use error::{
+    Attempt, AuthenticationFailed, HostKeyChanged, Phase, Refusal, TunnelError, TunnelErrorKind,
+};
 pub use known_hosts::HostKey;
 
 use answers::Answers;
@@ -149,12 +151,7 @@ impl Tunnels {
     }
 
     /// The connection to the last hop, opened if need be, and whether it was opened just now.
-    fn connection<'a>(
-        &'a self,
-        hops: &'a [Hop],
-        caller: Caller<'a>,
-    ) -> Pin<Box<dyn Future<Output = Result<(Arc<Connection>, bool), TunnelError>> + Send + 'a>>
-    {
+    fn connection<'a>(&'a self, hops: &'a [Hop], caller: Caller<'a>) -> Connecting<'a> {
         Box::pin(async move {
             let (hop, before) = split(hops);
             let slot = Arc::clone(self.slots().entry(Destination::from(hops)).or_default());
@@ -173,11 +170,14 @@ impl Tunnels {
             }
             state.connection = None;
             state.failure = None;
-            let below = match before {
-                [] => None,
-                before => Some(self.connection(before, caller).await?.0),
+            let dialled = async {
+                let below = match before {
+                    [] => None,
+                    before => Some(self.connection(before, caller).await?.0),
+                };
+                Connection::dial(hop, before, below.as_ref(), &self.answers, caller).await
             };
-            let dialled = Connection::dial(hop, below.as_ref(), &self.answers, caller).await;
+            let dialled = dialled.await;
             slot.attempts.fetch_add(1, Ordering::Release);
             match dialled {
                 Ok(connection) => {
@@ -205,6 +205,10 @@ impl fmt::Debug for Tunnels {
             .finish()
     }
 }
+
+/// Boxed, because a connection may need the one to the host before it.
+type Connecting<'a> =
+    Pin<Box<dyn Future<Output = Result<(Arc<Connection>, bool), TunnelError>> + Send + 'a>>;
 
 fn split(hops: &[Hop]) -> (&Hop, &[Hop]) {
     hops.split_last()

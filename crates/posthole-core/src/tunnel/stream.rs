@@ -29,14 +29,13 @@ use super::loss::Loss;
 /// A direct-tcpip channel (RFC 4254 §7.2).
 pub(super) struct ChannelStream {
     reader: ChannelReadHalf,
-    /// What came with the last packet and was not read yet.
-    unread: Bytes,
-    /// Whether the server ended its side.
-    is_ended: bool,
+    inbound: Inbound,
     writer: Pin<Box<dyn AsyncWrite + Send>>,
     control: Arc<ChannelWriteHalf<Msg>>,
-    /// The reason of a failure, while it is waited for.
-    failing: Option<Pin<Box<dyn Future<Output = Loss> + Send>>>,
+    /// The reason of the end of the connection, one for each direction, since the two may be waited
+    /// for by different tasks.
+    reading_lost: Pin<Box<dyn Future<Output = Loss> + Send>>,
+    writing_lost: Pin<Box<dyn Future<Output = Loss> + Send>>,
     /// Keeps the connection, and those below it, for as long as there is a channel on it.
     connection: Arc<Connection>,
 }
@@ -46,21 +45,25 @@ impl ChannelStream {
         let (reader, control) = channel.split();
         Self {
             reader,
-            unread: Bytes::new(),
-            is_ended: false,
+            inbound: Inbound::default(),
             writer: Box::pin(control.make_writer()),
             control: Arc::new(control),
-            failing: None,
+            reading_lost: Box::pin(connection.ending().wait()),
+            writing_lost: Box::pin(connection.ending().wait()),
             connection,
         }
     }
 
-    /// The error to report for a connection that is gone, once the reason is known.
-    fn poll_failure(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let ending = self.connection.ending();
-        let failing = self.failing.get_or_insert_with(|| Box::pin(ending.wait()));
-        let loss = ready!(failing.as_mut().poll(cx));
-        self.failing = None;
+    /// Waits for the connection to be lost, which is the only thing that can still happen.
+    fn poll_reading_lost(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let loss = ready!(self.reading_lost.as_mut().poll(cx));
+        self.reading_lost = Box::pin(std::future::ready(loss.clone()));
+        Poll::Ready(loss.into_io(self.connection.host()))
+    }
+
+    fn poll_writing_lost(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let loss = ready!(self.writing_lost.as_mut().poll(cx));
+        self.writing_lost = Box::pin(std::future::ready(loss.clone()));
         Poll::Ready(loss.into_io(self.connection.host()))
     }
 }
@@ -72,23 +75,50 @@ impl AsyncRead for ChannelStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            if !self.unread.is_empty() {
-                let count = buffer.remaining().min(self.unread.len());
-                buffer.put_slice(&self.unread.split_to(count));
+            if !self.inbound.unread.is_empty() {
+                let count = buffer.remaining().min(self.inbound.unread.len());
+                buffer.put_slice(&self.inbound.unread.split_to(count));
                 return Poll::Ready(Ok(()));
             }
-            if self.is_ended || buffer.remaining() == 0 {
-                return Poll::Ready(Ok(()));
+            match self.inbound.end {
+                Some(End::Lost) => return self.poll_reading_lost(cx).map(Err),
+                Some(End::Said) => return Poll::Ready(Ok(())),
+                None if buffer.remaining() == 0 => return Poll::Ready(Ok(())),
+                None => {}
             }
             // Receiving from a channel can be given up at any time without losing a message, so a
             // new future for every poll does.
             let message = ready!(pin!(self.reader.wait()).poll(cx));
-            match message {
-                Some(ChannelMsg::Data { data }) => self.unread = data,
-                Some(ChannelMsg::Eof | ChannelMsg::Close) => self.is_ended = true,
-                Some(_) => {}
-                None => return self.poll_failure(cx).map(Err),
-            }
+            self.inbound.receive(message);
+        }
+    }
+}
+
+/// What has come from the server.
+#[derive(Debug, Default)]
+struct Inbound {
+    /// What came with the last packet and was not read yet.
+    unread: Bytes,
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// The connection is gone.
+    Lost,
+    /// The server ended its side of the channel.
+    Said,
+}
+
+impl Inbound {
+    /// Takes in a message, or that there will be none.
+    fn receive(&mut self, message: Option<ChannelMsg>) {
+        match message {
+            // Perhaps with nothing in it, which is not an end.
+            Some(ChannelMsg::Data { data }) => self.unread = data,
+            Some(ChannelMsg::Eof | ChannelMsg::Close) => self.end = Some(End::Said),
+            Some(_) => {}
+            None => self.end = Some(End::Lost),
         }
     }
 }
@@ -102,9 +132,10 @@ impl AsyncWrite for ChannelStream {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        match ready!(self.writer.as_mut().poll_write(cx, bytes)) {
-            Ok(count) => Poll::Ready(Ok(count)),
-            Err(_) => self.poll_failure(cx).map(Err),
+        match self.writer.as_mut().poll_write(cx, bytes) {
+            Poll::Ready(Ok(count)) => Poll::Ready(Ok(count)),
+            // A writer that waits for the window is not told by russh when the session ends.
+            Poll::Pending | Poll::Ready(Err(_)) => self.poll_writing_lost(cx).map(Err),
         }
     }
 
@@ -115,7 +146,7 @@ impl AsyncWrite for ChannelStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match ready!(self.writer.as_mut().poll_shutdown(cx)) {
             Ok(()) => Poll::Ready(Ok(())),
-            Err(_) => self.poll_failure(cx).map(Err),
+            Err(_) => self.poll_writing_lost(cx).map(Err),
         }
     }
 }
@@ -232,3 +263,26 @@ impl AsyncWrite for QuickAck {
 
 /// Enough reads for a handshake, and too few to matter afterwards.
 const READS_OF_A_HANDSHAKE: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_servers_word_is_an_end_of_the_stream() {
+        let mut inbound = Inbound::default();
+        inbound.receive(Some(ChannelMsg::Data { data: Bytes::new() }));
+        inbound.receive(Some(ChannelMsg::WindowAdjusted { new_size: 1 }));
+        assert_eq!(inbound.end, None);
+        inbound.receive(Some(ChannelMsg::Data {
+            data: Bytes::from_static(b"+OK"),
+        }));
+        assert_eq!((&inbound.unread[..], inbound.end), (&b"+OK"[..], None));
+        inbound.receive(Some(ChannelMsg::Eof));
+        assert_eq!(inbound.end, Some(End::Said));
+
+        let mut inbound = Inbound::default();
+        inbound.receive(None);
+        assert_eq!(inbound.end, Some(End::Lost));
+    }
+}

@@ -1,5 +1,7 @@
 //! Polls against POP3 servers in process: what ends up on disk, on the server and on record.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod account;
 mod cut;
 mod order;

@@ -136,6 +136,9 @@ async fn a_check_changes_neither_side() {
         "it is only made when mail comes"
     );
     assert_eq!(account.maildrop.len(), 3);
+    std::fs::create_dir(account.maildir()).unwrap();
+    account.check().await.unwrap();
+    assert_eq!(std::fs::read_dir(account.maildir()).unwrap().count(), 0);
     account.fetch().await;
     account.check().await.unwrap();
     assert_eq!((account.delivered().len(), account.in_tmp()), (3, 0));

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use posthole_core::error::Class;
+use posthole_core::error::{Class, Error};
 use posthole_core::plan::Keep;
 use posthole_testkit::mail;
 use posthole_testkit::pop3::{Faults, Reply};
@@ -44,6 +44,42 @@ async fn a_message_that_kills_every_session_ends_up_alone_and_then_set_aside() {
     assert_eq!(fourth.failed.len(), 1, "it is set aside, and said so");
     assert_eq!(fourth.left, 1);
     assert_eq!(account.maildrop.len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_that_failed_before_is_asked_for_alone() {
+    let messages = mail::corpus(2, 6);
+    let refuse = Faults::new().on("RETR 2", Reply::send("-ERR not now\r\n"));
+    let account = Account::with(&messages, refuse).keep(Keep::Always);
+    account.fetch().await;
+    account.maildrop.add(mail::tiny(1));
+    account.maildrop.add(mail::tiny(2));
+    account.server.clear_log();
+    account.server.set_faults(Faults::new());
+    account.fetch().await;
+    let log = account.server.log();
+    let flights: Vec<_> = log
+        .iter()
+        .filter(|received| received.verb() == "RETR")
+        .map(|received| (received.line.as_str(), received.flight))
+        .collect();
+    let [("RETR 7", first), ("RETR 8", second), ("RETR 2", alone)] = flights[..] else {
+        panic!("{flights:?}")
+    };
+    assert_eq!((first, alone), (second, second + 1), "{flights:?}");
+}
+
+#[tokio::test]
+async fn a_refused_deletion_is_asked_for_again() {
+    let messages = mail::corpus(2, 3);
+    let refuse = Faults::new().on("DELE 2", Reply::send("-ERR not now\r\n"));
+    let account = Account::with(&messages, refuse);
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (3, 2, 1));
+    account.server.set_faults(Faults::new());
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (0, 1, 0));
+    account.assert_delivered(&messages);
 }
 
 #[tokio::test]
@@ -109,6 +145,34 @@ async fn the_same_unique_id_twice_is_two_messages() {
     account.fetch().await;
     assert_eq!(account.fetch().await.fetched, 0);
     account.assert_delivered(&[mail::tiny(0), mail::tiny(1), mail::tiny(2)]);
+}
+
+#[tokio::test]
+async fn messages_with_the_same_unique_id_are_deleted_together_or_not_at_all() {
+    let account = Account::with(&[], Faults::new());
+    for n in 0..3 {
+        account
+            .maildrop
+            .add_with_uid(b"same".to_vec(), mail::tiny(n));
+    }
+    // Were the first two deleted alone, the third would be taken for the first next time.
+    account
+        .server
+        .set_faults(Faults::new().on("RETR 3", Reply::send("-ERR not now\r\n")));
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (2, 0, 3));
+    account.server.set_faults(Faults::new());
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (1, 3, 0));
+    account.assert_delivered(&[mail::tiny(0), mail::tiny(1), mail::tiny(2)]);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_over_capa_is_asked_again_without() {
+    let messages = mail::corpus(4, 4);
+    let account = Account::with(&messages, Faults::new().on("CAPA", Reply::hang_up()));
+    account.fetch().await;
+    account.assert_delivered(&messages);
 }
 
 #[tokio::test]
@@ -178,32 +242,46 @@ async fn a_link_in_place_of_a_folder_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_stop_finishes_what_is_in_hand() {
-    let messages = mail::corpus(8, 400);
-    let mut account = Account::with(&messages, Faults::new().write_size(200));
+async fn a_stop_finishes_what_is_in_hand_and_no_more() {
+    let messages = mail::corpus(8, 200);
+    let mut account = Account::with(&messages, Faults::new().without_pipelining());
     let stop = account.stop.clone();
-    let polling = async {
-        let report = account.poll().await;
-        (report.summary, report.error.map(|error| error.to_string()))
-    };
     let stopping = async {
-        while account.server.count("RETR") == 0 {
+        while account.server.count("RETR") < 20 {
             tokio::task::yield_now().await;
         }
         stop.cancel();
     };
-    let ((summary, error), ()) = tokio::join!(polling, stopping);
-    let fetched = account.delivered().len() as u64;
-    assert_eq!(summary.fetched, fetched);
-    assert_eq!(account.in_tmp(), 0);
-    // Stopped early or just through: either way the two sides agree.
-    if error.is_some() {
-        assert_eq!(summary.deleted + summary.left, 400);
-    }
+    let (report, ()) = tokio::join!(account.poll(), stopping);
+    assert!(matches!(report.error, Some(Error::Stopped)));
+    let summary = report.summary;
+    assert!(
+        (20..100).contains(&summary.fetched),
+        "{} fetched",
+        summary.fetched
+    );
+    assert_eq!(summary.fetched, account.delivered().len() as u64);
+    assert_eq!((summary.deleted, account.in_tmp()), (summary.fetched, 0));
+    assert_eq!(account.maildrop.len() as u64, summary.left);
+
     account.stop = tokio_util::sync::CancellationToken::new();
     account.fetch().await;
     account.assert_delivered(&messages);
     assert!(account.maildrop.is_empty());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_server_that_does_not_greet() {
+    let account = Account::with(&[], Faults::new().on("GREETING", Reply::silence()));
+    let stop = account.stop.clone();
+    let stopping = async {
+        while account.server.connections() == 0 {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let (report, ()) = tokio::join!(account.poll(), stopping);
+    assert!(matches!(report.error, Some(Error::Stopped)));
 }
 
 #[tokio::test]

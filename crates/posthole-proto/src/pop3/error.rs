@@ -112,7 +112,7 @@ pub enum Misuse {
 #[non_exhaustive]
 pub enum Violation {
     /// A reply begins with neither `+OK` nor `-ERR` (RFC 1939 §3).
-    #[error("expected the reply to {command}, received `{received}`")]
+    #[error("expected the reply to {command}, received {}", quoted(received))]
     NotAReply {
         /// The command that was being answered.
         command: CommandKind,
@@ -120,13 +120,16 @@ pub enum Violation {
         received: String,
     },
     /// The greeting is not that of a POP3 server (RFC 1939 §4).
-    #[error("expected the greeting of a POP3 server, received `{received}`")]
+    #[error(
+        "expected the greeting of a POP3 server, received {}",
+        quoted(received)
+    )]
     NotPop3 {
         /// What came.
         received: String,
     },
     /// A list was followed by a reply before its end, a lone dot (RFC 1939 §3).
-    #[error("the reply to {command} was not ended before `{received}`")]
+    #[error("the reply to {command} was not ended before {}", quoted(received))]
     ReplyInsideList {
         /// The command that was being answered.
         command: CommandKind,
@@ -134,11 +137,19 @@ pub enum Violation {
         received: String,
     },
     /// Something came when nothing was asked.
-    #[error("received `{received}` when no reply was due")]
+    #[error("received {} when no reply was due", quoted(received))]
     Unsolicited {
         /// What came.
         received: String,
     },
+}
+
+fn quoted(received: &str) -> String {
+    if received.is_empty() {
+        "an empty line".into()
+    } else {
+        alloc::format!("`{received}`")
+    }
 }
 
 /// Guesses what kind of server greets like this.

@@ -61,7 +61,7 @@ fn odd_greetings_are_accepted_or_named() {
     check(
         "S:",
         expect![[r#"
-        violation: expected the greeting of a POP3 server, received ``
+        violation: expected the greeting of a POP3 server, received an empty line
     "#]],
     );
 }

@@ -42,7 +42,7 @@ pub(crate) async fn check(run: &Run, args: &CheckArgs) -> Result<Exit, Refusal> 
 
     let (senders, walks): (HashMap<_, _>, Vec<_>) = plan.jobs.iter().map(walk).unzip();
     let observer = Arc::new(Walks(senders));
-    let cx = run.context(&plan, Arc::clone(&observer) as _)?;
+    let cx = run.context(&plan, args.account.jobs, Arc::clone(&observer) as _)?;
     let Plan { jobs, .. } = plan;
     let work = |job: Arc<Job>| {
         let cx = cx.clone();

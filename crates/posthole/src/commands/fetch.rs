@@ -21,8 +21,8 @@ pub(crate) async fn fetch(run: &Run, args: &FetchArgs) -> Result<Exit, Refusal> 
     let file = run.config_file(&environment)?;
     let plan = run.plan(file.as_ref(), &overrides, &environment)?;
     let progress = Arc::new(Progress::new(Arc::clone(&run.console), !run.global.quiet));
-    let cx = run.context(&plan, Arc::clone(&progress) as _)?;
     let jobs = args.account.jobs;
+    let cx = run.context(&plan, jobs, Arc::clone(&progress) as _)?;
     let mut exit = Exit::Success;
     if args.dry_run {
         let work = |job: Arc<Job>| {

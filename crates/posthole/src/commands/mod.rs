@@ -30,6 +30,7 @@ pub(crate) use trust::trust;
 use crate::args::GlobalArgs;
 use crate::console::Console;
 use crate::exit::Exit;
+use crate::limits;
 use crate::prompt::Prompt;
 use crate::render;
 use crate::report::{Problem, json};
@@ -137,7 +138,12 @@ impl Run {
     }
 
     /// What the polls of this run share.
-    fn context(&self, plan: &Plan, observer: Arc<dyn Observer>) -> Result<Context, Problem> {
+    fn context(
+        &self,
+        plan: &Plan,
+        at_a_time: u16,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Context, Problem> {
         let records = Records::open(&plan.state_dir).map_err(|e| Problem::from(&e.into()))?;
         let ask = self.ask();
         let tunnels = Arc::new(Tunnels::new(Arc::clone(&ask), Arc::clone(&observer)));
@@ -148,7 +154,7 @@ impl Run {
             tunnels,
             records,
             stop,
-            batch: BatchLimits::default(),
+            batch: BatchLimits::within(limits::open_files(), plan.jobs.len().min(at_a_time.into())),
         })
     }
 

@@ -86,7 +86,7 @@ impl File {
 
 /// Why a run does not come to any account.
 pub(crate) struct Refusal {
-    problem: Problem,
+    problem: Box<Problem>,
     shown: Option<(PathBuf, String)>,
     diagnostics: Vec<Diagnostic>,
     mistakes: Vec<Mistake>,
@@ -112,7 +112,7 @@ impl Refusal {
             }
         };
         Self {
-            problem,
+            problem: Box::new(problem),
             shown: file.map(|(path, text)| (path.to_owned(), text.to_owned())),
             mistakes: render::mistakes(file, &diagnostics),
             diagnostics,
@@ -158,7 +158,7 @@ impl Refusal {
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
         Self {
-            problem,
+            problem: Box::new(problem),
             shown: None,
             diagnostics: Vec::new(),
             mistakes: Vec::new(),

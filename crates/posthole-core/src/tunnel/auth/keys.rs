@@ -41,7 +41,7 @@ pub(super) struct Candidate {
 }
 
 enum Source {
-    Agent(AgentIdentity),
+    Agent(Box<AgentIdentity>),
     Open(Arc<PrivateKey>),
     Locked(LockedKey),
 }
@@ -75,12 +75,12 @@ impl Keys {
             let what = || format!("key file {}", path.display());
             let file = match file {
                 Ok(file) => file,
-                Err(KeyFileError::Missing(source)) if hop.identities_named => {
-                    let source = Arc::new(source);
+                Err(KeyFileError::Missing(error)) if hop.identities_named => {
+                    let error = Arc::new(error);
                     return Err(TunnelError::IdentityMissing {
                         login: hop.login(),
                         path,
-                        source,
+                        error,
                     });
                 }
                 Err(KeyFileError::Missing(_)) => continue,
@@ -101,7 +101,7 @@ impl Keys {
             if let Some(identity) = public.and_then(|public| take(&mut held, public)) {
                 let origin = format!("{origin} in the agent");
                 let candidate = Candidate {
-                    source: Source::Agent(identity),
+                    source: Source::Agent(Box::new(identity)),
                     origin,
                 };
                 // The person's order is kept among named keys.
@@ -139,7 +139,7 @@ impl Keys {
         by_agent.extend(held.into_iter().map(|identity| {
             let origin = "from the agent".to_owned();
             Candidate {
-                source: Source::Agent(identity),
+                source: Source::Agent(Box::new(identity)),
                 origin,
             }
         }));
@@ -239,10 +239,12 @@ impl Candidate {
     /// What to show to the server; none if that takes a passphrase.
     pub(super) fn offer(&self) -> Option<Offer> {
         match &self.source {
-            Source::Agent(AgentIdentity::PublicKey { key, .. }) => Some(Offer::Key(key.clone())),
-            Source::Agent(AgentIdentity::Certificate { certificate, .. }) => {
-                Some(Offer::Certificate(Box::new(certificate.clone())))
-            }
+            Source::Agent(identity) => Some(match &**identity {
+                AgentIdentity::PublicKey { key, .. } => Offer::Key(key.clone()),
+                AgentIdentity::Certificate { certificate, .. } => {
+                    Offer::Certificate(Box::new(certificate.clone()))
+                }
+            }),
             Source::Open(key) => Some(Offer::Key(key.public_key().clone())),
             Source::Locked(key) => key.public.clone().map(Offer::Key),
         }

@@ -1,0 +1,133 @@
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::record::IdentityKind;
+
+const NAME: &str = "1.M2P3Q4_phtag.host";
+
+fn maildir() -> (TempDir, Maildir) {
+    let directory = TempDir::new().unwrap();
+    let maildir = Maildir::open(&directory.path().join("Mail"), "phtag".to_owned()).unwrap();
+    (directory, maildir)
+}
+
+fn identity() -> Identity {
+    Identity {
+        kind: IdentityKind::UniqueId,
+        bytes: (*b"uid").into(),
+        occurrence: 0,
+    }
+}
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_000_000_000)
+}
+
+/// Recovers from one intent of an age; returns whether the message counts as delivered.
+fn recover(maildir: &Maildir, place: u64, age: Duration) -> bool {
+    let intent = StoredIntent {
+        identity: identity(),
+        destination: maildir.root.clone(),
+        name: NAME.to_owned(),
+        place,
+        at: now() - age,
+    };
+    let Recovered { receipts, lost } = maildir.recover(vec![intent], now()).unwrap();
+    assert_eq!(receipts.len() + lost.len(), 1);
+    receipts.len() == 1
+}
+
+fn exists(maildir: &Maildir, folder: &str) -> bool {
+    maildir.root.join(folder).join(NAME).exists()
+}
+
+#[test]
+fn a_message_still_in_tmp_was_not_moved_and_is_moved_now() {
+    let (_directory, maildir) = maildir();
+    std::fs::write(maildir.root.join("tmp").join(NAME), "text").unwrap();
+    assert!(recover(&maildir, maildir.place().unwrap(), Duration::ZERO));
+    assert!(exists(&maildir, "new") && !exists(&maildir, "tmp"));
+}
+
+#[test]
+fn a_message_gone_from_tmp_was_moved_wherever_it_is_now() {
+    let (_directory, maildir) = maildir();
+    assert!(recover(&maildir, maildir.place().unwrap(), Duration::ZERO));
+    let almost = TMP_CLEANERS_RESPECT - Duration::from_secs(1);
+    assert!(recover(&maildir, maildir.place().unwrap(), almost));
+}
+
+#[test]
+fn what_may_have_been_cleaned_away_is_fetched_again() {
+    let (_directory, maildir) = maildir();
+    assert!(!recover(
+        &maildir,
+        maildir.place().unwrap(),
+        TMP_CLEANERS_RESPECT
+    ));
+}
+
+#[test]
+fn another_folder_in_the_place_of_tmp_proves_nothing() {
+    let (_directory, maildir) = maildir();
+    assert!(!recover(
+        &maildir,
+        maildir.place().unwrap() + 1,
+        Duration::ZERO
+    ));
+}
+
+#[test]
+fn a_message_still_in_tmp_is_moved_however_old_it_is() {
+    let (_directory, maildir) = maildir();
+    std::fs::write(maildir.root.join("tmp").join(NAME), "text").unwrap();
+    assert!(recover(
+        &maildir,
+        maildir.place().unwrap() + 1,
+        2 * TMP_CLEANERS_RESPECT
+    ));
+    assert!(exists(&maildir, "new"));
+}
+
+#[test]
+fn a_message_in_both_folders_is_delivered_once() {
+    let (_directory, maildir) = maildir();
+    for folder in ["tmp", "new"] {
+        std::fs::write(maildir.root.join(folder).join(NAME), "text").unwrap();
+    }
+    assert!(recover(&maildir, maildir.place().unwrap(), Duration::ZERO));
+    assert!(exists(&maildir, "new") && !exists(&maildir, "tmp"));
+}
+
+#[test]
+fn only_our_own_leftovers_are_removed_from_tmp() {
+    let (_directory, maildir) = maildir();
+    let other = "1.M2P3Q4_phother.host";
+    for name in [NAME, other] {
+        std::fs::write(maildir.root.join("tmp").join(name), "text").unwrap();
+    }
+    maildir.prepare().unwrap();
+    assert!(!exists(&maildir, "tmp"));
+    assert!(maildir.root.join("tmp").join(other).exists());
+}
+
+#[test]
+fn a_message_is_for_its_owner_only_from_the_first_moment() {
+    let (directory, maildir) = maildir();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let incoming = maildir.begin().unwrap();
+    assert_eq!(mode(&incoming.path), 0o600);
+    let folders = ["Mail", "Mail/tmp", "Mail/new", "Mail/cur"];
+    assert_eq!(
+        folders.map(|folder| mode(&directory.path().join(folder))),
+        [0o700; 4]
+    );
+}
+
+#[test]
+fn a_host_name_cannot_break_the_file_name() {
+    assert_eq!(host_for_name("a/b:c"), "a\\057b\\072c");
+    assert_eq!(host_for_name(""), "localhost");
+}

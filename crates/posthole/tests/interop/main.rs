@@ -1,0 +1,30 @@
+//! The program against OpenSSH's sshd and Dovecot, as its users run it.
+//!
+//! The mailbox lies behind an sshd whose user has no shell and may forward to one port. What the
+//! engine does with servers that misbehave is tested elsewhere; here the parts are real, and so are
+//! kill(2), the terminal and the agent.
+
+mod check;
+mod fetch;
+mod host_key;
+mod interrupted;
+mod login;
+mod output;
+mod refusals;
+mod world;
+
+use std::process::ExitCode;
+
+use posthole_testkit::real::Suite;
+
+fn main() -> ExitCode {
+    let suite = Suite::new();
+    let suite = fetch::tests(suite);
+    let suite = interrupted::tests(suite);
+    let suite = login::tests(suite);
+    let suite = host_key::tests(suite);
+    let suite = refusals::tests(suite);
+    let suite = check::tests(suite);
+    let suite = output::tests(suite);
+    suite.run()
+}
