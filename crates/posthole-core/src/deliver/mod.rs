@@ -78,6 +78,9 @@ impl DeliverError {
                     "make room on the disk; what was not delivered is still on the server"
                 }
                 ErrorKind::PermissionDenied => "check the owner and mode of that path",
+                ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                    "a file is in the way: move it, or name another Maildir"
+                }
                 ErrorKind::ReadOnlyFilesystem => {
                     "name a Maildir on a file system that can be written"
                 }

@@ -134,7 +134,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 #[non_exhaustive]
 pub enum DialError {
     /// Every address refused or was unreachable.
-    #[error("cannot connect to {to}: {attempts}")]
+    #[error("cannot connect to {to}: {}", attempts.of(to))]
     Connect {
         /// The host.
         to: HostPort,
@@ -204,6 +204,14 @@ impl Attempts {
     fn all(&self, kind: io::ErrorKind) -> bool {
         self.0.iter().all(|attempt| attempt.error.kind() == kind)
     }
+
+    /// What happened at the addresses of this host; an address that is the host is not repeated.
+    fn of(&self, to: &HostPort) -> String {
+        match &self.0[..] {
+            [Attempt { address, error }] if to.host.parse() == Ok(address.ip()) => plain(error),
+            _ => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Attempts {
@@ -216,10 +224,14 @@ impl fmt::Display for Attempts {
     }
 }
 
-/// The message of an input/output error without the number that `std` appends to it.
+/// The message of an input/output error without the number that `std` appends to it, and without
+/// the words that it puts before those of the resolver.
 pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
+    let text = text
+        .strip_prefix("failed to lookup address information: ")
+        .unwrap_or(text);
     let mut letters = text.chars();
     match letters.next() {
         // "Connection refused" reads as part of a sentence; an abbreviation is left alone.
@@ -258,10 +270,22 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("cannot connect to 127.0.0.1:{port}: 127.0.0.1: connection refused")
+            format!("cannot connect to 127.0.0.1:{port}: connection refused")
         );
         let hint = error.hint().unwrap();
         assert!(hint.contains("nothing listens on port"), "{hint}");
+
+        let to = HostPort {
+            host: "localhost".to_owned(),
+            port,
+        };
+        let error = tcp(&to, "work", &Silent, Duration::from_secs(5))
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("127.0.0.1: connection refused"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
@@ -273,11 +297,10 @@ mod tests {
         let error = tcp(&to, "work", &Silent, Duration::from_secs(30))
             .await
             .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("cannot resolve the name nowhere.invalid: ")
-        );
+        let text = error.to_string();
+        let reason = text.strip_prefix("cannot resolve the name nowhere.invalid: ");
+        let reason = reason.unwrap_or_else(|| panic!("{text}"));
+        assert!(!reason.contains(": "), "{text}");
         assert!(error.is_temporary());
     }
 
