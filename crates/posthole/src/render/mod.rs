@@ -100,9 +100,14 @@ pub(crate) fn failed_messages(fetched: &Fetched, colour: bool) -> Option<String>
     if text.is_empty() {
         return None;
     }
+    let others = match fetched.error {
+        None => "the other mail was not held up; ",
+        // What ended the poll did hold it up, and is said next.
+        Some(_) => "",
+    };
     push!(
         text,
-        "  {hint}hint:{hint:#} the other mail was not held up; this is tried again later"
+        "  {hint}hint:{hint:#} {others}this is tried again later"
     );
     Some(text)
 }

@@ -171,6 +171,26 @@ fn each_failed_message_is_named() {
 }
 
 #[test]
+fn a_message_that_ended_the_poll_held_the_others_up() {
+    let failed = MessageFailure {
+        uid: "Z3vP".to_owned(),
+        reason: "the session ended while it was on its way".to_owned(),
+    };
+    let mut report = report(Summary {
+        failed: vec![failed],
+        ..Summary::default()
+    });
+    report.error = Some(posthole_core::error::Error::Stopped);
+    check(
+        &failed_messages(&Fetched::new("work", &report), false).unwrap(),
+        expect![[r#"
+            posthole: work: message Z3vP: the session ended while it was on its way
+              hint: this is tried again later
+        "#]],
+    );
+}
+
+#[test]
 fn a_poll_that_broke_off_says_what_it_had_done() {
     let summary = Summary {
         fetched: 5,
