@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use posthole_proto::pop3::{CommandKind, Event as Pop3Event};
+use tokio::time::{Instant, sleep_until};
 
 use super::entry::{self, Entered};
 use super::spool::{Outcome, Spool};
@@ -180,6 +181,7 @@ impl<'a> Transfer<'a> {
     /// Keeps the window full until everything is answered, delivered and deleted.
     async fn exchange_all(&mut self, spool: &mut Option<Spool>) -> Result<(), Error> {
         let stop = self.cx.stop.clone();
+        let mut give_up = None;
         loop {
             self.fill_window()?;
             let nothing_comes =
@@ -199,6 +201,10 @@ impl<'a> Transfer<'a> {
                     self.fetch.clear();
                     self.suspects.clear();
                     self.session.set_timeout(PATIENCE_WHEN_STOPPING.min(self.job.timeout));
+                    give_up = Some(Instant::now() + PATIENCE_WHEN_STOPPING);
+                }
+                () = sleep_until(give_up.unwrap_or_else(Instant::now)), if give_up.is_some() => {
+                    return Err(Error::Stopped);
                 }
                 outcome = next_outcome(spool), if self.spooled > 0 => match outcome {
                     Some(outcome) => self.settle(outcome)?,
@@ -474,7 +480,8 @@ impl<'a> Transfer<'a> {
         if error.is_loss()
             && let Some(message) = self.retrieving.front()
         {
-            self.fail(*message, error.to_string());
+            let reason = "the session ended while it was on its way";
+            self.fail(*message, reason.to_owned());
         }
         Ok(())
     }
@@ -526,5 +533,5 @@ const COMMANDS_IN_FLIGHT: usize = 512;
 /// How many octets may be under way: as much as the SSH connection's window holds.
 const OCTETS_IN_FLIGHT: u64 = 8 << 20;
 
-/// How long a server may be silent once the program was asked to stop.
+/// How long a server may take for what it was asked, once the program was asked to stop.
 const PATIENCE_WHEN_STOPPING: Duration = Duration::from_secs(5);

@@ -1,12 +1,13 @@
 //! Servers and disks that do not do what they should: the rest of the mail flows.
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use posthole_core::error::{Class, Error};
 use posthole_core::plan::Keep;
 use posthole_testkit::mail;
 use posthole_testkit::pop3::{Faults, Reply};
+use posthole_testkit::relay::Relay;
 
 use crate::account::{Account, chain};
 
@@ -264,6 +265,35 @@ async fn a_stop_finishes_what_is_in_hand_and_no_more() {
     assert_eq!((summary.deleted, account.in_tmp()), (summary.fetched, 0));
     assert_eq!(account.maildrop.len() as u64, summary.left);
 
+    account.stop = tokio_util::sync::CancellationToken::new();
+    account.fetch().await;
+    account.assert_delivered(&messages);
+    assert!(account.maildrop.is_empty());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_slow_line() {
+    // Minutes of mail are in flight.
+    let messages = mail::corpus(12, 300);
+    let mut account = Account::with(&messages, Faults::new());
+    let line = Relay::to(account.server.addr()).bytes_per_second(10_000);
+    let line = line.start();
+    account.job.server.port = line.port();
+    let stop = account.stop.clone();
+    let stopping = async {
+        while account.server.count("RETR") < 300 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        stop.cancel();
+        Instant::now()
+    };
+    let (report, stopped) = tokio::join!(account.poll(), stopping);
+    assert!(matches!(report.error, Some(Error::Stopped)));
+    assert!(stopped.elapsed() < Duration::from_secs(15));
+    assert_eq!(report.summary.fetched, account.delivered().len() as u64);
+    assert_eq!((report.summary.deleted, account.in_tmp()), (0, 0));
+
+    account.job.server.port = account.server.port();
     account.stop = tokio_util::sync::CancellationToken::new();
     account.fetch().await;
     account.assert_delivered(&messages);
