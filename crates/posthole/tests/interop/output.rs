@@ -90,7 +90,6 @@ fn the_dialogue_has_no_password_and_no_control_characters() {
     let ended = run(host.home(), &["fetch", "-vv", "-K"]);
     // It says something on standard error, which is where a dialogue belongs.
     assert_eq!(ended.status.code(), Some(0), "{}", ended.text());
-    eprintln!("{}", ended.text());
     ended.says(&[
         "C: USER msingh",
         "C: PASS ",
@@ -111,7 +110,6 @@ fn the_dialogue_has_no_password_and_no_control_characters() {
     }
 
     let ended = run(host.home(), &["fetch", "-v"]);
-    eprintln!("{}", ended.text());
     assert_eq!(ended.status.code(), Some(0), "{}", ended.text());
     assert!(!ended.stderr.contains("C: "), "{}", ended.text());
     assert_no_secret(&ended);
