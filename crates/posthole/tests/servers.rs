@@ -5,17 +5,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use expect_test::{Expect, expect};
 use posthole_testkit::pop3::{Faults, Reply};
-use posthole_testkit::{World, mail};
+use posthole_testkit::{Terminal, World, mail};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use serde_json::Value;
 
 const BIN: &str = env!("CARGO_BIN_EXE_posthole");
@@ -137,7 +135,7 @@ fn a_poll_is_one_line_and_no_mail_is_success() {
         "#]],
         expect![[r#""#]],
     );
-    world.assert_delivered((0..3).map(|n| mail::tiny(n)));
+    world.assert_delivered((0..3).map(mail::tiny));
 }
 
 #[test]
@@ -165,7 +163,7 @@ fn the_one_liner_needs_no_configuration() {
     "#]],
         expect![[r#""#]],
     );
-    world.assert_delivered((0..2).map(|n| mail::tiny(n)));
+    world.assert_delivered((0..2).map(mail::tiny));
 }
 
 #[test]
@@ -515,7 +513,6 @@ fn read_until(from: &mut impl Read, text: &str) -> String {
     while !read.ends_with(text.as_bytes()) {
         match from.read(&mut octet) {
             Ok(1) => read.push(octet[0]),
-            // EIO is how a terminal ends (pty(7)).
             _ => panic!(
                 "there is no {text:?} in {:?}",
                 String::from_utf8_lossy(&read)
@@ -525,25 +522,11 @@ fn read_until(from: &mut impl Read, text: &str) -> String {
     String::from_utf8(read).unwrap()
 }
 
-/// The program in the foreground of a terminal of its own, and the person at it.
-fn at_a_terminal(world: &World, args: &[&str]) -> (std::process::Child, File) {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let person = openpt(flags).unwrap();
-    grantpt(&person).unwrap();
-    unlockpt(&person).unwrap();
-    let terminal = File::from(ioctl_tiocgptpeer(&person, flags).unwrap());
-    // setsid(1) makes its standard input the controlling terminal; its streams are not asked on.
-    let mut command = world.posthole(Path::new("setsid"));
-    command
-        .args(["--wait", "--ctty", BIN])
-        .args(args)
-        .stdin(terminal);
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    (child, File::from(person))
+/// The program in the foreground of a terminal of its own.
+fn at_a_terminal(world: &World, args: &[&str]) -> Terminal {
+    let mut command = world.posthole(Path::new(BIN));
+    command.args(args);
+    Terminal::start(command)
 }
 
 #[test]
@@ -555,49 +538,47 @@ fn a_terminal_is_asked_for_the_host_key_and_the_passwords() {
     std::fs::remove_file(world.home().identity()).unwrap();
     let (url, via) = (world.url(), world.via());
     let args = ["fetch", &url, "--via", &via, "--to", "maildir:~/Mail"];
-    let (child, mut person) = at_a_terminal(&world, &args);
-    read_until(&mut person, "Type yes, no or the fingerprint you expect: ");
-    person.write_all(b"y\n").unwrap();
-    read_until(&mut person, "Type yes, no or the fingerprint you expect: ");
-    person.write_all(b"yes\n").unwrap();
-    read_until(&mut person, "SSH password for msingh@127.0.0.1: ");
-    person.write_all(b"not it\n").unwrap();
-    read_until(
-        &mut person,
-        "That was refused. SSH password for msingh@127.0.0.1: ",
-    );
-    person
-        .write_all(format!("{}\n", World::SSH_PASSWORD).as_bytes())
-        .unwrap();
-    let shown = read_until(&mut person, "Mail password for msingh@localhost: ");
-    assert!(!shown.contains(World::SSH_PASSWORD), "{shown:?}");
-    person
-        .write_all(format!("{}\n", World::MAIL_PASSWORD).as_bytes())
-        .unwrap();
-    let ended = child.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
-    assert!(String::from_utf8(ended.stdout).unwrap().contains(": 1 new"));
-    assert!(ended.status.success());
+    let mut person = at_a_terminal(&world, &args);
+    person.expect("Type yes, no or the fingerprint you expect: ");
+    person.type_line("y");
+    person.expect("Type yes, no or the fingerprint you expect: ");
+    person.type_line("yes");
+    person.expect("SSH password for msingh@127.0.0.1: ");
+    person.type_line("not it");
+    person.expect("That was refused. SSH password for msingh@127.0.0.1: ");
+    person.type_line(World::SSH_PASSWORD);
+    person.expect("Mail password for msingh@localhost: ");
+    person.type_line(World::MAIL_PASSWORD);
+    let (status, screen) = person.end();
+    assert!(screen.contains(": 1 new"), "{screen}");
+    for secret in [World::SSH_PASSWORD, World::MAIL_PASSWORD, "not it"] {
+        assert!(!screen.contains(secret), "{screen}");
+    }
+    assert!(status.success());
     assert!(world.home().known_hosts().exists());
 }
 
 #[test]
 fn a_key_that_is_declined_is_not_recorded() {
     let world = World::builder().without_known_host().build();
-    let (child, mut person) = at_a_terminal(&world, &["trust", &world.via()]);
-    read_until(&mut person, "Type yes, no or the fingerprint you expect: ");
-    person.write_all(b"no\n").unwrap();
-    let ended = child.wait_with_output().unwrap();
-    assert_eq!(ended.status.code(), Some(68));
+    let mut person = at_a_terminal(&world, &["trust", &world.via()]);
+    person.expect("Type yes, no or the fingerprint you expect: ");
+    person.type_line("no");
+    let (status, screen) = person.end();
+    assert!(
+        screen.contains("was not accepted, and nothing was recorded"),
+        "{screen}"
+    );
+    assert_eq!(status.code(), Some(68));
     assert!(!world.home().known_hosts().exists());
 }
 
 #[test]
 fn an_interrupt_at_a_question_ends_the_run() {
     let world = world(1);
-    let (child, mut person) = at_a_terminal(&world, &["fetch", "--password-prompt"]);
-    read_until(&mut person, "Mail password for msingh@localhost (work): ");
-    person.write_all(b"\x03").unwrap();
-    let ended = child.wait_with_output().unwrap();
-    assert_eq!(ended.status.signal(), Some(Signal::INT.as_raw()));
+    let mut person = at_a_terminal(&world, &["fetch", "--password-prompt"]);
+    person.expect("Mail password for msingh@localhost (work): ");
+    person.press("\x03");
+    let (status, _) = person.end();
+    assert_eq!(status.signal(), Some(Signal::INT.as_raw()));
 }
