@@ -1,4 +1,153 @@
-use posthole_testkit::real::Suite;
+//! The ways to log in to sshd: key files, the agent, and a person at a terminal.
+
+use posthole_testkit::keys::{self, KeyFormat, KeyType};
+use posthole_testkit::mail;
+use posthole_testkit::real::{Agent, Mailhost, Requirement, Suite};
+
+use crate::world::{at_a_terminal, run};
+
 pub(crate) fn tests(suite: Suite) -> Suite {
+    let needs = Requirement::MAILHOST;
+    let with_agent = &[
+        Requirement::Dovecot,
+        Requirement::NssWrapper,
+        Requirement::OpenSsl,
+        Requirement::SshAgent,
+        Requirement::Sshd,
+    ];
     suite
+        .test(
+            "every_kind_of_key_logs_in",
+            needs,
+            every_kind_of_key_logs_in,
+        )
+        .test(
+            "a_passphrase_is_asked_for_at_the_terminal",
+            needs,
+            a_passphrase_is_asked_for_at_the_terminal,
+        )
+        .test(
+            "passwords_are_asked_for_at_the_terminal_and_not_shown",
+            needs,
+            passwords_are_asked_for_at_the_terminal_and_not_shown,
+        )
+        .test(
+            "without_a_terminal_nothing_is_asked",
+            needs,
+            without_a_terminal_nothing_is_asked,
+        )
+        .test(
+            "the_agent_holds_the_key",
+            with_agent,
+            the_agent_holds_the_key,
+        )
+}
+
+fn every_kind_of_key_logs_in() {
+    for format in [KeyFormat::OpenSsh, KeyFormat::Pkcs8] {
+        for key_type in KeyType::ALL {
+            let key = keys::generate(key_type);
+            let message = mail::tiny(1);
+            let host = Mailhost::start_with([&message], |sshd| sshd.key(key.public_key()));
+            // Not under a name that is tried by itself.
+            std::fs::remove_file(host.home().identity()).unwrap();
+            keys::write(host.home().path().join("id_pop"), &key, format, None);
+            run(host.home(), &["fetch", "--identity", "id_pop"]).exits(0);
+            host.home().assert_delivered([&message]);
+            let accepted = format!("Accepted publickey for msingh from 127.0.0.1 port {}", "");
+            assert!(host.sshd().log().contains(&accepted), "{key_type:?}");
+        }
+    }
+}
+
+fn a_passphrase_is_asked_for_at_the_terminal() {
+    for (key_type, format) in [
+        (KeyType::Ed25519, KeyFormat::OpenSsh),
+        (KeyType::EcdsaP256, KeyFormat::Pkcs8),
+        (KeyType::Rsa, KeyFormat::OpenSsh),
+        (KeyType::Rsa, KeyFormat::Pkcs8),
+    ] {
+        let key = keys::generate(key_type);
+        let messages = mail::corpus(21, 5);
+        let host = Mailhost::start_with(&messages, |sshd| sshd.key(key.public_key()));
+        host.home()
+            .write_identity(&key, format, Some("correct horse"));
+        let question = format!(
+            "Passphrase for the key {}: ",
+            host.home().identity().display()
+        );
+        let mut terminal = at_a_terminal(host.home(), &["fetch"]);
+        terminal.expect(&question);
+        terminal.type_line("wrong horse");
+        terminal.expect("That is not the passphrase. ");
+        terminal.expect(&question);
+        terminal.type_line("correct horse");
+        let (status, screen) = terminal.end();
+        assert!(status.success(), "{key_type:?} {format:?}: {screen}");
+        assert!(screen.contains("work: 5 new ("), "{screen}");
+        assert!(!screen.contains("horse"), "{screen}");
+        host.home().assert_delivered(&messages);
+    }
+}
+
+fn passwords_are_asked_for_at_the_terminal_and_not_shown() {
+    let messages = mail::corpus(22, 5);
+    let host = Mailhost::start(&messages);
+    std::fs::remove_file(host.home().identity()).unwrap();
+    let (url, via) = (host.url(), host.via());
+    let args = ["fetch", &url, "--via", &via, "--to", "maildir:~/Mail"];
+    let mut terminal = at_a_terminal(host.home(), &args);
+    terminal.expect("SSH password for msingh@127.0.0.1: ");
+    terminal.type_line("not it");
+    terminal.expect("That was refused. SSH password for msingh@127.0.0.1: ");
+    terminal.type_line(Mailhost::SSH_PASSWORD);
+    terminal.expect("Mail password for msingh@localhost: ");
+    terminal.type_line(Mailhost::MAIL_PASSWORD);
+    let (status, screen) = terminal.end();
+    assert!(status.success(), "{screen}");
+    assert!(screen.contains(": 5 new ("), "{screen}");
+    for secret in ["not it", Mailhost::SSH_PASSWORD, Mailhost::MAIL_PASSWORD] {
+        assert!(!screen.contains(secret), "{screen}");
+    }
+    host.home().assert_delivered(&messages);
+}
+
+fn without_a_terminal_nothing_is_asked() {
+    let host = Mailhost::start([mail::tiny(1)]);
+    let (url, via) = (host.url(), host.via());
+    let args = ["fetch", &url, "--via", &via, "--to", "maildir:~/Mail"];
+    let ended = run(host.home(), &args);
+    eprintln!("{}", ended.text());
+    ended.exits(77);
+    std::fs::remove_file(host.home().identity()).unwrap();
+    let ended = run(host.home(), &args);
+    eprintln!("{}", ended.text());
+    ended.exits(77);
+    host.home()
+        .write_identity(host.key(), KeyFormat::OpenSsh, Some("correct horse"));
+    let ended = run(host.home(), &args);
+    eprintln!("{}", ended.text());
+    ended.exits(77);
+    assert!(!host.maildir().exists());
+}
+
+fn the_agent_holds_the_key() {
+    for key_type in [KeyType::Ed25519, KeyType::EcdsaP256, KeyType::Rsa] {
+        let key = keys::generate(key_type);
+        let messages = mail::corpus(23, 5);
+        let host = Mailhost::start_with(&messages, |sshd| sshd.key(key.public_key()));
+        std::fs::remove_file(host.home().identity()).unwrap();
+        let agent = Agent::start();
+        agent.add(&keys::generate(KeyType::Ed25519));
+        agent.add(&key);
+        let mut command = crate::world::posthole(host.home(), &["fetch"]);
+        command.env("SSH_AUTH_SOCK", agent.socket());
+        let status = command.status().unwrap();
+        assert!(status.success());
+        host.home().assert_delivered(&messages);
+        // Named instead of inherited, and switched off.
+        let socket = agent.socket().display().to_string();
+        run(host.home(), &["fetch", "--agent", &socket]).exits(0);
+        run(host.home(), &["fetch", "--no-agent"]).exits(77);
+    }
 }
