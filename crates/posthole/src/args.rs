@@ -4,6 +4,11 @@
 //! configuration file; each value is read by the same parser as in the file. Nothing here looks at
 //! the disk or the environment.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments are the help texts, in which brackets mean optional"
+)]
+
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;

@@ -3,6 +3,8 @@
 //! That mail arrives whole and once is the engine's affair and tested there; here it is what a
 //! person and a script see of it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -374,7 +376,7 @@ fn an_unknown_host_key_is_an_error_that_says_what_to_run() {
         expect![[r#""#]],
         expect![[r#"
             posthole: work: the host key of [127.0.0.1]:PORT is not known: ssh-ed25519 SHA256:…
-              hint: posthole trust 127.0.0.1:PORT
+              hint: compare the fingerprint with the host's own, then run: posthole trust 127.0.0.1:PORT
         "#]],
     );
 }

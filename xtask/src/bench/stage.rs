@@ -103,7 +103,7 @@ impl Stage {
                 None => relay.start(),
             }
         });
-        let entrance = relay.as_ref().map_or(sshd.addr(), Relay::addr);
+        let entrance = relay.as_ref().map_or_else(|| sshd.addr(), Relay::addr);
 
         let home = Home::new();
         home.write_identity(&key, KeyFormat::OpenSsh, None);

@@ -117,7 +117,7 @@ impl Reader<'_> {
         })
     }
 
-    /// A key that stands in [defaults] as well as in an account; false if it is none.
+    /// A key that stands in `[defaults]` as well as in an account; false if it is none.
     fn option(&mut self, entry: Entry<'_>, options: &mut Options) -> bool {
         match entry.key {
             "deliver" => options.deliver = self.parsed(entry),

@@ -2,7 +2,7 @@
 //!
 //! Text goes in, a [`Config`] and every problem in it come out; this stage knows no home
 //! directory, no environment and no defaults, so it is the same on every machine. What will be
-//! done is worked out from it by [`plan`](crate::plan). Only [`load`] touches the disk.
+//! done is worked out from it by [`plan`](crate::plan). Only [`load`](fn@load) touches the disk.
 //!
 //! The hard part is to go on after a mistake: a value that is wrong is reported and left out,
 //! and the rest is still read, so that all problems are reported at once. The other is that the

@@ -1,6 +1,6 @@
 //! What will be done, fully resolved: nothing after this reads the environment or a default.
 //!
-//! [`resolve`] works a [`Plan`] out of the configuration file, the command line and the captured
+//! [`resolve`](fn@resolve) works a [`Plan`] out of the configuration file, the command line and the captured
 //! environment, and of nothing else: it is a pure function, so it does not know which files
 //! exist or what a name resolves to. Like the stage before it, it reports all problems at once.
 

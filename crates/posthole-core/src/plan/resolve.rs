@@ -256,7 +256,7 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    /// An option of the account or, failing that, of [defaults].
+    /// An option of the account or, failing that, of `[defaults]`.
     fn option<T: Copy>(
         &self,
         wanted: &Wanted<'_>,

@@ -4,6 +4,8 @@
 //! engine does with servers that misbehave is tested elsewhere; here the parts are real, and so are
 //! kill(2), the terminal and the agent.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod check;
 mod fetch;
 mod host_key;
