@@ -374,19 +374,31 @@ fn is_complete(root: &Path) -> bool {
     PARTS.iter().all(|part| root.join(part).is_dir())
 }
 
-/// Refuses a folder of something else: it has no part of a Maildir, and is not empty.
+/// Refuses a folder of something else: it has no part of a Maildir, and holds files.
 ///
-/// An interrupted creation leaves some part.
+/// An interrupted creation leaves some part, and another account may deliver to a Maildir below.
 fn may_become_maildir(root: &Path) -> Result<(), DeliverError> {
-    if !root.is_dir() || PARTS.iter().any(|part| root.join(part).exists()) {
-        return Ok(());
-    }
-    match std::fs::read_dir(root).at("read", root)?.next() {
-        None => Ok(()),
-        Some(_) => Err(DeliverError::NotAMaildir {
+    if root.is_dir() && holds_something_else(root)? {
+        return Err(DeliverError::NotAMaildir {
             path: root.to_owned(),
-        }),
+        });
     }
+    Ok(())
+}
+
+fn holds_something_else(directory: &Path) -> Result<bool, DeliverError> {
+    if PARTS.iter().any(|part| directory.join(part).exists()) {
+        return Ok(false);
+    }
+    for entry in std::fs::read_dir(directory).at("read", directory)? {
+        let entry = entry.at("read", directory)?;
+        // Not through links, which may lead anywhere, also back.
+        let is_directory = entry.file_type().at("read", &entry.path())?.is_dir();
+        if !is_directory || holds_something_else(&entry.path())? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn open_part(root: &Path, part: &str) -> Result<File, DeliverError> {

@@ -49,7 +49,7 @@ pub enum DeliverError {
     #[error(transparent)]
     Fs(#[from] FsError),
     /// The directory holds something, but not a Maildir.
-    #[error("{} is not a Maildir: it is not empty and has no `new` folder", path.display())]
+    #[error("{} is not a Maildir: it holds something else and has no `new` folder", path.display())]
     NotAMaildir {
         /// The directory.
         path: PathBuf,

@@ -230,6 +230,20 @@ async fn a_folder_of_something_else_is_not_made_a_maildir() {
 }
 
 #[tokio::test]
+async fn a_maildir_may_be_made_around_another() {
+    let messages = mail::corpus(6, 3);
+    let account = Account::with(&messages, Faults::new());
+    for part in ["cur", "new", "tmp"] {
+        std::fs::create_dir_all(account.maildir().join("lists/rust").join(part)).unwrap();
+    }
+    std::fs::write(account.maildir().join("lists/rust/new/1"), "1").unwrap();
+    // One whose making has just begun.
+    std::fs::create_dir(account.maildir().join("work")).unwrap();
+    account.fetch().await;
+    account.assert_delivered(&messages);
+}
+
+#[tokio::test]
 async fn a_link_in_place_of_a_folder_is_not_followed() {
     let account = Account::with(&mail::corpus(7, 2), Faults::new());
     let elsewhere = tempfile::TempDir::new().unwrap();
