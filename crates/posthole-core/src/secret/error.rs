@@ -90,10 +90,14 @@ impl SecretError {
             }
             Self::FileNotUtf8 { .. } => "save the file as UTF-8".to_owned(),
             Self::FileOpenToOthers { path, .. } => format!("run `chmod 600 {}`", path.display()),
-            Self::FileUnreadable { .. } | Self::Stopping => return None,
+            Self::FileUnreadable { .. } => {
+                "write the password into it as its first line, or say where else to get it".to_owned()
+            }
+            Self::Stopping => return None,
             Self::EmptyAnswer { question } | Self::Unanswered { question, .. } => match question {
                 SecretQuestion::MailPassword { .. } => {
-                    "say where to get it with `password`, such as password = { command = \"pass show mail\" }"
+                    "say where to get it, such as --password-command 'pass show mail', or password = \
+                     { command = \"pass show mail\" } in the configuration"
                         .to_owned()
                 }
                 SecretQuestion::Passphrase { .. } => {

@@ -323,7 +323,7 @@ async fn a_file_without_a_password_is_an_error() {
         the password file FILE is open to others (its mode is 604)
           hint: run `chmod 600 FILE`
         cannot read the password file /nonexistent
-          hint: 
+          hint: write the password into it as its first line, or say where else to get it
     "#]]
     .assert_eq(&all);
 }
@@ -391,7 +391,7 @@ async fn without_an_answer_it_is_said_what_else_would_do() {
     }
     expect![[r#"
         there is no password for msingh@localhost (account `work`): there is no terminal to ask on
-          hint: say where to get it with `password`, such as password = { command = "pass show mail" }
+          hint: say where to get it, such as --password-command 'pass show mail', or password = { command = "pass show mail" } in the configuration
         there is no passphrase for the key /home/me/.ssh/id_pop: there is no terminal to ask on
           hint: add the key to an ssh-agent with `ssh-add`
         there is no password for the SSH login msingh@popserver: there is no terminal to ask on
@@ -399,9 +399,9 @@ async fn without_an_answer_it_is_said_what_else_would_do() {
         there is no answer for the SSH login msingh@popserver: there is no terminal to ask on
           hint: only a person can answer what the host asks: run this on a terminal
         there is no password for msingh@localhost (account `work`): the question was not answered
-          hint: say where to get it with `password`, such as password = { command = "pass show mail" }
+          hint: say where to get it, such as --password-command 'pass show mail', or password = { command = "pass show mail" } in the configuration
         an empty answer is no password for msingh@localhost (account `work`)
-          hint: say where to get it with `password`, such as password = { command = "pass show mail" }
+          hint: say where to get it, such as --password-command 'pass show mail', or password = { command = "pass show mail" } in the configuration
     "#]].assert_eq(&all);
 }
 
