@@ -238,6 +238,8 @@ fn greets(port: u16, greeting: &str) -> bool {
     BufReader::new(stream).read_line(&mut line).is_ok() && line.contains(greeting)
 }
 
+/// What doveconf(1) reads. Without the penalty (mode 0), the second wrong password is answered as
+/// soon as the first.
 fn config(dir: &Path, port: u16, greeting: &str, options: &str) -> String {
     let dir = dir.display();
     // As an ordinary user, Dovecot cannot become the users that its processes usually run as.
@@ -271,6 +273,9 @@ fn config(dir: &Path, port: u16, greeting: &str, options: &str) -> String {
          }}\n\
          service anvil {{\n\
          \x20 chroot =\n\
+         \x20 unix_listener anvil-auth-penalty {{\n\
+         \x20   mode = 0\n\
+         \x20 }}\n\
          }}\n\
          passdb {{\n\
          \x20 driver = passwd-file\n\

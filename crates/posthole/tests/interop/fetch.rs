@@ -6,7 +6,7 @@ use posthole_testkit::mail;
 use posthole_testkit::real::{Mailhost, Requirement, Suite};
 use posthole_testkit::relay::Relay;
 
-use crate::world::{Ended, end, run, start, through, wait_until};
+use crate::world::{Ended, end, posthole, run, start, through, wait_until};
 
 pub(crate) fn tests(suite: Suite) -> Suite {
     let needs = Requirement::MAILHOST;
@@ -20,6 +20,11 @@ pub(crate) fn tests(suite: Suite) -> Suite {
             "the_command_line_alone_is_enough",
             needs,
             the_command_line_alone_is_enough,
+        )
+        .test(
+            "accounts_share_what_the_configuration_says_once",
+            needs,
+            accounts_share_what_the_configuration_says_once,
         )
         .test(
             "delete_takes_what_was_fetched_and_nothing_else",
@@ -86,6 +91,48 @@ fn the_command_line_alone_is_enough() {
     of_24(run(host.home(), &args), ": 24 new (");
     // It is remembered under the mailbox's own name.
     of_24(run(host.home(), &args), ": 0 new, ");
+}
+
+fn accounts_share_what_the_configuration_says_once() {
+    let messages = mail::corpus(8, 24);
+    let host = Mailhost::start(&messages);
+    let (home, port) = (host.home(), host.dovecot().port());
+    std::fs::rename(home.identity(), home.path().join(".ssh/id_pop")).unwrap();
+    // As in the manual: what is said once holds for all, and the host has a name of its own.
+    let config = format!(
+        "[defaults]\n\
+         deliver = \"maildir:~/Mail\"\n\
+         password = {{ command = \"cat ~/mail-password\" }}\n\
+         via = \"msingh@popserver\"\n\
+         \n\
+         [account.work]\n\
+         server = \"pop3://msingh@localhost:{port}\"\n\
+         keep = \"14d\"\n\
+         timeout = \"60s\"\n\
+         \n\
+         [account.lists]\n\
+         server = \"pop3://msingh@127.0.0.1:{port}\"\n\
+         via = []\n\
+         keep = true\n\
+         deliver = \"maildir:~/Mail/lists\"\n\
+         password = {{ env = \"LISTS\" }}\n\
+         \n\
+         [ssh.popserver]\n\
+         hostname = \"127.0.0.1\"\n\
+         port = {}\n\
+         identity = \"~/.ssh/id_pop\"\n\
+         compression = true\n",
+        host.sshd().port()
+    );
+    home.write_config(&config);
+    let mut command = posthole(home, &["fetch"]);
+    command.env("LISTS", Mailhost::MAIL_PASSWORD);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    posthole_testkit::home::assert_maildir_holds(&home.path().join("Mail/lists"), &messages);
+    home.assert_delivered(&messages);
+    run(home, &["check", "--plan", "work"]).exits(0);
+    run(home, &["fetch", "work"]).exits(0).prints(&["0 new"]);
 }
 
 fn delete_takes_what_was_fetched_and_nothing_else() {
