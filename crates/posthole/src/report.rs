@@ -37,8 +37,8 @@ impl Problem {
         let mut source = error.source();
         while let Some(cause) = source {
             let text = plain(&cause.to_string());
-            // Some errors already end in their cause's words.
-            if !said.ends_with(&text) {
+            // Some errors end in their cause's words, and some causes in those of their error.
+            if !said.ends_with(&text) && !text.ends_with(&said) {
                 causes.push(text.clone());
                 said = text;
             }

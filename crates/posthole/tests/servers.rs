@@ -394,6 +394,11 @@ fn trust_records_a_key_by_its_fingerprint_and_only_once() {
               hint: once you have compared it: posthole trust msingh@127.0.0.1:PORT --fingerprint SHA256:…
         "#]],
     );
+    let elsewhere = ["trust", &via, "--known-hosts", "known hosts"];
+    let ended = run(&world, &elsewhere);
+    let command = "posthole trust --known-hosts 'known hosts' msingh@127.0.0.1:PORT --fingerprint";
+    assert!(ended.stderr.contains(command), "{}", ended.stderr);
+
     let wrong = "SHA256:uNiVztksCsDhcc0u9e8BrQJTdXVU5+cLCWGdxYu4PPw";
     let ended = run(&world, &["trust", &via, "--fingerprint", wrong]);
     assert_eq!((ended.code, &*ended.stdout), (Some(68), ""));
@@ -570,6 +575,18 @@ fn a_key_that_is_declined_is_not_recorded() {
         "{screen}"
     );
     assert_eq!(status.code(), Some(68));
+    assert!(!world.home().known_hosts().exists());
+}
+
+#[test]
+fn an_interrupt_at_a_host_key_records_nothing_and_gives_no_advice() {
+    let world = World::builder().without_known_host().build();
+    let mut person = at_a_terminal(&world, &["trust", &world.via()]);
+    person.expect("Type yes, no or the fingerprint you expect: ");
+    person.press("\x03");
+    let (status, screen) = person.end();
+    assert_eq!(status.signal(), Some(Signal::INT.as_raw()));
+    assert!(!screen.contains("hint:"), "{screen}");
     assert!(!world.home().known_hosts().exists());
 }
 

@@ -3,7 +3,7 @@
 //! It never replaces a key. A recorded key that changed is either an attack or news from the
 //! host's administrator, and only a person can tell; removing the old line is their deed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use posthole_core::ask::{Ask, HostKeyQuestion, Unanswered};
@@ -93,10 +93,30 @@ impl Run {
                 match answer.unwrap_or(Err(Unanswered::Cancelled)) {
                     Ok(true) => Ok(()),
                     Ok(false) => Err(declined(key).into()),
-                    Err(why) => Err(unanswered(key, args, why).into()),
+                    // Whoever interrupts the question knows how to come back.
+                    Err(_) if self.stop.is_cancelled() => Err(stopped(key).into()),
+                    Err(why) => Err(unanswered(key, self.trust_command(args, key), why).into()),
                 }
             }
         }
+    }
+
+    /// The same command again, with the fingerprint: what it leaves out would be looked for, and
+    /// recorded, elsewhere.
+    fn trust_command(&self, args: &TrustArgs, key: &HostKey) -> String {
+        let path = |path: &PathBuf| shell_word(&printable(&path.display().to_string()));
+        let mut command = "posthole trust".to_owned();
+        if let Some(file) = &self.global.config {
+            command += &format!(" --config {}", path(file));
+        }
+        for file in &args.known_hosts {
+            command += &format!(" --known-hosts {}", path(file));
+        }
+        for host in &args.via {
+            command += &format!(" --via {}", shell_word(&printable(&host.to_string())));
+        }
+        let host = shell_word(&printable(&args.host.to_string()));
+        format!("{command} {host} --fingerprint {}", key.fingerprint())
     }
 
     fn print_trusted(&self, trusted: &Trusted) -> Exit {
@@ -137,7 +157,8 @@ fn changed(key: &HostKey, file: &Path, line: usize, recorded: &str) -> Problem {
     );
     let hint = format!(
         "somebody may be listening in. Ask the host's administrator; only if the key was really \
-         changed, remove the old one with `ssh-keygen -R '{host}' -f {file}` and come back"
+         changed, remove the old one with `ssh-keygen -R '{host}' -f {}` and come back",
+        shell_word(&file)
     );
     Problem::say(Class::HostKey, message).hint(Some(hint))
 }
@@ -179,17 +200,31 @@ fn declined(key: &HostKey) -> Problem {
     )
 }
 
-fn unanswered(key: &HostKey, args: &TrustArgs, why: Unanswered) -> Problem {
+fn stopped(key: &HostKey) -> Problem {
+    let host = printable(key.host());
+    let message =
+        format!("stopped before the host key of {host} was accepted, nothing was recorded");
+    Problem::say(Class::Temporary, message)
+}
+
+fn unanswered(key: &HostKey, command: String, why: Unanswered) -> Problem {
     let (algorithm, fingerprint) = (key.algorithm(), key.fingerprint());
     let message = format!(
         "the host key of {} is not known: {algorithm} {fingerprint}; {why}",
         printable(key.host()),
     );
-    let hint = format!(
-        "once you have compared it: posthole trust {} --fingerprint {fingerprint}",
-        printable(&args.host.to_string()),
-    );
+    let hint = format!("once you have compared it: {command}");
     Problem::say(Class::HostKey, message).hint(Some(hint))
+}
+
+/// A word as a shell takes it, in quotes where it needs them.
+fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_".contains(c);
+    if word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 fn nowhere() -> Problem {
@@ -198,4 +233,23 @@ fn nowhere() -> Problem {
         "there is no known_hosts file to record the key in",
     )
     .hint(Some("name one with --known-hosts".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_split_or_read_it() {
+        let table = [
+            ("msingh@popserver:2222", "msingh@popserver:2222"),
+            ("[::1]:2222", "'[::1]:2222'"),
+            ("/home/m/known hosts", "'/home/m/known hosts'"),
+            ("it's", r"'it'\''s'"),
+            ("~/x", "'~/x'"),
+        ];
+        for (word, quoted) in table {
+            assert_eq!(shell_word(word), quoted);
+        }
+    }
 }

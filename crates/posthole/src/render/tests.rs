@@ -27,6 +27,15 @@ struct Repeating {
     source: io::Error,
 }
 
+/// As rusqlite says it.
+#[derive(Debug, thiserror::Error)]
+#[error("file is not a database")]
+struct NoDatabase(#[source] Numbered);
+
+#[derive(Debug, thiserror::Error)]
+#[error("Error code 26: file is not a database")]
+struct Numbered;
+
 fn disk_full() -> io::Error {
     io::Error::from_raw_os_error(28)
 }
@@ -50,6 +59,21 @@ fn a_problem_has_its_causes_and_a_hint() {
               1: No space left on device
               hint: make room
                     or deliver elsewhere
+        "#]],
+    );
+}
+
+#[test]
+fn a_cause_that_only_repeats_its_error_behind_a_number_is_not_said() {
+    let error = Outer {
+        path: "/home/m/state.db",
+        source: io::Error::other(NoDatabase(Numbered)),
+    };
+    check(
+        &render_problem(None, &Problem::new(Class::Local, &error), false),
+        expect![[r#"
+            posthole: cannot write to /home/m/state.db
+              1: file is not a database
         "#]],
     );
 }
