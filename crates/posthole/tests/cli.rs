@@ -257,6 +257,22 @@ fn a_named_configuration_must_exist() {
 }
 
 #[test]
+fn a_configuration_file_that_cannot_be_read_says_where_to_look() {
+    let home = Home::new();
+    fs::create_dir(home.config()).unwrap();
+    check(
+        &run(&home, &["fetch"]),
+        78,
+        expect![[r#""#]],
+        expect![[r#"
+            posthole: cannot read the configuration file ~/.config/posthole/config.toml
+              1: Is a directory
+              hint: check the owner and mode of that path, or name another file with --config
+        "#]],
+    );
+}
+
+#[test]
 fn a_password_in_a_url_is_refused_and_not_repeated() {
     let ended = run(&Home::new(), &["fetch", "pop3://msingh:s3cret@localhost"]);
     assert_eq!(ended.code, Some(64));

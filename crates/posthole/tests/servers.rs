@@ -422,6 +422,8 @@ fn trust_records_a_key_by_its_fingerprint_and_only_once() {
         "#]],
         expect![[r#""#]],
     );
+    let quiet = run(&world, &["trust", &via, "--json", "-q"]);
+    assert_eq!((quiet.code, &*quiet.stdout), (Some(0), ""));
     assert_eq!(run(&world, &trust).code, Some(0));
     assert_eq!(
         run(&world, &["trust", &via, "--fingerprint", wrong]).code,

@@ -175,7 +175,13 @@ impl From<ValueError> for Refusal {
 }
 
 fn cannot_read(error: &LoadError) -> Problem {
-    Problem::new(Class::Config, error).hint(error.hint().map(str::to_owned))
+    let hint = error.hint().or(match error {
+        LoadError::Read { .. } => {
+            Some("check the owner and mode of that path, or name another file with --config")
+        }
+        _ => None,
+    });
+    Problem::new(Class::Config, error).hint(hint.map(str::to_owned))
 }
 
 fn nothing_to_do(usual: Option<PathBuf>) -> Problem {

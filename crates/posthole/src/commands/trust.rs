@@ -120,9 +120,11 @@ impl Run {
     }
 
     fn print_trusted(&self, trusted: &Trusted) -> Exit {
-        if self.global.json {
+        if self.global.quiet {
+            // Nothing went wrong.
+        } else if self.global.json {
             self.console.print(json(trusted));
-        } else if !self.global.quiet {
+        } else {
             self.console.print(render::trusted(trusted));
         }
         Exit::Success
