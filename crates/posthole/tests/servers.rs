@@ -506,6 +506,30 @@ fn a_second_signal_ends_the_run_at_once() {
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
 }
 
+#[test]
+fn a_check_that_is_stopped_names_the_accounts_it_did_not_come_to() {
+    let faults = Faults::new().on("STAT", Reply::silence());
+    let world = World::builder().faults(faults).build();
+    let via = world.via();
+    let url = "pop3://otto@localhost";
+    let args = ["check", "--jobs", "1", "--json", "-vv", "work", url];
+    let mut child = posthole(&world, &args)
+        .args(["--via", &via, "--to", "maildir:~/Other"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    read_until(&mut stderr, "C: STAT");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let stdout = String::from_utf8(ended.stdout).unwrap();
+    let last: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["account"], "otto@localhost");
+    assert_eq!(last["error"]["message"], "stopped before its turn came");
+    assert_eq!(ended.status.signal(), Some(Signal::INT.as_raw()));
+}
+
 /// Reads up to a text.
 fn read_until(from: &mut impl Read, text: &str) -> String {
     let mut read = Vec::new();
