@@ -20,8 +20,9 @@ pub(crate) struct Console {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
+    stdout: Box<dyn Write + Send>,
+    stderr: Box<dyn Write + Send>,
     /// A question stands on the terminal.
     held: bool,
     /// What was printed meanwhile.
@@ -51,7 +52,7 @@ impl Console {
             stderr_colour: colours(AutoStream::choice(&io::stderr())),
             bars: MultiProgress::with_draw_target(draw_target(has_bars)),
             has_bars,
-            state: Mutex::default(),
+            state: State::new(Box::new(io::stdout()), Box::new(io::stderr())).into(),
         }
     }
 
@@ -123,19 +124,26 @@ impl Console {
 }
 
 impl State {
+    fn new(stdout: Box<dyn Write + Send>, stderr: Box<dyn Write + Send>) -> Self {
+        Self {
+            stdout,
+            stderr,
+            held: false,
+            pending: Vec::new(),
+            stdout_error: None,
+        }
+    }
+
     fn write(&mut self, stream: Stream, text: &str) {
         match stream {
             Stream::Stdout if self.stdout_error.is_some() => {}
             Stream::Stdout => {
-                let mut stdout = io::stdout().lock();
-                let written = stdout
-                    .write_all(text.as_bytes())
-                    .and_then(|()| stdout.flush());
-                self.stdout_error = written.err();
+                let written = self.stdout.write_all(text.as_bytes());
+                self.stdout_error = written.and_then(|()| self.stdout.flush()).err();
             }
             // There is nowhere left to say that standard error is broken.
             Stream::Stderr => {
-                io::stderr().lock().write_all(text.as_bytes()).ok();
+                self.stderr.write_all(text.as_bytes()).ok();
             }
         }
     }
@@ -169,4 +177,56 @@ fn draw_target(visible: bool) -> ProgressDrawTarget {
 fn console_is_capable() -> bool {
     rustix::termios::isatty(io::stderr())
         && std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// What both streams were given, in order.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(text)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Paper {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn console() -> (Console, Paper) {
+        let paper = Paper::default();
+        let console = Console {
+            state: State::new(Box::new(paper.clone()), Box::new(paper.clone())).into(),
+            ..Console::new(ColorChoice::Never, false)
+        };
+        (console, paper)
+    }
+
+    #[test]
+    fn what_is_printed_during_a_question_comes_after_it_and_in_order() {
+        let (console, paper) = console();
+        console.print("before");
+        let held = console.hold();
+        console.print("work: 1 new");
+        console.eprint("posthole: home: refused");
+        console.print("club: 2 new");
+        assert_eq!(paper.text(), "before\n");
+        drop(held);
+        let meanwhile = "work: 1 new\nposthole: home: refused\nclub: 2 new\n";
+        assert_eq!(paper.text(), format!("before\n{meanwhile}"));
+        console.print("after");
+        assert_eq!(paper.text(), format!("before\n{meanwhile}after\n"));
+    }
 }

@@ -266,6 +266,59 @@ fn a_refused_login_says_so_and_the_password_never_shows() {
     assert_eq!(json[0]["error"]["class"], "authentication");
 }
 
+/// Clears the screen, sets the title, starts a C1 sequence, turns the writing round, ends the line.
+const HOSTILE: &str = "\x1b[2J\x1b]0;owned\x07\u{9b}31m\u{202e}\rposthole: work: all is well";
+
+#[test]
+fn a_hostile_server_cannot_paint_on_the_screen() {
+    let faults = Faults::new()
+        .on("GREETING", Reply::send(format!("+OK {HOSTILE}\r\n")))
+        .on("RETR 2", Reply::send(format!("-ERR {HOSTILE}\r\n")))
+        .on("DELE 1", Reply::send(format!("-ERR {HOSTILE}\r\n")));
+    let world = World::builder().faults(faults).build();
+    for (n, uid) in [HOSTILE, "b\x1b[31m", "c"].into_iter().enumerate() {
+        world.maildrop().add_with_uid(uid, mail::tiny(n));
+    }
+    let refused = Faults::new().on("PASS", Reply::send(format!("-ERR {HOSTILE}\r\n")));
+    let calm = |text: &str| {
+        let is_wild = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!text.contains(is_wild), "{text:?}");
+        let claims = |line: &str| line.starts_with("posthole: work: all is well");
+        assert!(!text.lines().any(claims), "{text}");
+    };
+    let runs = [
+        &["fetch", "-n"][..],
+        &["fetch", "-n", "--json"],
+        &["check"],
+        &["check", "--json"],
+        &["fetch", "-vv", "-K"],
+        &["fetch", "--json"],
+    ];
+    for args in runs {
+        let ended = run(&world, args);
+        calm(&ended.stdout);
+        calm(&ended.stderr);
+        let text = ended.stdout + &ended.stderr;
+        assert!(
+            text.contains("owned") || text.contains("\\u{1b}"),
+            "{args:?}: {text}"
+        );
+    }
+    world.pop3().set_faults(refused);
+    for args in [
+        &["fetch"][..],
+        &["check"],
+        &["fetch", "--json"],
+        &["fetch", "-vv"],
+    ] {
+        let ended = run(&world, args);
+        assert_eq!(ended.code, Some(77), "{args:?}: {}", ended.stderr);
+        calm(&ended.stdout);
+        calm(&ended.stderr);
+        assert!((ended.stdout + &ended.stderr).contains("owned"), "{args:?}");
+    }
+}
+
 #[test]
 fn the_worst_account_decides_and_the_others_are_polled() {
     let world = world(1);
@@ -511,6 +564,30 @@ fn a_second_signal_ends_the_run_at_once() {
     read_until(&mut stderr, "stopping after what is in hand");
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+}
+
+#[test]
+fn a_check_that_is_stopped_names_the_accounts_it_did_not_come_to() {
+    let faults = Faults::new().on("STAT", Reply::silence());
+    let world = World::builder().faults(faults).build();
+    let via = world.via();
+    let url = "pop3://otto@localhost";
+    let args = ["check", "--jobs", "1", "--json", "-vv", "work", url];
+    let mut child = posthole(&world, &args)
+        .args(["--via", &via, "--to", "maildir:~/Other"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    read_until(&mut stderr, "C: STAT");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let stdout = String::from_utf8(ended.stdout).unwrap();
+    let last: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["account"], "otto@localhost");
+    assert_eq!(last["error"]["message"], "stopped before its turn came");
+    assert_eq!(ended.status.signal(), Some(Signal::INT.as_raw()));
 }
 
 /// Reads up to a text.

@@ -78,7 +78,7 @@ fn waits(bench: &Bench, messages: &[Vec<u8>]) -> Result<String, String> {
         for contender in &contenders {
             let mut wall = Sample::default();
             let mut turns = 0;
-            for _ in 0..bench.rounds.unwrap_or(2) {
+            for _ in 0..bench.rounds.unwrap_or(3) {
                 let before = stage.relay().map_or(0, |relay| relay.turns());
                 let cost = compare::fetch(*contender, &stage, &expected, &bench.fresh()?)?;
                 turns = stage.relay().map_or(0, |relay| relay.turns()) - before;

@@ -35,6 +35,7 @@ mod tunnel;
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use posthole_testkit::real::Requirement;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
@@ -60,13 +61,16 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     let bench = Bench::start(&options)?;
-    let mut sections = vec![("machine", machine::describe(bench.dir.path()))];
+    let machine = machine::describe(bench.dir.path());
+    println!("{machine}");
+    let mut sections = vec![("machine", machine)];
     let mut comparisons = Vec::new();
     for one in &all {
         if !options.wants(one.name) {
             continue;
         }
         println!("\n{}: {}\n", one.name, one.title);
+        let start = Instant::now();
         let text = match one.kind {
             Kind::Comparison(scenario) => {
                 let comparison = compare::compare(&bench, scenario)?;
@@ -77,6 +81,7 @@ pub(crate) fn bench(arguments: &[&str]) -> Result<(), String> {
             Kind::Other(run) => run(&bench)?,
         };
         println!("{}", text.trim_end());
+        eprintln!("({} took {:.0?})", one.name, start.elapsed());
         sections.push((one.name, text));
     }
     if !comparisons.is_empty() {

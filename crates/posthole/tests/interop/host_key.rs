@@ -39,6 +39,16 @@ pub(crate) fn tests(suite: Suite) -> Suite {
             &[needs, &[Requirement::SshKeygen]].concat(),
             a_hashed_host_is_known,
         )
+        .test(
+            "a_changed_key_of_a_hashed_host_is_refused",
+            &[needs, &[Requirement::SshKeygen]].concat(),
+            a_changed_key_of_a_hashed_host_is_refused,
+        )
+        .test(
+            "a_key_is_known_for_its_port_as_ssh_knows_it",
+            needs,
+            a_key_is_known_for_its_port_as_ssh_knows_it,
+        )
 }
 
 fn an_unknown_key_is_trusted_by_the_line_that_the_error_names() {
@@ -148,10 +158,55 @@ fn a_changed_key_is_always_refused() {
 }
 
 fn a_hashed_host_is_known() {
-    // What OpenSSH writes with HashKnownHosts, as Debian sets it (sshd(8), SSH_KNOWN_HOSTS FILE
-    // FORMAT): here by ssh-keygen -H.
     let messages = mail::corpus(33, 5);
     let host = Mailhost::start(&messages);
+    hash_known_hosts(&host);
+    run(host.home(), &["fetch"]).exits(0);
+    host.home().assert_delivered(&messages);
+}
+
+fn a_changed_key_of_a_hashed_host_is_refused() {
+    let host = Mailhost::start([mail::tiny(1)]);
+    let other = keys::generate(KeyType::Ed25519);
+    let line = keys::known_hosts_line("127.0.0.1", host.sshd().port(), other.public_key());
+    host.home().write_known_hosts(&format!("# of old\n{line}"));
+    hash_known_hosts(&host);
+    let file = host.home().known_hosts().display().to_string();
+    let recorded = keys::fingerprint(other.public_key());
+    run(host.home(), &["fetch"])
+        .exits(68)
+        .says(&["has changed", &file, "line 2", &recorded]);
+    assert!(!host.sshd().log().contains("Accepted"));
+}
+
+fn a_key_is_known_for_its_port_as_ssh_knows_it() {
+    let host = Mailhost::start([mail::tiny(1)]);
+    let (port, key) = (host.sshd().port(), host.sshd().host_key());
+    let other = keys::generate(KeyType::Ed25519);
+    let line = |port, key| keys::known_hosts_line("127.0.0.1", port, key);
+    // Another port is another server, and what is recorded without a port says nothing against a
+    // key that is not there.
+    host.home().write_known_hosts(&format!(
+        "{}{}",
+        line(port ^ 1, key),
+        line(22, other.public_key())
+    ));
+    run(host.home(), &["fetch"]).exits(68).says(&[
+        &format!("the host key of [127.0.0.1]:{port} is not known"),
+        &format!("posthole trust 127.0.0.1:{port}"),
+    ]);
+    // ssh(1) is content with the same key under the name alone.
+    for port in [22, port] {
+        host.home().write_known_hosts(&line(port, key));
+        run(host.home(), &["fetch"]).exits(0);
+    }
+    host.home().assert_delivered([mail::tiny(1)]);
+}
+
+/// Makes of known_hosts what OpenSSH writes with HashKnownHosts, as Debian sets it (sshd(8),
+/// SSH_KNOWN_HOSTS FILE FORMAT).
+#[track_caller]
+fn hash_known_hosts(host: &Mailhost) {
     let known_hosts = host.home().known_hosts();
     let output = Command::new("ssh-keygen")
         .args(["-H", "-f"])
@@ -160,7 +215,6 @@ fn a_hashed_host_is_known() {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = fs::read_to_string(&known_hosts).unwrap();
-    assert!(text.starts_with("|1|"), "{text}");
-    run(host.home(), &["fetch"]).exits(0);
-    host.home().assert_delivered(&messages);
+    assert!(text.contains("|1|"), "{text}");
+    assert!(!text.contains("127.0.0.1"), "{text}");
 }

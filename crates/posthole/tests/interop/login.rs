@@ -25,6 +25,16 @@ pub(crate) fn tests(suite: Suite) -> Suite {
             passwords_are_asked_for_at_the_terminal_and_not_shown,
         )
         .test(
+            "an_ssh_password_that_stays_wrong_ends_the_run",
+            needs,
+            an_ssh_password_that_stays_wrong_ends_the_run,
+        )
+        .test(
+            "a_refused_login_tells_what_was_tried_and_what_is_taken",
+            needs,
+            a_refused_login_tells_what_was_tried_and_what_is_taken,
+        )
+        .test(
             "without_a_terminal_nothing_is_asked",
             needs,
             without_a_terminal_nothing_is_asked,
@@ -47,8 +57,15 @@ fn every_kind_of_key_logs_in() {
             keys::write(host.home().path().join("id_pop"), &key, format, None);
             run(host.home(), &["fetch", "--identity", "id_pop"]).exits(0);
             host.home().assert_delivered([&message]);
-            let accepted = format!("Accepted publickey for msingh from 127.0.0.1 port {}", "");
-            assert!(host.sshd().log().contains(&accepted), "{key_type:?}");
+            let log = host.sshd().log();
+            let accepted = log
+                .lines()
+                .find(|l| l.starts_with("Accepted publickey for msingh "));
+            let fingerprint = keys::fingerprint(key.public_key());
+            assert!(
+                accepted.is_some_and(|line| line.ends_with(&fingerprint)),
+                "{key_type:?} {format:?}: {log}"
+            );
         }
     }
 }
@@ -103,6 +120,58 @@ fn passwords_are_asked_for_at_the_terminal_and_not_shown() {
         assert!(!screen.contains(secret), "{screen}");
     }
     host.home().assert_delivered(&messages);
+}
+
+fn an_ssh_password_that_stays_wrong_ends_the_run() {
+    let host = Mailhost::start([mail::tiny(1)]);
+    std::fs::remove_file(host.home().identity()).unwrap();
+    let question = "SSH password for msingh@127.0.0.1: ";
+    let mut terminal = at_a_terminal(host.home(), &["fetch"]);
+    // As often as ssh(1) asks (NumberOfPasswordPrompts in ssh_config(5)).
+    for _ in 0..3 {
+        terminal.expect(question);
+        terminal.type_line("not it");
+    }
+    let (status, screen) = terminal.end();
+    assert_eq!(status.code(), Some(77), "{screen}");
+    assert_eq!(screen.matches(question).count(), 3, "{screen}");
+    assert!(
+        screen.contains("msingh@127.0.0.1 did not let us in"),
+        "{screen}"
+    );
+    assert!(!screen.contains("not it"), "{screen}");
+    let failed = host
+        .sshd()
+        .log()
+        .matches("Failed password for msingh")
+        .count();
+    assert_eq!(failed, 3, "{}", host.sshd().log());
+    assert!(!host.maildir().exists());
+}
+
+fn a_refused_login_tells_what_was_tried_and_what_is_taken() {
+    let host = Mailhost::start_with([mail::tiny(1)], |sshd| {
+        sshd.option("PasswordAuthentication no")
+    });
+    let (home, stranger) = (host.home(), keys::generate(KeyType::EcdsaP256));
+    home.write_identity(&stranger, KeyFormat::OpenSsh, None);
+    let tried = format!(
+        "publickey ECDSA {} from {}",
+        keys::fingerprint(stranger.public_key()),
+        home.identity().display()
+    );
+    run(home, &["fetch"]).exits(77).says(&[
+        "posthole: work: msingh@127.0.0.1 did not let us in: ",
+        &tried,
+        "not accepted; the server takes publickey",
+        "hint: the server takes keys only: put the public key into ~/.ssh/authorized_keys of \
+         msingh@127.0.0.1",
+    ]);
+    // A named key that is not there is a mistake of its own.
+    run(home, &["fetch", "--identity", "id_lost"])
+        .exits(78)
+        .says(&["id_lost", "hint: correct the path"]);
+    assert!(!host.maildir().exists());
 }
 
 fn without_a_terminal_nothing_is_asked() {

@@ -1,6 +1,8 @@
 //! What is refused or not there, and what a person reads about it.
 
+use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 
 use posthole_testkit::mail;
 use posthole_testkit::real::{Mailhost, Requirement, Suite};
@@ -24,6 +26,11 @@ pub(crate) fn tests(suite: Suite) -> Suite {
             "a_wrong_mail_password_is_explained",
             needs,
             a_wrong_mail_password_is_explained,
+        )
+        .test(
+            "a_password_file_that_others_can_read_is_not_used",
+            needs,
+            a_password_file_that_others_can_read_is_not_used,
         )
         .test(
             "an_unknown_ssh_user_is_explained",
@@ -91,6 +98,22 @@ fn a_wrong_mail_password_is_explained() {
     assert!(!host.maildir().exists());
 }
 
+fn a_password_file_that_others_can_read_is_not_used() {
+    let host = Mailhost::start([mail::tiny(1)]);
+    let file = host.home().password_file();
+    for mode in [0o640, 0o604] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let ended = run(host.home(), &["-vv", "fetch"]);
+        let chmod = format!("hint: run `chmod 600 {}`", file.display());
+        ended.exits(77).says(&["is open to others", &chmod]);
+        assert!(!ended.text().contains(Mailhost::MAIL_PASSWORD));
+    }
+    assert_eq!(host.dovecot().log().matches("Login:").count(), 0);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    run(host.home(), &["fetch"]).exits(0);
+    host.home().assert_delivered([mail::tiny(1)]);
+}
+
 fn an_unknown_ssh_user_is_explained() {
     let host = Mailhost::start([mail::tiny(1)]);
     let via = host.via().replace("msingh", "mysing");
@@ -136,7 +159,7 @@ fn a_port_that_is_not_ssh_is_explained() {
 fn a_maildir_that_cannot_be_made_is_explained() {
     let host = Mailhost::start([mail::tiny(1)]);
     // Even root cannot make a directory in a file.
-    std::fs::write(host.maildir(), "").unwrap();
+    fs::write(host.maildir(), "").unwrap();
     let path = host.maildir().display().to_string();
     run(host.home(), &["fetch", "-K"]).exits(74).says(&[
         "posthole: work: ",
@@ -144,7 +167,7 @@ fn a_maildir_that_cannot_be_made_is_explained() {
         "hint: a file is in the way",
     ]);
     assert_eq!(host.dovecot().messages().len(), 1);
-    std::fs::remove_file(host.maildir()).unwrap();
+    fs::remove_file(host.maildir()).unwrap();
     run(host.home(), &["fetch", "-K"]).exits(0);
     host.home().assert_delivered([mail::tiny(1)]);
 }
