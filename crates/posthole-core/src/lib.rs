@@ -14,6 +14,8 @@
 //! happens through [`progress::Observer`], and returns errors.
 
 pub mod ask;
+#[doc(hidden)]
+pub mod bench;
 pub mod config;
 pub mod deliver;
 pub mod durable;
