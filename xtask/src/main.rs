@@ -13,6 +13,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod fuzz;
+mod instructions;
 
 use std::env;
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => bench::bench(rest),
         ["demo"] => demo::demo(),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
+        ["instructions", rest @ ..] => instructions::instructions(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
@@ -49,4 +51,5 @@ cargo xtask CHORE
                                     compare speed with fetchmail, fdm, mbsync and mpop
   demo                              fetch sample mail through SSH, with servers in this process
   fuzz [--seconds N] [TARGET…]      fuzz each target for a while (5 seconds), on stable Rust
+  instructions [--bless]            count the instructions of hot paths; fail if they grew
 ";
