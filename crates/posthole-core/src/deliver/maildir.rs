@@ -59,6 +59,10 @@ impl Maildir {
             may_become_maildir(root)?;
             let parent = root.ancestors().find(|path| path.exists());
             let parent = parent.unwrap_or_else(|| Path::new("."));
+            if !parent.is_dir() {
+                let in_the_way = io::Error::from(io::ErrorKind::NotADirectory);
+                return Ok(Err(in_the_way).at("create a Maildir at", parent)?);
+            }
             let may_create = Access::WRITE_OK | Access::EXEC_OK;
             return Ok(rustix::fs::access(parent, may_create).at("create a Maildir in", parent)?);
         }

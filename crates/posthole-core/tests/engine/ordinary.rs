@@ -189,3 +189,13 @@ async fn a_wrong_password_is_an_authentication_failure() {
     assert!(error.hint().unwrap().contains("password"));
     assert_eq!(account.maildrop.len(), 2);
 }
+
+#[tokio::test]
+async fn a_check_sees_a_file_in_the_way_as_a_poll_would() {
+    let account = Account::with(&mail::corpus(7, 1), Faults::new());
+    std::fs::write(account.maildir(), "a file").unwrap();
+    let checked = account.check().await.unwrap_err();
+    let polled = account.poll().await.error.unwrap();
+    assert_eq!(checked.hint(), polled.hint());
+    assert!(checked.hint().unwrap().contains("in the way"));
+}
