@@ -90,6 +90,11 @@ impl SecretError {
             }
             Self::FileNotUtf8 { .. } => "save the file as UTF-8".to_owned(),
             Self::FileOpenToOthers { path, .. } => format!("run `chmod 600 {}`", path.display()),
+            Self::FileUnreadable { path, source }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                format!("make it yours and run `chmod 600 {}`", path.display())
+            }
             Self::FileUnreadable { .. } => {
                 "write the password into it as its first line, or say where else to get it".to_owned()
             }

@@ -527,3 +527,16 @@ async fn wait_for_end(pid: rustix::process::Pid) {
         tokio::task::yield_now().await;
     }
 }
+
+#[test]
+fn a_file_that_may_not_be_read_needs_another_mode_and_not_another_text() {
+    let hint = |kind: std::io::ErrorKind| {
+        let error = SecretError::FileUnreadable {
+            path: "/pw".into(),
+            source: kind.into(),
+        };
+        error.hint().unwrap()
+    };
+    assert!(hint(std::io::ErrorKind::PermissionDenied).contains("chmod 600 /pw"));
+    assert!(hint(std::io::ErrorKind::NotFound).contains("first line"));
+}
