@@ -226,6 +226,13 @@ impl Gatekeeper {
         for host in &self.via {
             command += &format!(" --via {host}");
         }
+        // Recorded in another file than this host's, the key would be as unknown as before.
+        if let Some(file) = self.files.first()
+            && !file.ends_with(".ssh/known_hosts")
+        {
+            let file = file.display().to_string();
+            command += &format!(" --known-hosts {}", shell_words::quote(&file));
+        }
         format!("{command} {}", target(&self.name, self.address.port))
     }
 }

@@ -53,7 +53,9 @@ async fn without_a_terminal_an_unknown_key_names_the_command_to_run() {
     assert_eq!(
         error.hint().unwrap(),
         format!(
-            "compare the fingerprint with the host's own, then run: posthole trust popserver:{port}"
+            "compare the fingerprint with the host's own, then run: posthole trust --known-hosts {} \
+             popserver:{port}",
+            client.known_hosts().display()
         )
     );
     assert!(server.attempts().is_empty(), "nobody logs in to a stranger");
