@@ -40,14 +40,7 @@ pub fn resolve(
     environment: &Environment,
 ) -> Result<Plan, Vec<Diagnostic>> {
     let empty = Config::default();
-    let mut resolver = Resolver {
-        config: file.map_or(&empty, |file| file.config),
-        path: file.map(|file| file.path),
-        overrides,
-        environment,
-        diagnostics: Vec::new(),
-    };
-    resolver.check_overrides();
+    let mut resolver = Resolver::new(file, &empty, overrides, environment);
     let state_dir = environment.state_dir().unwrap_or_else(|| {
         resolver.note(
             Diagnostic::error("there is no directory for the records: no home directory is known")
@@ -80,14 +73,7 @@ pub fn resolve_hop(
     environment: &Environment,
 ) -> Result<Hop, Vec<Diagnostic>> {
     let empty = Config::default();
-    let mut resolver = Resolver {
-        config: file.map_or(&empty, |file| file.config),
-        path: file.map(|file| file.path),
-        overrides,
-        environment,
-        diagnostics: Vec::new(),
-    };
-    resolver.check_overrides();
+    let mut resolver = Resolver::new(file, &empty, overrides, environment);
     let hop = resolver.hop(target, &None);
     hop.filter(|_| resolver.diagnostics.is_empty())
         .ok_or(resolver.diagnostics)
@@ -110,6 +96,26 @@ pub(super) struct Resolver<'a> {
     pub(super) overrides: &'a Overrides,
     pub(super) environment: &'a Environment,
     diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Resolver<'a> {
+    /// Starts with what is wrong on the command line. `empty` stands in for a missing file.
+    fn new(
+        file: Option<ConfigFile<'a>>,
+        empty: &'a Config,
+        overrides: &'a Overrides,
+        environment: &'a Environment,
+    ) -> Self {
+        let mut resolver = Self {
+            config: file.map_or(empty, |file| file.config),
+            path: file.map(|file| file.path),
+            overrides,
+            environment,
+            diagnostics: Vec::new(),
+        };
+        resolver.check_overrides();
+        resolver
+    }
 }
 
 impl<'a> Resolver<'a> {
