@@ -394,3 +394,31 @@ fn colour_is_for_terminals_unless_it_is_asked_for() {
             .contains('\x1b')
     );
 }
+
+#[test]
+fn without_user_in_the_environment_the_user_database_says_who_we_are() {
+    let home = Home::new();
+    let args = [
+        "check",
+        "--plan",
+        "pop3://m@localhost",
+        "--via",
+        "popserver",
+        "--to",
+        "maildir:~/Mail",
+    ];
+    let mut command = posthole(&home);
+    command.env_remove("USER").env_remove("LOGNAME").args(args);
+    let output = command.output().unwrap();
+    let plan = String::from_utf8(output.stdout).unwrap();
+    let id = Command::new("id").arg("-un").output().unwrap();
+    let user = String::from_utf8(id.stdout).unwrap();
+    let user = user.trim();
+    // A user without a name, as in some containers, must be given on the command line.
+    let known = id.status.success();
+    assert_eq!(
+        plan.contains(&format!("    user: {user}\n")),
+        known,
+        "{plan}"
+    );
+}

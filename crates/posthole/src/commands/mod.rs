@@ -134,7 +134,10 @@ impl Run {
             Problem::new(Class::Local, &CwdError(error))
                 .hint(Some("change to a directory that exists".to_owned()))
         })?;
-        Ok(Environment::new(cwd, std::env::vars_os()))
+        let mut environment = Environment::new(cwd, std::env::vars_os());
+        // As ssh(1) does; services are often started without LOGNAME and USER.
+        environment.user = environment.user.or_else(user_by_id);
+        Ok(environment)
     }
 
     /// What the polls of this run share.
@@ -184,6 +187,12 @@ impl Run {
             tracing::error!(target: "posthole", "internal error{place}");
         }));
     }
+}
+
+/// The name of the user this process runs as, by the user database.
+fn user_by_id() -> Option<String> {
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid());
+    Some(user.ok()??.name)
 }
 
 #[derive(Debug, thiserror::Error)]
