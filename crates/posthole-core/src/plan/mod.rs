@@ -19,6 +19,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 pub use environment::Environment;
+pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{Overrides, SshOverrides};
 pub use resolve::{ConfigFile, resolve, resolve_hop};
 
@@ -87,41 +88,6 @@ pub enum Route {
     /// A direct-tcpip channel from the last of these SSH hosts, each reached through the one
     /// before it. Never empty.
     Ssh(Arc<[Hop]>),
-}
-
-/// One SSH host on the way.
-#[derive(Clone, Debug)]
-pub struct Hop {
-    /// The host as written in `via`; what `trust` and messages call it.
-    pub name: String,
-    /// The address to connect to.
-    pub address: HostPort,
-    /// The SSH user.
-    pub user: String,
-    /// Private key files to try, in order.
-    pub identities: Vec<PathBuf>,
-    /// Whether the person named the identities, so that a missing file is an error.
-    pub identities_named: bool,
-    /// The agent's socket.
-    pub agent: Option<PathBuf>,
-    /// known_hosts files; new keys are written to the first.
-    pub known_hosts: Vec<PathBuf>,
-    /// The SSH password, when it does not come from a prompt.
-    pub password: PasswordSource,
-    /// Whether to compress, as `ssh -C`.
-    pub compression: bool,
-    /// How long the connection may take, up to and including the key exchange.
-    pub connect_timeout: Duration,
-    /// Silence after which a sign of life is asked for; zero never asks.
-    pub keepalive: Duration,
-}
-
-impl Hop {
-    /// `user@name`, as prompts and messages say it.
-    #[must_use]
-    pub fn login(&self) -> String {
-        format!("{}@{}", self.user, self.name)
-    }
 }
 
 /// Where a password comes from.

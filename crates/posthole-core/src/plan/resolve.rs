@@ -1,5 +1,7 @@
 //! From what was written to what will be done.
 
+mod hop;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;

@@ -330,6 +330,7 @@ fn what_is_not_said_about_ssh_has_a_default() {
         compression,
         connect_timeout,
         keepalive,
+        ..
     } = case(TUNNELLED).hop();
     assert_eq!(name, "popserver");
     assert_eq!(address.to_string(), "popserver:22");

@@ -38,7 +38,7 @@ pub(super) fn config(hop: &Hop, known: &[Algorithm], ciphers: Ciphers) -> client
         channel_buffer_size: 32,
         nodelay: true,
         keepalive_interval: (hop.keepalive > Duration::ZERO).then_some(hop.keepalive),
-        keepalive_max: 3,
+        keepalive_max: hop.keepalive_max as usize,
         preferred: Preferred {
             key: Cow::Owned(host_key_algorithms(known)),
             cipher: Cow::Owned(ciphers.names()),

@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::ask::Ask;
-use crate::plan::{Hop, HostPort};
+use crate::plan::{AddressFamily, Algorithms, Backend, Hop, HostPort, Rekey, UnknownHostKey};
 use crate::progress::Observer;
 use crate::transport::BoxStream;
 
@@ -235,15 +235,28 @@ struct State {
 #[derive(Eq, Hash, PartialEq)]
 struct Destination(Vec<HopIdentity>);
 
+/// The host and all that decides who is there and who we are to it, with nothing in it that only
+/// says how to ask or how long to wait.
 #[derive(Eq, Hash, PartialEq)]
 struct HopIdentity {
     host: String,
     port: u16,
     user: String,
-    identities: Vec<PathBuf>,
-    agent: Option<PathBuf>,
-    known_hosts: Vec<PathBuf>,
+    backend: Backend,
+    proxy_command: Option<String>,
+    bind_address: Option<String>,
+    address_family: AddressFamily,
     compression: bool,
+    algorithms: Algorithms,
+    rekey: Rekey,
+    known_hosts: Vec<PathBuf>,
+    host_key_alias: Option<String>,
+    unknown_host_key: UnknownHostKey,
+    identities: Vec<PathBuf>,
+    identities_only: bool,
+    certificates: Vec<PathBuf>,
+    agent: Option<PathBuf>,
+    methods: Option<Vec<String>>,
 }
 
 impl From<&[Hop]> for Destination {
@@ -259,24 +272,49 @@ impl From<&Hop> for HopIdentity {
             name: _,
             address,
             user,
-            identities,
-            identities_named: _,
-            agent,
-            known_hosts,
-            // Whichever password opened it, the login is the same.
-            password: _,
-            compression,
+            backend,
+            proxy_command,
+            bind_address,
+            address_family,
             connect_timeout: _,
             keepalive: _,
-        } = hop;
+            keepalive_max: _,
+            compression,
+            algorithms,
+            rekey,
+            known_hosts,
+            host_key_alias,
+            unknown_host_key,
+            hash_known_hosts: _,
+            identities,
+            identities_named: _,
+            identities_only,
+            certificates,
+            agent,
+            methods,
+            // Whichever password opened it, the login is the same.
+            password: _,
+            password_prompts: _,
+        } = hop.clone();
         Self {
             host: address.host.to_ascii_lowercase(),
             port: address.port,
-            user: user.clone(),
-            identities: identities.clone(),
-            agent: agent.clone(),
-            known_hosts: known_hosts.clone(),
-            compression: *compression,
+            user,
+            backend,
+            proxy_command,
+            bind_address,
+            address_family,
+            compression,
+            algorithms,
+            rekey,
+            known_hosts,
+            host_key_alias,
+            unknown_host_key,
+            identities,
+            identities_only,
+            certificates,
+            agent,
+            methods,
         }
     }
 }

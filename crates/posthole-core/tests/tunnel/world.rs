@@ -132,20 +132,13 @@ impl Client {
         let known_hosts = home.path().join("known_hosts");
         std::fs::write(&known_hosts, known).unwrap();
         let hop = Hop {
-            name: "popserver".to_owned(),
             address: HostPort {
                 host: server.ip().to_string(),
                 port: server.port(),
             },
-            user: "msingh".to_owned(),
-            identities: Vec::new(),
-            identities_named: false,
-            agent: None,
             known_hosts: vec![known_hosts],
-            password: PasswordSource::Prompt,
-            compression: false,
             connect_timeout: Duration::from_secs(20),
-            keepalive: Duration::from_secs(30),
+            ..Hop::new("popserver", "msingh")
         };
         let notes = Arc::<Notes>::default();
         let observer: Arc<dyn Observer> = Arc::clone(&notes) as Arc<dyn Observer>;

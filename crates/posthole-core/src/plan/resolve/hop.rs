@@ -1,17 +1,21 @@
-//! One SSH host of the way, resolved.
+//! What is written about an SSH host to what is done about it.
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::resolve::Resolver;
-use super::{Hop, HostPort, PasswordSource};
+use super::Resolver;
 use crate::config::{Agent, Diagnostic, Spanned, SshHost, SshTarget};
+use crate::plan::hop::SSH_PORT;
+use crate::plan::{Hop, HostPort, PasswordSource};
 
 impl Resolver<'_> {
     /// What `via` spells out wins over `[ssh.NAME]`, as a destination of ssh(1) wins over
     /// ssh_config(5); flags win over both.
-    pub(super) fn hop(&mut self, target: &SshTarget, span: &Option<Range<usize>>) -> Option<Hop> {
+    pub(in crate::plan) fn hop(
+        &mut self,
+        target: &SshTarget,
+        span: &Option<Range<usize>>,
+    ) -> Option<Hop> {
         let mut sections = self.config.ssh.iter();
         let section = sections.find(|ssh| ssh.name.value.eq_ignore_ascii_case(&target.host));
         let flags = &self.overrides.ssh;
@@ -46,10 +50,9 @@ impl Resolver<'_> {
             Some(Spanned { value, span }) => self.password(value, Some(span)),
             None => Some(PasswordSource::Prompt),
         };
+        let base = Hop::new(&target.host, &user?);
         Some(Hop {
-            name: target.host.clone(),
             address,
-            user: user?,
             identities: identities?,
             identities_named: flags.identity.is_some()
                 || section.is_some_and(|ssh| ssh.identity.is_some()),
@@ -59,15 +62,16 @@ impl Resolver<'_> {
             compression: flags
                 .compression
                 .or_else(|| Some(section?.compression.as_ref()?.value))
-                .unwrap_or(false),
+                .unwrap_or(base.compression),
             connect_timeout: flags
                 .connect_timeout
                 .or_else(|| Some(section?.connect_timeout.as_ref()?.value))
-                .unwrap_or(CONNECT_TIMEOUT),
+                .unwrap_or(base.connect_timeout),
             keepalive: flags
                 .keepalive
                 .or_else(|| Some(section?.keepalive.as_ref()?.value))
-                .unwrap_or(KEEPALIVE),
+                .unwrap_or(base.keepalive),
+            ..base
         })
     }
 
@@ -160,10 +164,6 @@ impl Resolver<'_> {
     }
 }
 
-/// RFC 4253 §4.1.
-pub(super) const SSH_PORT: u16 = 22;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-const KEEPALIVE: Duration = Duration::from_secs(30);
 const IDENTITIES: &[&str] = &["id_ed25519", "id_ecdsa", "id_rsa"];
 /// ssh_config(5), `UserKnownHostsFile`.
 const USER_KNOWN_HOSTS: &[&str] = &["known_hosts", "known_hosts2"];
