@@ -22,6 +22,7 @@ pub mod durable;
 pub mod error;
 pub mod plan;
 pub mod policy;
+mod process_group;
 pub mod progress;
 pub mod record;
 pub mod retrieve;
