@@ -190,6 +190,6 @@ exec ssh "$@"
 "#;
 
 /// After how long without a word from the other end the channel is taken to be open.
-const SILENT_SERVER: Duration = Duration::from_secs(5);
+const SILENT_SERVER: Duration = Duration::from_secs(2);
 /// Standard error may arrive a moment after what it announces.
 const WORDS_FOLLOW_WITHIN: Duration = Duration::from_millis(50);

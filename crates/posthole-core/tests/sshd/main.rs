@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod links;
 #[path = "../tunnel/world.rs"]
 mod world;
 
@@ -20,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use world::{Client, Person, carries, echo};
 
 fn main() -> ExitCode {
-    Suite::new()
+    links::tests(Suite::new())
         .test("every_kind_of_key_file_logs_in", SSHD, || {
             run(every_kind_of_key_file_logs_in());
         })
