@@ -316,7 +316,8 @@ impl Route<'_> {
         };
         let connecting = client::connect_stream(Arc::new(config), Wire(stream), client);
         let handle = match patience.limit(left, connecting).await {
-            Ok(connected) => connected?,
+            Ok(Ok(handle)) => handle,
+            Ok(Err(fault)) => return Err(parting_words(fault, &ending, hop)),
             Err(TimedOut) => {
                 return Err(Fault::Failed(TunnelError::Timeout {
                     host: hop.name.clone(),
@@ -346,6 +347,21 @@ impl Route<'_> {
     }
 }
 
+/// The server's own reason to end the key exchange, which russh forgets, or the fault.
+fn parting_words(fault: Fault, ending: &Ending, hop: &Hop) -> Fault {
+    match ending.known() {
+        Some(Loss {
+            reason,
+            cause: Cause::Disconnected,
+        }) => Fault::Failed(TunnelError::ConnectionLost {
+            host: hop.name.clone(),
+            during: Phase::KeyExchange,
+            reason,
+        }),
+        _ => fault,
+    }
+}
+
 impl Fault {
     fn into_error(self, hop: &Hop) -> TunnelError {
         let host = hop.name.clone();
@@ -368,7 +384,11 @@ impl Fault {
                     reason,
                 }
             }
-            Self::Ssh(error @ (russh::Error::Version | russh::Error::PacketSize(_))) => {
+            Self::Ssh(russh::Error::PacketSize(_)) => TunnelError::NotSsh {
+                host,
+                reason: "it does not send SSH packets".to_owned(),
+            },
+            Self::Ssh(error @ russh::Error::Version) => {
                 let reason = explain(&error);
                 TunnelError::NotSsh { host, reason }
             }

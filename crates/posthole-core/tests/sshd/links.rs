@@ -604,7 +604,10 @@ async fn what_ssh_says_becomes_our_errors() {
         port: 1,
     };
     for _ in 0..2 {
-        let opened = client.tunnels.open("work", &[hop.clone()], &to).await;
+        let opened = client
+            .tunnels
+            .open("work", std::slice::from_ref(&hop), &to)
+            .await;
         let TunnelError::ChannelRefused { refusal, .. } = opened.err().unwrap() else {
             panic!()
         };
