@@ -1,4 +1,4 @@
-//! Real servers: OpenSSH's `sshd` and `ssh-agent`, and Dovecot.
+//! Real servers: OpenSSH's `sshd` and `ssh-agent`, Dropbear, and Dovecot.
 //!
 //! Each runs with a configuration of its own in a temporary directory, on a loopback port that was
 //! free a moment before, as root and as an ordinary user alike, and is ended with all its processes
@@ -10,6 +10,7 @@
 mod agent;
 mod daemon;
 mod dovecot;
+mod dropbear;
 mod mailhost;
 mod sshd;
 mod suite;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 pub use agent::Agent;
 pub use dovecot::Dovecot;
+pub use dropbear::Dropbear;
 pub use mailhost::Mailhost;
 pub use sshd::{Builder as SshdBuilder, Sshd};
 pub use suite::Suite;
@@ -29,6 +31,8 @@ pub enum Requirement {
     Dovecot,
     /// Dovecot's IMAP server; Debian package `dovecot-imapd`.
     DovecotImap,
+    /// Another SSH server, and the program that makes its keys; Debian package `dropbear-bin`.
+    Dropbear,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
     /// The `openssl` command; Debian package `openssl`.
@@ -57,6 +61,10 @@ impl Requirement {
                 "dovecot-pop3d",
             ),
             Self::DovecotImap => (dovecot_has("imap"), "dovecot-imapd"),
+            Self::Dropbear => (
+                find_program("dropbear").is_some() && find_program("dropbearkey").is_some(),
+                "dropbear-bin",
+            ),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::OpenSsl => (find_program("openssl").is_some(), "openssl"),
             Self::Ssh => (find_program("ssh").is_some(), "openssh-client"),
