@@ -17,6 +17,12 @@ pub trait Ask: Send + Sync {
 
     /// Asks whether an unknown host key is to be trusted from now on.
     fn trust_host_key(&self, question: &HostKeyQuestion) -> Result<bool, Unanswered>;
+
+    /// The program that carries questions of other programs here, if anybody would answer them; see
+    /// [`messenger`](crate::tunnel::messenger).
+    fn messenger(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// Which secret is wanted.

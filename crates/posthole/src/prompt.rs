@@ -4,6 +4,7 @@
 //! another, and nothing else is printed there until an answer is given (`console`). Without a
 //! terminal every question is turned down at once.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use posthole_core::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
@@ -63,6 +64,11 @@ impl Ask for Prompt {
                 AGAIN.clone_into(&mut text);
             }
         })
+    }
+
+    fn messenger(&self) -> Option<PathBuf> {
+        Tty::open()?;
+        std::env::current_exe().ok()
     }
 }
 

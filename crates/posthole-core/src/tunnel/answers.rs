@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::SecretString;
@@ -34,6 +35,11 @@ impl Answers {
             _guard: self.turn.lock().await,
             answers: self,
         }
+    }
+
+    /// The program that carries questions of other programs here.
+    pub(super) fn messenger(&self) -> Option<PathBuf> {
+        self.ask.messenger()
     }
 
     /// The password from where the plan says it is; an error is for reading.

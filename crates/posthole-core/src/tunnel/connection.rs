@@ -244,7 +244,7 @@ pub(super) async fn scan(
     tunnels: &Tunnels,
     caller: Caller<'_>,
 ) -> Result<HostKey, TunnelError> {
-    let patience = Patience::new();
+    let patience = Arc::new(Patience::new());
     let gatekeeper = Arc::new(Gatekeeper::scanning(hop));
     let route = Route {
         hop,
@@ -283,7 +283,7 @@ impl Route<'_> {
         self,
         gatekeeper: Arc<Gatekeeper>,
         ciphers: Ciphers,
-        patience: &Patience,
+        patience: &Arc<Patience>,
     ) -> Result<Session, Fault> {
         let Self {
             hop,
@@ -299,7 +299,7 @@ impl Route<'_> {
             Ciphers::WithoutStrictKex => Fault::NotStrict,
         })?;
         let began = Instant::now();
-        let stream = tunnels.wire(hop, before, caller).await?;
+        let stream = tunnels.wire(hop, before, patience, caller).await?;
         let left = hop
             .connect_timeout
             .saturating_sub(began.elapsed())

@@ -22,6 +22,7 @@ mod error;
 mod host_key;
 pub mod known_hosts;
 mod loss;
+pub mod messenger;
 mod openssh;
 mod patience;
 mod process;
@@ -43,7 +44,7 @@ use crate::ask::Ask;
 use crate::plan::{AddressFamily, Algorithms, Backend, Hop, HostPort, Rekey, UnknownHostKey};
 use crate::progress::Observer;
 use crate::transport::BoxStream;
-use crate::transport::dial::{self, Choice};
+use crate::transport::dial::{self, Choice, plain};
 
 pub use error::{
     Attempt, AuthenticationFailed, HostKeyChanged, Phase, Refusal, TunnelError, TunnelErrorKind,
@@ -52,6 +53,8 @@ pub use known_hosts::HostKey;
 
 use answers::Answers;
 use connection::{Caller, Connection};
+use messenger::{Asker, Messenger};
+use patience::Patience;
 use slot::Slot;
 use stream::QuickAck;
 
@@ -229,6 +232,7 @@ impl Tunnels {
         &self,
         hop: &Hop,
         before: &[Hop],
+        patience: &Arc<Patience>,
         caller: Caller<'_>,
     ) -> Result<BoxStream, TunnelError> {
         match (before, &hop.proxy_command) {
@@ -243,13 +247,40 @@ impl Tunnels {
                 Ok(Box::new(QuickAck::new(tcp)))
             }
             ([], Some(command)) => {
-                let process = proxy_command::start(hop, command, &self.programs)?;
+                let hops = std::slice::from_ref(hop);
+                let messenger = self.messenger(hops, patience, caller);
+                let process = proxy_command::start(hop, command, messenger, &self.programs)?;
                 Ok(Box::new(process))
             }
             (before, _) => self
                 .channel(before, &hop.address, caller)
                 .await
                 .map_err(|error| error.on_the_way_to(hop)),
+        }
+    }
+
+    /// Somebody who passes on the questions of a program, if there is anybody to ask.
+    fn messenger(
+        &self,
+        hops: &[Hop],
+        patience: &Arc<Patience>,
+        caller: Caller<'_>,
+    ) -> Option<Messenger> {
+        let program = self.answers.messenger()?;
+        let (answers, observer) = (Arc::clone(&self.answers), Arc::clone(&self.observer));
+        let asker = Asker::new(
+            answers,
+            observer,
+            caller.account,
+            hops,
+            Arc::clone(patience),
+        );
+        match Messenger::start(asker, &program, &self.programs) {
+            Ok(messenger) => Some(messenger),
+            Err(error) => {
+                tracing::warn!("ssh cannot ask anything: {}", plain(&error));
+                None
+            }
         }
     }
 

@@ -9,17 +9,19 @@
 //! Hosts on the way are reached by a proxy command for each that is `ssh` again, so that what the
 //! plan says about every host is obeyed, and not only what it says about the last one.
 //!
-//! It asks nothing: nobody could tell its questions from ours.
+//! What it asks, it asks through a messenger of ours; without anybody to ask it is told to ask nothing.
+//! About an unknown host key it never asks: that is what `posthole trust` is for.
 
 mod arguments;
 mod verdict;
 mod words;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use crate::plan::{Backend, Hop, HostPort};
 use crate::progress::Step;
@@ -28,6 +30,7 @@ use crate::transport::dial::plain;
 
 use super::connection::Caller;
 use super::error::{TunnelError, TunnelErrorKind};
+use super::patience::{Patience, TimedOut};
 use super::process::{Outcome, Process};
 use super::{Tunnels, split};
 
@@ -49,11 +52,16 @@ pub(super) async fn open(
             None => tracing::info!(host, "using ssh, as the configuration says"),
         }
     }
+    let patience = Arc::new(Patience::new());
+    let messenger = tunnels.messenger(hops, &patience, caller);
     let (words, heard) = mpsc::unbounded_channel();
     let mut command = Command::new("/bin/sh");
     command
         .args(["-c", LAUNCH, "sh"])
-        .args(arguments::of(hops, to));
+        .args(arguments::of(hops, to, messenger.is_some()));
+    if let Some(messenger) = &messenger {
+        messenger.equip(&mut command);
+    }
     let host = hop.name.clone();
     let hear = move |line: &str| {
         tracing::debug!(host, "ssh: {line}");
@@ -75,10 +83,16 @@ pub(super) async fn open(
         to,
         tunnels,
         caller,
+        patience,
         heard: Heard::default(),
         since: Instant::now(),
+        asked: Duration::ZERO,
     };
-    opening.run(process, heard).await
+    let process = opening.run(process, heard).await?;
+    if let Some(messenger) = messenger {
+        messenger.keep_answers().await;
+    }
+    Ok(Box::new(process))
 }
 
 /// A channel that is being opened.
@@ -87,9 +101,12 @@ struct OpeningChannel<'a> {
     to: &'a HostPort,
     tunnels: &'a Tunnels,
     caller: Caller<'a>,
+    patience: Arc<Patience>,
     heard: Heard,
     /// When the last step was done.
     since: Instant,
+    /// How long questions had been open by then.
+    asked: Duration,
 }
 
 impl OpeningChannel<'_> {
@@ -98,71 +115,78 @@ impl OpeningChannel<'_> {
         mut self,
         mut process: Process,
         mut words: mpsc::UnboundedReceiver<Word>,
-    ) -> Result<BoxStream, TunnelError> {
+    ) -> Result<Process, TunnelError> {
         let (hop, _) = split(self.hops);
-        loop {
+        let patience = Arc::clone(&self.patience);
+        let is_data = loop {
             // A server on the other end need not speak first; a refusal comes without delay.
-            let deadline = if self.heard.is_authenticated() {
-                self.since + SILENT_SERVER
+            let limit = if self.heard.is_authenticated() {
+                SILENT_SERVER
             } else {
                 // Every host on the way takes its time, and does not tell.
                 let hosts = u32::try_from(self.hops.len()).unwrap_or(u32::MAX);
-                self.since + hop.connect_timeout.saturating_mul(hosts)
+                hop.connect_timeout.saturating_mul(hosts)
             };
-            tokio::select! {
-                biased;
-                Some(word) = words.recv() => self.hear(word),
-                is_data = process.wait_for_data() => {
-                    // What was said before is on its way; through a shared connection nothing is.
-                    let rest = async {
-                        while !self.heard.is_authenticated() && !self.heard.is_shared() {
-                            match words.recv().await {
-                                Some(word) => self.hear(word),
-                                None => break,
-                            }
-                        }
-                    };
-                    if is_data {
-                        timeout(WORDS_FOLLOW_WITHIN, rest).await.ok();
-                        break;
-                    }
-                    rest.await;
-                    let outcome = process.outcome().await;
-                    if !outcome.is_success() {
-                        return Err(self.failure(&outcome));
-                    }
-                    break;
+            let next = async {
+                tokio::select! {
+                    biased;
+                    Some(word) = words.recv() => Next::Word(word),
+                    is_data = process.wait_for_data() => Next::Data(is_data),
                 }
-                () = sleep_until(deadline) => {
-                    if self.heard.is_authenticated() {
-                        break;
-                    }
+            };
+            match patience.limit(limit, next).await {
+                Ok(Next::Word(word)) => self.hear(word),
+                Ok(Next::Data(is_data)) => break is_data,
+                Err(TimedOut) if self.heard.is_authenticated() => break true,
+                Err(TimedOut) => {
                     return Err(TunnelError::Timeout {
                         host: hop.name.clone(),
                         during: self.heard.phase(),
-                        after: deadline.duration_since(self.since),
+                        after: limit,
                     });
                 }
             }
+        };
+        if is_data {
+            let rest = timeout(WORDS_FOLLOW_WITHIN, self.hear_the_rest(&mut words));
+            rest.await.ok();
+        } else {
+            let outcome = process.outcome().await;
+            self.hear_the_rest(&mut words).await;
+            if !outcome.is_success() {
+                return Err(self.failure(&outcome));
+            }
         }
-        let took = self.since.elapsed();
-        self.caller.step(
-            Step::ChannelOpen {
-                to: self.to.to_string(),
-            },
-            took,
-        );
+        let to = self.to.to_string();
+        self.step(Step::ChannelOpen { to });
         process.let_go_on_drop();
-        Ok(Box::new(process))
+        Ok(process)
+    }
+
+    /// Hears what was said before the channel opened; through a shared connection nothing is.
+    async fn hear_the_rest(&mut self, words: &mut mpsc::UnboundedReceiver<Word>) {
+        while !self.heard.is_authenticated() && !self.heard.is_shared() {
+            match words.recv().await {
+                Some(word) => self.hear(word),
+                None => break,
+            }
+        }
     }
 
     /// Takes note of what `ssh` has said, and tells a step that it has taken.
     fn hear(&mut self, word: Word) {
         let (hop, _) = split(self.hops);
         if let Some(step) = self.heard.take(word, hop) {
-            self.caller.step(step, self.since.elapsed());
-            self.since = Instant::now();
+            self.step(step);
         }
+    }
+
+    fn step(&mut self, step: Step) {
+        let asked = self.patience.asked();
+        let took = self.since.elapsed();
+        self.caller
+            .step(step, took.saturating_sub(asked.saturating_sub(self.asked)));
+        (self.since, self.asked) = (Instant::now(), asked);
     }
 
     fn failure(&self, outcome: &Outcome) -> TunnelError {
@@ -174,6 +198,11 @@ impl OpeningChannel<'_> {
         };
         failure.verdict(&self.tunnels.answers)
     }
+}
+
+enum Next {
+    Data(bool),
+    Word(Word),
 }
 
 /// How a channel ended that was open before.

@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::process_group::ProcessGroup;
 
+use super::messenger::Messenger;
 use super::text::clean;
 
 /// A running program as a byte stream.
@@ -43,6 +44,8 @@ pub(super) struct Process {
     describe: fn(&Outcome) -> String,
     farewell: Farewell,
     goodbye: Option<oneshot::Sender<Farewell>>,
+    /// Answers questions for as long as the stream is held.
+    messenger: Option<Messenger>,
 }
 
 /// What becomes of a program whose stream is dropped.
@@ -101,7 +104,13 @@ impl Process {
             describe,
             farewell: Farewell::HangUp,
             goodbye: Some(goodbye),
+            messenger: None,
         })
+    }
+
+    /// Keeps a messenger along with the program that asks through it.
+    pub(super) fn accompany(&mut self, messenger: Option<Messenger>) {
+        self.messenger = messenger;
     }
 
     /// From now on the program may end by itself when the stream is dropped.

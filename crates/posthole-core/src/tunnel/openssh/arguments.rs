@@ -13,23 +13,23 @@ use super::split;
 
 /// The arguments that make `ssh` connect its standard input and output to a host as the last hop
 /// sees it.
-pub(super) fn of(hops: &[Hop], to: &HostPort) -> Vec<String> {
+pub(super) fn of(hops: &[Hop], to: &HostPort, may_ask: bool) -> Vec<String> {
     // The first debug level names the steps, and is silent once the channel is open.
-    forwarding(hops, to, "DEBUG1")
+    forwarding(hops, to, may_ask, "DEBUG1")
 }
 
-fn forwarding(hops: &[Hop], to: &HostPort, log_level: &str) -> Vec<String> {
+fn forwarding(hops: &[Hop], to: &HostPort, may_ask: bool, log_level: &str) -> Vec<String> {
     let (hop, before) = split(hops);
     let mut arguments = Arguments(Vec::new());
     arguments.plain("-T");
     arguments.plain("-W");
     arguments.plain(&to.to_string());
     arguments.word("LogLevel", log_level);
-    arguments.word("BatchMode", "yes");
+    arguments.word("BatchMode", yes(!may_ask));
     arguments.word("PermitLocalCommand", "no");
     arguments.word("RemoteCommand", "none");
     arguments.host(hop);
-    if let Some(command) = proxy_command(hop, before) {
+    if let Some(command) = proxy_command(hop, before, may_ask) {
         arguments.option("ProxyCommand", &percent(&command));
     }
     arguments.plain("--");
@@ -38,12 +38,12 @@ fn forwarding(hops: &[Hop], to: &HostPort, log_level: &str) -> Vec<String> {
 }
 
 /// How a host is reached if not from here.
-fn proxy_command(hop: &Hop, before: &[Hop]) -> Option<String> {
+fn proxy_command(hop: &Hop, before: &[Hop], may_ask: bool) -> Option<String> {
     if before.is_empty() {
         return hop.proxy_command.clone();
     }
     // The level at which ssh(1) tells why a channel was refused.
-    let arguments = forwarding(before, &hop.address, "INFO");
+    let arguments = forwarding(before, &hop.address, may_ask, "INFO");
     let words = std::iter::once("ssh".to_owned()).chain(arguments);
     Some(shell_words::join(words))
 }
@@ -79,7 +79,7 @@ impl Arguments {
             agent,
             methods,
             password: _,
-            password_prompts: _,
+            password_prompts,
         } = hop;
         self.plain("-l");
         self.plain(user);
@@ -146,6 +146,7 @@ impl Arguments {
             Some(socket) => self.files("IdentityAgent", [socket]),
             None => self.word("IdentityAgent", "none"),
         }
+        self.word("NumberOfPasswordPrompts", password_prompts);
         self.names("PreferredAuthentications", methods.as_deref());
     }
 
