@@ -398,7 +398,7 @@ async fn keys_are_renewed_on_our_initiative() {
             .await
             .unwrap();
         greeted(&mut stream).await;
-        exchange(stream, 40_000_000).await;
+        exchange(stream, 24_000_000).await;
         let renewed = host.sshd.log().matches("set_newkeys: rekeying").count()
             + host.sshd.log().matches("rekey out after").count();
         assert!(renewed > 4, "{renewed} times\n{}", host.sshd.log());
