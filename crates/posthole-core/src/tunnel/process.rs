@@ -9,28 +9,29 @@
 //! The group is not in the foreground of any terminal, so that Ctrl-C is ours to handle. A program
 //! that asks on the terminal all the same would be stopped; `ssh` is told not to.
 
+mod keeper;
+
 use std::fmt;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::Command;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::process_group::ProcessGroup;
-
 use super::messenger::Messenger;
-use super::text::clean;
+
+use keeper::Keeper;
 
 /// A running program as a byte stream.
 pub(super) struct Process {
@@ -71,7 +72,7 @@ impl Process {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let socket = UnixStream::from_std(ours)?;
-        let mut child = command
+        let child = command
             .stdin(OwnedFd::from(theirs.try_clone()?))
             .stdout(OwnedFd::from(theirs))
             .stderr(Stdio::piped())
@@ -80,18 +81,9 @@ impl Process {
             .spawn()?;
         // It holds the other end of the socket, whose closing we want to see.
         drop(command);
-        let group = ProcessGroup::of(&child);
-        let stderr = child
-            .stderr
-            .take()
-            .ok_or_else(|| io::Error::other("standard error is not a pipe"))?;
+        let keeper = Keeper::of(child, hear)?;
         let (goodbye, farewell) = oneshot::channel();
         let (ended, outcome) = watch::channel(None);
-        let keeper = Keeper {
-            child,
-            group,
-            words: Words::new(stderr, hear),
-        };
         tasks.spawn(async move {
             let outcome = keeper.tend(farewell).await;
             ended.send_replace(Some(outcome));
@@ -303,149 +295,17 @@ impl Outcome {
     }
 }
 
-/// What is kept of a program by the task that tends it.
-struct Keeper<H> {
-    child: Child,
-    group: ProcessGroup,
-    words: Words<H>,
-}
-
-impl<H: FnMut(&str) -> bool> Keeper<H> {
-    /// Listens to the program until it ends, by itself or by our doing.
-    async fn tend(mut self, farewell: oneshot::Receiver<Farewell>) -> Outcome {
-        let leaving = async {
-            // Nobody is left who could say it otherwise.
-            if farewell.await.unwrap_or(Farewell::HangUp) == Farewell::LetGo {
-                pending::<()>().await;
-            }
-        };
-        let mut leaving = pin!(leaving);
-        let status = tokio::select! {
-            status = self.child.wait() => status.ok(),
-            () = self.words.hear_all() => match timeout(GRACE, self.child.wait()).await {
-                Ok(status) => status.ok(),
-                // It has closed its standard error and goes on.
-                Err(_) => return self.tend_silent(leaving).await,
-            },
-            () = &mut leaving => return self.end().await,
-        };
-        self.ended(status).await
-    }
-
-    async fn tend_silent(mut self, leaving: impl Future<Output = ()>) -> Outcome {
-        tokio::select! {
-            status = self.child.wait() => self.ended(status.ok()).await,
-            () = leaving => self.end().await,
-        }
-    }
-
-    /// Ends the program.
-    async fn end(mut self) -> Outcome {
-        self.group.hang_up();
-        let status = match timeout(GRACE, self.child.wait()).await {
-            Ok(status) => status.ok(),
-            Err(_) => None,
-        };
-        let Self {
-            mut child,
-            group,
-            words,
-        } = self;
-        // With whatever the program has started and left behind.
-        drop(group);
-        let status = match status {
-            Some(status) => Some(status),
-            None => child.wait().await.ok(),
-        };
-        Outcome {
-            status,
-            complaints: words.kept,
-        }
-    }
-
-    /// The program has ended by itself, so what it said is in the pipe by now; something that it
-    /// left in the background may hold it open for ever.
-    async fn ended(mut self, status: Option<ExitStatus>) -> Outcome {
-        timeout(LAST_READ, self.words.hear_all()).await.ok();
-        self.group.leave_alone();
-        Outcome {
-            status,
-            complaints: self.words.kept,
-        }
-    }
-}
-
-/// What a program says on standard error.
-struct Words<H> {
-    stderr: BufReader<ChildStderr>,
-    line: Vec<u8>,
-    hear: H,
-    /// The last lines that are worth it.
-    kept: Vec<String>,
-}
-
-impl<H: FnMut(&str) -> bool> Words<H> {
-    fn new(stderr: ChildStderr, hear: H) -> Self {
-        Self {
-            stderr: BufReader::new(stderr),
-            line: Vec::new(),
-            hear,
-            kept: Vec::new(),
-        }
-    }
-
-    /// Hears all there is to the end. Dropping the future loses nothing.
-    async fn hear_all(&mut self) {
-        loop {
-            // A pipe that cannot be read is at its end for us: the exit status says the rest.
-            let chunk = match self.stderr.fill_buf().await {
-                Ok(chunk) if !chunk.is_empty() => chunk,
-                _ => break,
-            };
-            let end = memchr::memchr(b'\n', chunk);
-            let text = &chunk[..end.unwrap_or(chunk.len())];
-            let room = LINE_LIMIT.saturating_sub(self.line.len()).min(text.len());
-            self.line.extend_from_slice(&text[..room]);
-            let used = end.map_or(chunk.len(), |end| end + 1);
-            self.stderr.consume(used);
-            if end.is_some() {
-                self.hear_line();
-            }
-        }
-        if !self.line.is_empty() {
-            self.hear_line();
-        }
-    }
-
-    fn hear_line(&mut self) {
-        let line = clean(&String::from_utf8_lossy(&self.line), LINE_LIMIT);
-        self.line.clear();
-        if !line.is_empty() && (self.hear)(&line) {
-            if self.kept.len() == LINES_KEPT {
-                self.kept.remove(0);
-            }
-            self.kept.push(line);
-        }
-    }
-}
-
 /// How long the end of a program may follow that of its stream.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long a program may take to end after it was hung up on, or has closed its standard error.
-const GRACE: Duration = Duration::from_millis(500);
-/// How long standard error is read after the program has ended, while something else holds it open.
-const LAST_READ: Duration = Duration::from_millis(200);
 /// A greeting.
 const EARLY: usize = 512;
-const LINE_LIMIT: usize = 1024;
-/// More than the warning of ssh(1) about a changed host key.
-const LINES_KEPT: usize = 32;
 const COMPLAINTS_SHOWN: usize = 3;
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
+    use super::keeper::LINES_KEPT;
     use super::*;
 
     fn start(script: &str) -> Process {

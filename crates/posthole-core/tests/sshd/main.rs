@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod links;
+mod openssh;
 #[path = "../tunnel/world.rs"]
 mod world;
 
@@ -21,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use world::{Client, Person, carries, echo};
 
 fn main() -> ExitCode {
-    links::tests(Suite::new())
+    openssh::tests(links::tests(Suite::new()))
         .test("every_kind_of_key_file_logs_in", SSHD, || {
             run(every_kind_of_key_file_logs_in());
         })
