@@ -1,16 +1,20 @@
 //! From TOML to [`Config`].
 
+mod ssh;
+
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::name::{check_host, check_section_name};
+use super::name::check_section_name;
 use super::section::{Entry, Limits, Reader, entries, one_line};
 use super::value::{SshTarget, keep_for, parse_duration, parse_host_port};
 use super::{
     Account, Config, Diagnostic, Forward, Options, Spanned, SshHost, did_you_mean, secrets, syntax,
 };
 use crate::plan::Keep;
+
+use ssh::SSH_KEYS;
 
 /// Reads the text, going on after every mistake.
 pub(super) fn lower(text: &str) -> (Config, Vec<Diagnostic>) {
@@ -166,65 +170,6 @@ impl Reader<'_> {
         }
     }
 
-    fn ssh_host(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<SshHost> {
-        let name = self.section_name(named, "ssh", |name| {
-            if name.parse::<std::net::Ipv6Addr>().is_ok() {
-                Ok(())
-            } else {
-                check_host(name)
-            }
-        });
-        let place = format!("[ssh.{}]", one_line(named.key));
-        let mut host = SshHost {
-            name: Spanned::new(named.key.to_owned(), named.key_span()),
-            hostname: None,
-            port: None,
-            user: None,
-            identity: None,
-            known_hosts: None,
-            compression: None,
-            keepalive: None,
-            connect_timeout: None,
-            password: None,
-            agent: None,
-        };
-        for entry in entries(table) {
-            match entry.key {
-                "agent" => host.agent = self.agent(entry),
-                "backend" => self.backend(entry),
-                "compression" => host.compression = self.boolean(entry),
-                "connect-timeout" => host.connect_timeout = self.duration(entry, Limits::TIMEOUT),
-                "hostname" => host.hostname = self.hostname(entry),
-                "identity" => host.identity = self.paths(entry),
-                "keepalive" => host.keepalive = self.duration(entry, Limits::TIMEOUT_OR_NEVER),
-                "known-hosts" => host.known_hosts = self.paths(entry),
-                "password" => host.password = self.password(entry),
-                "port" => host.port = self.port(entry),
-                "user" => host.user = self.ssh_user(entry),
-                _ if self.dotted_name(entry, "ssh", named) => return None,
-                _ => self.unknown_option(entry, &format!("in {place}"), SSH_KEYS),
-            }
-        }
-        name.map(|_| host)
-    }
-
-    /// There is one backend so far, so that its name is all there is to check.
-    fn backend(&mut self, entry: Entry<'_>) {
-        let Some(backend) = self.string(entry) else {
-            return;
-        };
-        let diagnostic = match backend.value {
-            "russh" => return,
-            "openssh" => Diagnostic::error("`backend`: \"openssh\" is not supported yet"),
-            _ => Diagnostic::error("`backend`: unknown SSH client"),
-        };
-        self.note(
-            diagnostic
-                .at(backend.span)
-                .help("only \"russh\", the built-in client, is"),
-        );
-    }
-
     fn forward(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<Forward> {
         let name = self.section_name(named, "forward", check_section_name);
         let place = format!("[forward.{}]", one_line(named.key));
@@ -355,6 +300,9 @@ impl Reader<'_> {
             section => Some(format!("it belongs in [{section}.NAME]")),
         };
         let foreign = || {
+            if place.starts_with("in [ssh") {
+                return ssh::foreign_key(entry.key);
+            }
             let (_, hint) = FOREIGN_KEYS.iter().find(|(key, _)| *key == entry.key)?;
             place.starts_with("in [account").then(|| (*hint).to_owned())
         };
@@ -424,19 +372,6 @@ const ACCOUNT_KEYS: &[&str] = &[
     "server",
     "timeout",
     "via",
-];
-const SSH_KEYS: &[&str] = &[
-    "agent",
-    "backend",
-    "compression",
-    "connect-timeout",
-    "hostname",
-    "identity",
-    "keepalive",
-    "known-hosts",
-    "password",
-    "port",
-    "user",
 ];
 const FORWARD_KEYS: &[&str] = &["idle", "listen", "to", "via"];
 

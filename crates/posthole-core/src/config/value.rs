@@ -9,6 +9,7 @@ mod deliver;
 mod duration;
 mod listen;
 mod server;
+mod ssh;
 mod via;
 
 use std::ops::Range;
@@ -23,6 +24,10 @@ pub use via::SshTarget;
 
 pub(super) use duration::keep_for;
 pub(super) use listen::parse_host_port;
+pub(super) use ssh::{
+    parse_address_family, parse_backend, parse_bind_address, parse_names, parse_rekey_limit,
+    parse_strictness,
+};
 
 /// Why a string is not what it should be.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
