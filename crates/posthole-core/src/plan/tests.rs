@@ -1,5 +1,7 @@
 //! Every default, every override, every refusal.
 
+mod openssh;
+
 use std::ffi::OsString;
 use std::path::Path;
 
