@@ -100,6 +100,12 @@ impl Home {
         keys::write_private(&self.known_hosts(), text.as_bytes());
     }
 
+    /// Writes OpenSSH's configuration, which holds for whoever has this home in the user database; see
+    /// [`command_as_user`](Self::command_as_user).
+    pub fn write_ssh_config(&self, text: &str) {
+        keys::write_private(&self.path().join(".ssh/config"), text.as_bytes());
+    }
+
     /// Writes the file with the mailbox's password.
     pub fn write_password(&self, password: &str) {
         keys::write_private(&self.password_file(), format!("{password}\n").as_bytes());

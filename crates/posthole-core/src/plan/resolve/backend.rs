@@ -33,18 +33,11 @@ impl Resolver<'_> {
                 self.note(diagnostic);
                 None
             }
-            (None, Some(said)) => {
-                let Some(need) = self.need(hop, target, said) else {
-                    return Some(Backend::BuiltIn);
-                };
-                self.notice(format!(
-                    "{} is reached by OpenSSH's ssh, for its {need}",
-                    hop.name
-                ));
-                Some(Backend::OpenSsh {
-                    needed_for: Some(need),
-                })
-            }
+            // Whoever opens the connection says so.
+            (None, Some(said)) => Some(match self.need(hop, target, said) {
+                None => Backend::BuiltIn,
+                needed_for => Backend::OpenSsh { needed_for },
+            }),
         }
     }
 
