@@ -189,19 +189,22 @@ impl Mailbox {
     ) -> Result<(Standings, MissingChanges), RecordError> {
         let mut standings = Standings::all_new(listing.len());
         let mut missing = MissingChanges::default();
+        // The records come ordered by unique-id, and so do the messages of most servers.
+        let mut next = 0;
         self.store.each_delivered(self.id, &mut |row| {
             let listed = match row.identity {
                 store::IdentityRef {
                     kind: IdentityKind::UniqueId,
                     bytes,
                     occurrence,
-                } => listing.find(bytes, occurrence),
+                } => listing.find_near(next, bytes, occurrence),
                 store::IdentityRef {
                     kind: IdentityKind::Digest,
                     ..
                 } => None,
             };
             if let Some(idx) = listed {
+                next = idx + 1;
                 standings.set(idx, Seen::Delivered { at: row.at });
             }
             if listing.is_complete() {
