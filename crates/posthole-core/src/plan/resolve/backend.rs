@@ -1,9 +1,9 @@
 //! Which SSH client carries a connection: ours, or `ssh` for what only that can do.
 //!
 //! Ours is faster and starts no process, so `ssh` is taken only where without it the login would
-//! fail, or a check that somebody asked for would be left out. The hard part is Kerberos: Debian
-//! switches `GSSAPIAuthentication` on for everybody, and hardly anybody uses it. It counts where
-//! there is a ticket to use, and the person asked for it or has no other way to log in.
+//! fail, or a check that somebody asked for would be left out. The hard part is what distributions
+//! set for everybody and hardly anybody needs, such as `GSSAPIAuthentication` in Debian. It counts
+//! where the person's own configuration says it as well, or where there is no other way to log in.
 
 use super::Resolver;
 use super::said::Said;
@@ -43,13 +43,17 @@ impl Resolver<'_> {
 
     /// What only OpenSSH can do for this host, if there is something.
     fn need(&self, hop: &Hop, target: &SshTarget, said: &Said) -> Option<String> {
-        // What is named here has a value only if somebody gave it one.
         for (keyword, name) in NEEDED {
             if said.says(keyword).is_some() && said.holds(keyword).is_some() {
                 return Some((*name).to_owned());
             }
         }
-        if said.holds("verifyhostkeydns") == Some("true") {
+        for (keyword, name) in NEEDED_IF_OWN {
+            if said.says(keyword).is_some() && self.is_own(target, said, keyword) {
+                return Some((*name).to_owned());
+            }
+        }
+        if said.says("verifyhostkeydns").is_some() && said.is_on("verifyhostkeydns") {
             return Some("VerifyHostKeyDNS".to_owned());
         }
         if hop.proxy_command.is_some() && said.is_on("proxyusefdpass") {
@@ -64,18 +68,23 @@ impl Resolver<'_> {
         let allows = |method: &str| {
             methods.is_none_or(|methods| methods.iter().any(|allowed| allowed == method))
         };
-        if said.is_on("hostbasedauthentication") && allows("hostbased") {
-            return Some("HostbasedAuthentication".to_owned());
-        }
         if let Some(methods) = methods
             && !methods.is_empty()
             && !KNOWN_METHODS.iter().any(|method| allows(method))
         {
             return Some(format!("PreferredAuthentications {}", methods.join(",")));
         }
-        if said.is_on("gssapiauthentication")
-            && allows("gssapi-with-mic")
-            && self.would_use_kerberos(hop, target)
+        let is_wanted = |keyword: &str, method: &str| {
+            said.is_on(keyword)
+                && allows(method)
+                && (self.is_own(target, said, keyword) || !self.has_another_way(hop))
+        };
+        if is_wanted("hostbasedauthentication", "hostbased") {
+            return Some("HostbasedAuthentication".to_owned());
+        }
+        let cache = self.environment.var("KRB5CCNAME");
+        if is_wanted("gssapiauthentication", "gssapi-with-mic")
+            && self.openssh.has_kerberos_ticket(cache)
         {
             return Some("GSSAPIAuthentication".to_owned());
         }
@@ -85,16 +94,10 @@ impl Resolver<'_> {
         None
     }
 
-    fn would_use_kerberos(&self, hop: &Hop, target: &SshTarget) -> bool {
-        let cache = self.environment.var("KRB5CCNAME");
-        if !self.openssh.has_kerberos_ticket(cache) {
-            return false;
-        }
+    /// Whether the person's configuration says something else than the system's, or says it alone.
+    fn is_own(&self, target: &SshTarget, said: &Said, keyword: &str) -> bool {
         let system = self.system_answer(target);
-        let by_system = system.is_some_and(|answer| {
-            matches!(answer.get("gssapiauthentication"), Some("yes" | "true"))
-        });
-        !by_system || !self.has_another_way(hop)
+        system.is_none_or(|system| system.all(keyword) != said.answer().all(keyword))
     }
 
     /// Whether there is something else to log in with, as far as can be seen from here.
@@ -133,11 +136,15 @@ impl Resolver<'_> {
 /// not be left out in silence.
 const NEEDED: &[(&str, &str)] = &[
     ("bindinterface", "BindInterface"),
-    ("casignaturealgorithms", "CASignatureAlgorithms"),
     ("knownhostscommand", "KnownHostsCommand"),
     ("pkcs11provider", "PKCS11Provider"),
-    ("requiredrsasize", "RequiredRSASize"),
     ("revokedhostkeys", "RevokedHostKeys"),
+];
+/// The same, where a person says so: distributions have a policy about them for everybody
+/// (crypto-policies(7)), and do not mean to decide about the client with it.
+const NEEDED_IF_OWN: &[(&str, &str)] = &[
+    ("casignaturealgorithms", "CASignatureAlgorithms"),
+    ("requiredrsasize", "RequiredRSASize"),
 ];
 /// The methods of authentication that our client knows (RFC 4252, RFC 4256), in its order.
 pub(super) const KNOWN_METHODS: &[&str] = &["publickey", "keyboard-interactive", "password"];

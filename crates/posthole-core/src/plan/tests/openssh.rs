@@ -63,7 +63,7 @@ impl OpenSsh for Fake {
         ];
         let keyword = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
         let mut text: Vec<String> = lines.lines().map(str::to_owned).collect();
-        for layer in [&host.map(|line| line.to_string())[..], &defaults()[..]] {
+        for layer in [&host[..], &defaults()[..]] {
             let said: BTreeSet<_> = text.iter().map(|line| keyword(line)).collect();
             let unsaid = layer.iter().filter(|line| !said.contains(&keyword(line)));
             text.extend(unsaid.cloned());
@@ -189,6 +189,7 @@ preferredauthentications publickey,password
 numberofpasswordprompts 1
 proxycommand nc -x proxy %h %p # %r %n 100%%");
     expect![[r#"
+        hop
           via h
             address: 192.0.2.1:2222
             user: ms
@@ -215,7 +216,7 @@ proxycommand nc -x proxy %h %p # %r %n 100%%");
             host key algorithms: ssh-ed25519, rsa-sha2-512
             signature algorithms: ssh-ed25519
     "#]]
-    .assert_eq(&hop.to_string());
+    .assert_eq(&format!("hop\n{hop}"));
     assert!(!hop.identities_named, "ssh does not mind a missing file");
 }
 
@@ -271,6 +272,7 @@ rekey-limit = 'none'
     let fake = || Fake::default().host("h", lines);
     let ours = case(section).openssh(fake()).hop();
     expect![[r#"
+        hop
           via h
             address: 192.0.2.2:22
             user: us
@@ -288,7 +290,7 @@ rekey-limit = 'none'
             keepalive: never
             ciphers: aes128-ctr
     "#]]
-    .assert_eq(&ours.to_string());
+    .assert_eq(&format!("hop\n{ours}"));
     assert_eq!(ours.rekey, Rekey::default());
 
     let flags = case(section)
@@ -689,6 +691,7 @@ fn what_only_openssh_can_do_is_left_to_it() {
             "hostbasedauthentication yes",
             Some("HostbasedAuthentication"),
         ),
+        ("verifyhostkeydns false", None),
         (
             "hostbasedauthentication yes\npreferredauthentications publickey",
             None,
@@ -747,6 +750,36 @@ fn kerberos_is_used_where_there_is_a_ticket_and_a_wish() {
     assert_eq!(needed_for(&via(&["h"], ticket("", ""))), None);
     let others = "gssapiauthentication yes\npreferredauthentications publickey";
     assert_eq!(needed_for(&via(&["h"], ticket(others, ""))), None);
+}
+
+#[test]
+fn what_the_system_sets_for_everybody_sends_nobody_to_openssh() {
+    // As on Fedora.
+    let policy = "gssapiauthentication yes
+casignaturealgorithms ecdsa-sha2-nistp256,ssh-ed25519
+requiredrsasize 2048
+ciphers aes256-gcm@openssh.com,aes256-ctr";
+    let system = |own| {
+        let mut fake = Fake::default().host("h", own);
+        fake.system = policy;
+        fake
+    };
+    assert_eq!(needed_for(&via(&["h"], system(policy))), None);
+    let own = "requiredrsasize 3072\ncasignaturealgorithms ecdsa-sha2-nistp256,ssh-ed25519";
+    let needed = needed_for(&via(&["h"], system(own)));
+    assert_eq!(needed.as_deref(), Some("RequiredRSASize"));
+
+    // Where hosts vouch for their users, they do so for those who have nothing else.
+    let hostbased = "hostbasedauthentication yes";
+    let cluster = || {
+        let mut fake = Fake::default().host("h", hostbased);
+        fake.system = hostbased;
+        fake
+    };
+    let needed = needed_for(&via(&["h"], cluster()));
+    assert_eq!(needed.as_deref(), Some("HostbasedAuthentication"));
+    let with_key = cluster().there("/home/me/.ssh/id_rsa");
+    assert_eq!(needed_for(&via(&["h"], with_key)), None);
 }
 
 #[test]
