@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::name::check_section_name;
 use super::section::{Entry, Limits, Reader, entries, one_line};
-use super::value::{SshTarget, keep_for, parse_duration, parse_host_port};
+use super::value::{keep_for, parse_duration, parse_host_port};
 use super::{
     Account, Config, Diagnostic, Forward, Options, Spanned, SshHost, did_you_mean, secrets, syntax,
 };
@@ -310,19 +310,7 @@ impl Reader<'_> {
         self.unknown_key(entry, place, known, hint.as_deref());
     }
 
-    /// Says so when a section is for a host that no `via` names but nearly names.
-    ///
-    /// One that is not used at all may be there for the command line.
     fn check_ssh_names(&mut self, config: &Config) {
-        let mut used: Vec<&str> = Vec::new();
-        let options = config.accounts.iter().map(|account| &account.options);
-        let vias = options
-            .chain([&config.defaults])
-            .filter_map(|options| options.via.as_ref())
-            .chain(config.forwards.iter().map(|forward| &forward.via));
-        for SshTarget { host, .. } in vias.flat_map(|via| &via.value) {
-            used.push(host);
-        }
         for (index, SshHost { name, .. }) in config.ssh.iter().enumerate() {
             let same = |other: &str| other.eq_ignore_ascii_case(&name.value);
             if config.ssh[..index]
@@ -333,14 +321,6 @@ impl Reader<'_> {
                     Diagnostic::error(format!("[ssh.{}] is there twice", name.value))
                         .at(name.span.clone())
                         .help("upper and lower case make no difference to a host name"),
-                );
-            } else if !used.iter().any(|host| same(host))
-                && let Some(near) = did_you_mean(&name.value, used.iter().copied())
-            {
-                self.note(
-                    Diagnostic::warning(format!("no `via` goes through `{}`", name.value))
-                        .at(name.span.clone())
-                        .label(format!("did you mean `{near}`?")),
                 );
             }
         }

@@ -740,22 +740,6 @@ fn a_name_with_dots_needs_quotes() {
 }
 
 #[test]
-fn an_ssh_section_for_a_host_that_is_nearly_used_is_pointed_out() {
-    check(
-        "[account.a]
-server = 'pop3://u@h'
-via = 'msingh@popserver'
-[ssh.popsever]
-[ssh.other]
-[ssh.PopServer]
-",
-        expect![[r#"
-            4:6 warning: no `via` goes through `popsever` ^popsever^ did you mean `popserver`?
-        "#]],
-    );
-}
-
-#[test]
 fn forwards_are_checked() {
     check(
         "[forward.netscape]\n",

@@ -165,8 +165,8 @@ impl OpenSshError {
     pub fn hint(&self) -> String {
         match self {
             Self::Failed { host, .. } => format!(
-                "put it right in ~/.ssh/config or /etc/ssh/ssh_config; `ssh -G {host}` says \
-                 whether it is"
+                "put it right in ~/.ssh/config or /etc/ssh/ssh_config; `ssh {host}` fails for the \
+                 same reason"
             ),
             Self::Forbidden { .. } => {
                 "the line `RefuseConnection` is in ~/.ssh/config or /etc/ssh/ssh_config".to_owned()

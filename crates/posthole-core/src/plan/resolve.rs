@@ -65,6 +65,7 @@ pub fn resolve(
         .filter_map(|wanted| Some((wanted, resolver.job(wanted)?)))
         .collect();
     resolver.check_mailboxes(&jobs);
+    resolver.check_ssh_names();
     let remarks = resolver.remarks()?;
     let jobs = jobs.into_iter().map(|(_, job)| Arc::new(job)).collect();
     Ok(Plan {
@@ -117,6 +118,8 @@ pub(super) struct Resolver<'a> {
     pub(super) overrides: &'a Overrides,
     pub(super) environment: &'a Environment,
     openssh: &'a dyn OpenSsh,
+    /// The SSH hosts that are gone through.
+    hosts: Vec<String>,
     diagnostics: Vec<Diagnostic>,
     notices: Vec<String>,
 }
@@ -136,6 +139,7 @@ impl<'a> Resolver<'a> {
             overrides,
             environment,
             openssh,
+            hosts: Vec::new(),
             diagnostics: Vec::new(),
             notices: Vec::new(),
         };
@@ -469,6 +473,32 @@ impl<'a> Resolver<'a> {
         } else {
             home.join(below_home)
         })
+    }
+
+    /// Says so when a section is for a host that is not gone through but has nearly the name of one
+    /// that is.
+    ///
+    /// One that is not used at all may be there for the command line, or for another account.
+    fn check_ssh_names(&mut self) {
+        let Overrides { accounts, via, .. } = self.overrides;
+        if !accounts.is_empty() || via.is_some() {
+            return;
+        }
+        let forwards = self.config.forwards.iter().flat_map(|f| &f.via.value);
+        let mut used = std::mem::take(&mut self.hosts);
+        used.extend(forwards.map(|target| target.host.clone()));
+        for ssh in &self.config.ssh {
+            let name = &ssh.name.value;
+            if !used.iter().any(|host| host.eq_ignore_ascii_case(name))
+                && let Some(near) = did_you_mean(name, &used)
+            {
+                self.note(
+                    Diagnostic::warning(format!("nothing goes through `{name}`"))
+                        .at(ssh.name.span.clone())
+                        .label(format!("did you mean `{near}`?")),
+                );
+            }
+        }
     }
 
     /// Two accounts of one mailbox would each take the other's mail for its own.

@@ -236,7 +236,7 @@ fn a_mistake_in_the_configuration_is_told_in_the_words_of_ssh() {
     run(host.home(), &["fetch"]).exits(78).says(&[
         "posthole: OpenSSH's configuration for 127.0.0.1 does not work: ",
         ".ssh/config: line 2: Bad configuration option: compresion",
-        "hint: put it right in ~/.ssh/config or /etc/ssh/ssh_config; `ssh -G 127.0.0.1` says",
+        "hint: put it right in ~/.ssh/config or /etc/ssh/ssh_config; `ssh 127.0.0.1` fails",
     ]);
     assert!(!host.maildir().exists());
 }

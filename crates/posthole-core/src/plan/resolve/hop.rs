@@ -47,6 +47,7 @@ impl Resolver<'_> {
         said: Option<&Said>,
         is_behind: bool,
     ) -> Option<Hop> {
+        self.hosts.push(target.host.clone());
         let section = self.section(target);
         let written = Written { section, said };
         let flags = &self.overrides.ssh;

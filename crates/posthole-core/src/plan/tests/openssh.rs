@@ -864,6 +864,31 @@ fn a_configuration_that_nobody_reads_is_pointed_out_once() {
 }
 
 #[test]
+fn a_section_for_a_host_that_is_nearly_gone_through_is_pointed_out() {
+    let text = "[account.a]
+server = 'pop3://u@localhost'
+via = 'pop1'
+deliver = 'maildir:/m'
+[ssh.pop2]
+[ssh.pop3]
+[ssh.other]
+[ssh.POP1]
+";
+    // It is a jump host, by what OpenSSH says.
+    let fake = || Fake::default().host("pop1", "proxyjump pop2");
+    let plan = case(text).openssh(fake()).plan();
+    let [warning] = &plan.remarks.warnings[..] else {
+        panic!("{:?}", plan.remarks)
+    };
+    assert_eq!(warning.message, "nothing goes through `pop3`");
+    assert_eq!(&text[warning.span.clone().unwrap()], "pop3");
+    assert_eq!(warning.label, "did you mean `pop2`?");
+    // The command line goes where it likes.
+    let case = case(text).openssh(fake()).via(&["pop1"]);
+    assert!(case.plan().remarks.warnings.is_empty());
+}
+
+#[test]
 fn the_families_of_addresses_have_opensshs_names() {
     for (lines, expected) in [
         ("addressfamily any", AddressFamily::Any),
