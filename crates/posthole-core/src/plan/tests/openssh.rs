@@ -1,106 +1,20 @@
 //! SSH hosts as OpenSSH's configuration has them, by an `ssh` that answers from a table.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+mod fake;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::expect;
 
 use super::{Case, case, url};
-use crate::openssh::{Answer, Files, OpenSsh, OpenSshError, Query};
+use crate::openssh::{Files, OpenSsh};
 use crate::plan::{
     AddressFamily, Backend, Hop, Overrides, Rekey, Route, SshOverrides, UnknownHostKey,
 };
 
-/// OpenSSH 9.2 with a configuration, given by the lines in which `ssh -G` differs for a host.
-#[derive(Debug, Default)]
-struct Fake {
-    hosts: BTreeMap<&'static str, &'static str>,
-    system: &'static str,
-    there: BTreeSet<PathBuf>,
-    security_keys: BTreeMap<PathBuf, bool>,
-    has_ticket: bool,
-    asked: Mutex<Vec<Query>>,
-}
-
-impl Fake {
-    fn host(mut self, host: &'static str, lines: &'static str) -> Self {
-        self.hosts.insert(host, lines);
-        self
-    }
-
-    fn there(mut self, path: &str) -> Self {
-        self.there.insert(path.into());
-        self
-    }
-
-    fn security_key(mut self, path: &str, is_one: bool) -> Self {
-        self.security_keys.insert(path.into(), is_one);
-        self
-    }
-}
-
-impl OpenSsh for Fake {
-    fn answer(&self, query: &Query) -> Result<Option<Arc<Answer>>, OpenSshError> {
-        self.asked.lock().unwrap().push(query.clone());
-        let lines = match query.files {
-            Files::None => "controlpath /home/me",
-            Files::System => self.system,
-            Files::All => self.hosts.get(&*query.host).copied().unwrap_or_default(),
-        };
-        if lines == "broken" {
-            return Err(OpenSshError::Forbidden {
-                host: query.host.clone(),
-                reason: "broken".to_owned(),
-            });
-        }
-        let host = [
-            format!("hostname {}", query.host),
-            format!("user {}", query.user.as_deref().unwrap_or("me")),
-            format!("port {}", query.port.unwrap_or(22)),
-        ];
-        let keyword = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
-        let mut text: Vec<String> = lines.lines().map(str::to_owned).collect();
-        for layer in [&host[..], &defaults()[..]] {
-            let said: BTreeSet<_> = text.iter().map(|line| keyword(line)).collect();
-            let unsaid = layer.iter().filter(|line| !said.contains(&keyword(line)));
-            text.extend(unsaid.cloned());
-        }
-        if query.is_behind {
-            text.retain(|line| {
-                !line.starts_with("proxyjump ") && !line.starts_with("proxycommand ")
-            });
-        }
-        Ok(Some(Arc::new(Answer::parse(&text.join("\n")))))
-    }
-
-    fn is_there(&self, path: &Path) -> bool {
-        self.there.contains(path)
-    }
-
-    fn is_security_key(&self, identity: &Path) -> Option<bool> {
-        self.security_keys.get(identity).copied()
-    }
-
-    fn has_kerberos_ticket(&self, _: Option<&OsStr>) -> bool {
-        self.has_ticket
-    }
-}
-
-/// What OpenSSH 9.2 says about any host, with the home directory of these tests.
-fn defaults() -> Vec<String> {
-    let of_any_host = |line: &&str| {
-        let of_this = ["host ", "hostname ", "user ", "port ", "controlpath "];
-        !of_this.iter().any(|keyword| line.starts_with(keyword))
-    };
-    include_str!("../../openssh/recorded/9.2-defaults.txt")
-        .lines()
-        .filter(of_any_host)
-        .map(|line| line.replace("/home/msingh", "/home/me"))
-        .collect()
-}
+use fake::{Absent, Endless, Fake};
 
 impl Case {
     fn openssh(mut self, fake: Fake) -> Self {
@@ -466,35 +380,6 @@ fn jump_hosts_that_lead_nowhere_are_refused() {
     }
 }
 
-/// Every host has a jump host with a longer name, as by `Host h*` with `ProxyJump h%n`.
-#[derive(Debug)]
-struct Endless(Fake);
-
-impl OpenSsh for Endless {
-    fn answer(&self, query: &Query) -> Result<Option<Arc<Answer>>, OpenSshError> {
-        self.0.answer(&Query {
-            host: if query.files == Files::All {
-                "h".to_owned()
-            } else {
-                query.host.clone()
-            },
-            ..query.clone()
-        })
-    }
-
-    fn is_there(&self, path: &Path) -> bool {
-        self.0.is_there(path)
-    }
-
-    fn is_security_key(&self, identity: &Path) -> Option<bool> {
-        self.0.is_security_key(identity)
-    }
-
-    fn has_kerberos_ticket(&self, cache: Option<&OsStr>) -> bool {
-        self.0.has_kerberos_ticket(cache)
-    }
-}
-
 #[test]
 fn a_mistake_in_opensshs_configuration_is_told_once() {
     let mut case = case(
@@ -817,28 +702,6 @@ fn the_client_may_be_chosen() {
         h is to be reached by OpenSSH, but there is no `ssh` that works ^'openssh'^
           help: install OpenSSH's client, or write backend = "builtin"
     "#]]);
-}
-
-/// A machine without an `ssh`, but with what somebody wrote for one.
-#[derive(Debug)]
-struct Absent;
-
-impl OpenSsh for Absent {
-    fn answer(&self, _: &Query) -> Result<Option<Arc<Answer>>, OpenSshError> {
-        Ok(None)
-    }
-
-    fn is_there(&self, path: &Path) -> bool {
-        path == Path::new("/home/me/.ssh/config")
-    }
-
-    fn is_security_key(&self, _: &Path) -> Option<bool> {
-        None
-    }
-
-    fn has_kerberos_ticket(&self, _: Option<&OsStr>) -> bool {
-        true
-    }
 }
 
 #[test]
