@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::hop::{KEEPALIVE_MAX, PASSWORD_PROMPTS};
 use super::resolve::is_loopback;
 use super::{
     AddressFamily, Algorithms, Backend, Hop, Job, Keep, PasswordSource, Plan, Rekey, Route, Select,
@@ -110,6 +109,7 @@ impl fmt::Display for Hop {
             password,
             password_prompts,
         } = self;
+        let usual = Self::new(name, user);
         writeln!(f, "  via {name}")?;
         writeln!(f, "    address: {address}")?;
         writeln!(f, "    user: {user}")?;
@@ -161,7 +161,7 @@ impl fmt::Display for Hop {
             writeln!(f, "    new known hosts: hashed")?;
         }
         writeln!(f, "    password: {password}")?;
-        if *password_prompts != PASSWORD_PROMPTS {
+        if *password_prompts != usual.password_prompts {
             writeln!(f, "    password prompts: {password_prompts}")?;
         }
         writeln!(
@@ -170,16 +170,16 @@ impl fmt::Display for Hop {
             if *compression { "yes" } else { "no" }
         )?;
         writeln!(f, "    connect timeout: {}", duration(connect_timeout))?;
-        match (*keepalive, *keepalive_max) {
-            (Duration::ZERO, _) => writeln!(f, "    keepalive: never")?,
-            (keepalive, KEEPALIVE_MAX) => writeln!(f, "    keepalive: {}", duration(&keepalive))?,
-            (keepalive, max) => {
-                let keepalive = duration(&keepalive);
-                writeln!(
-                    f,
-                    "    keepalive: {keepalive}, dead after {max} without an answer"
-                )?;
-            }
+        if keepalive.is_zero() {
+            writeln!(f, "    keepalive: never")?;
+        } else if *keepalive_max == usual.keepalive_max {
+            writeln!(f, "    keepalive: {}", duration(keepalive))?;
+        } else {
+            let keepalive = duration(keepalive);
+            writeln!(
+                f,
+                "    keepalive: {keepalive}, dead after {keepalive_max} without an answer"
+            )?;
         }
         rekey.fmt(f)?;
         algorithms.fmt(f)

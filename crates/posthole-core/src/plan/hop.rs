@@ -183,6 +183,6 @@ pub(super) const SSH_PORT: u16 = 22;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// ssh_config(5), `ServerAliveCountMax`.
-pub(super) const KEEPALIVE_MAX: u32 = 3;
+const KEEPALIVE_MAX: u32 = 3;
 /// ssh_config(5), `NumberOfPasswordPrompts`.
-pub(super) const PASSWORD_PROMPTS: u32 = 3;
+const PASSWORD_PROMPTS: u32 = 3;
