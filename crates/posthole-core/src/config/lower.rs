@@ -1,17 +1,21 @@
 //! From TOML to [`Config`].
 
+mod ssh;
+
 use std::fmt::Display;
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::name::{check_host, check_section_name};
+use super::name::check_section_name;
 use super::section::{Entry, Limits, Reader, entries, one_line};
-use super::value::{SshTarget, parse_host_port, parse_keep_some, parse_size};
+use super::value::{parse_host_port, parse_keep_some, parse_size};
 use super::{
     Account, Config, Diagnostic, Forward, Options, Spanned, SshHost, did_you_mean, secrets, syntax,
 };
 use crate::plan::Keep;
+
+use ssh::SSH_KEYS;
 
 /// Reads the text, going on after every mistake.
 pub(super) fn lower(text: &str) -> (Config, Vec<Diagnostic>) {
@@ -212,65 +216,6 @@ impl Reader<'_> {
         number.map(|number| Spanned::new(number, entry.value.span()))
     }
 
-    fn ssh_host(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<SshHost> {
-        let name = self.section_name(named, "ssh", |name| {
-            if name.parse::<std::net::Ipv6Addr>().is_ok() {
-                Ok(())
-            } else {
-                check_host(name)
-            }
-        });
-        let place = format!("[ssh.{}]", one_line(named.key));
-        let mut host = SshHost {
-            name: Spanned::new(named.key.to_owned(), named.key_span()),
-            hostname: None,
-            port: None,
-            user: None,
-            identity: None,
-            known_hosts: None,
-            compression: None,
-            keepalive: None,
-            connect_timeout: None,
-            password: None,
-            agent: None,
-        };
-        for entry in entries(table) {
-            match entry.key {
-                "agent" => host.agent = self.agent(entry),
-                "backend" => self.backend(entry),
-                "compression" => host.compression = self.boolean(entry),
-                "connect-timeout" => host.connect_timeout = self.duration(entry, Limits::TIMEOUT),
-                "hostname" => host.hostname = self.hostname(entry),
-                "identity" => host.identity = self.paths(entry),
-                "keepalive" => host.keepalive = self.duration(entry, Limits::TIMEOUT_OR_NEVER),
-                "known-hosts" => host.known_hosts = self.paths(entry),
-                "password" => host.password = self.password(entry),
-                "port" => host.port = self.port(entry),
-                "user" => host.user = self.ssh_user(entry),
-                _ if self.dotted_name(entry, "ssh", named) => return None,
-                _ => self.unknown_option(entry, &format!("in {place}"), SSH_KEYS),
-            }
-        }
-        name.map(|_| host)
-    }
-
-    /// There is one backend so far, so that its name is all there is to check.
-    fn backend(&mut self, entry: Entry<'_>) {
-        let Some(backend) = self.string(entry) else {
-            return;
-        };
-        let diagnostic = match backend.value {
-            "russh" => return,
-            "openssh" => Diagnostic::error("`backend`: \"openssh\" is not supported yet"),
-            _ => Diagnostic::error("`backend`: unknown SSH client"),
-        };
-        self.note(
-            diagnostic
-                .at(backend.span)
-                .help("only \"russh\", the built-in client, is"),
-        );
-    }
-
     fn forward(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<Forward> {
         let name = self.section_name(named, "forward", check_section_name);
         let place = format!("[forward.{}]", one_line(named.key));
@@ -401,6 +346,9 @@ impl Reader<'_> {
             section => Some(format!("it belongs in [{section}.NAME]")),
         };
         let foreign = || {
+            if place.starts_with("in [ssh") {
+                return ssh::foreign_key(entry.key);
+            }
             let (_, hint) = FOREIGN_KEYS.iter().find(|(key, _)| *key == entry.key)?;
             place.starts_with("in [account").then(|| (*hint).to_owned())
         };
@@ -408,19 +356,7 @@ impl Reader<'_> {
         self.unknown_key(entry, place, known, hint.as_deref());
     }
 
-    /// Says so when a section is for a host that no `via` names but nearly names.
-    ///
-    /// One that is not used at all may be there for the command line.
     fn check_ssh_names(&mut self, config: &Config) {
-        let mut used: Vec<&str> = Vec::new();
-        let options = config.accounts.iter().map(|account| &account.options);
-        let vias = options
-            .chain([&config.defaults])
-            .filter_map(|options| options.via.as_ref())
-            .chain(config.forwards.iter().map(|forward| &forward.via));
-        for SshTarget { host, .. } in vias.flat_map(|via| &via.value) {
-            used.push(host);
-        }
         for (index, SshHost { name, .. }) in config.ssh.iter().enumerate() {
             let same = |other: &str| other.eq_ignore_ascii_case(&name.value);
             if config.ssh[..index]
@@ -431,14 +367,6 @@ impl Reader<'_> {
                     Diagnostic::error(format!("[ssh.{}] is there twice", name.value))
                         .at(name.span.clone())
                         .help("upper and lower case make no difference to a host name"),
-                );
-            } else if !used.iter().any(|host| same(host))
-                && let Some(near) = did_you_mean(&name.value, used.iter().copied())
-            {
-                self.note(
-                    Diagnostic::warning(format!("no `via` goes through `{}`", name.value))
-                        .at(name.span.clone())
-                        .label(format!("did you mean `{near}`?")),
                 );
             }
         }
@@ -483,19 +411,6 @@ const ACCOUNT_KEYS: &[&str] = &[
     "server",
     "timeout",
     "via",
-];
-const SSH_KEYS: &[&str] = &[
-    "agent",
-    "backend",
-    "compression",
-    "connect-timeout",
-    "hostname",
-    "identity",
-    "keepalive",
-    "known-hosts",
-    "password",
-    "port",
-    "user",
 ];
 const FORWARD_KEYS: &[&str] = &["idle", "listen", "to", "via"];
 

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
 
+mod ssh;
+
 use super::*;
 
 /// Renders what is said about `text`: place, message, what is underlined, and the help.
@@ -162,7 +164,7 @@ fn unknown_keys_are_answered_with_the_nearest_known_one_or_with_all() {
                 help: the user is part of `server`: "pop3://user@host"
             [ssh.h]\ncompress = true
               4:1 unknown key `compress` in [ssh.h] ^compress^ did you mean `compression`?
-                help: known are agent, backend, compression, connect-timeout, hostname, identity, keepalive, known-hosts, password, port, user
+                help: known are address-family, agent, backend, bind-address, certificate, ciphers, compression, connect-timeout, hash-known-hosts, host-key-algorithms, host-key-alias, hostname, identities-only, identity, keepalive, keepalive-max, kex-algorithms, known-hosts, macs, password, password-prompts, port, preferred-authentications, proxy-command, pubkey-accepted-algorithms, rekey-limit, strict-host-key-checking, user
         "#]],
     );
     check(
@@ -756,7 +758,6 @@ fn ssh_sections_are_checked() {
             "identity = ['a', '']",
             "compression = 'yes'",
             "agent = true",
-            "backend = 'openssh'",
             "backend = 'putty'",
             "keepalive = '0s'",
             "connect-timeout = '0s'",
@@ -779,12 +780,9 @@ fn ssh_sections_are_checked() {
             agent = true
               2:9 `agent` must be a socket's path or false ^true^
                 help: leave `agent` out to use the agent of SSH_AUTH_SOCK
-            backend = 'openssh'
-              2:11 `backend`: "openssh" is not supported yet ^'openssh'^
-                help: only "russh", the built-in client, is
             backend = 'putty'
-              2:11 `backend`: unknown SSH client ^'putty'^
-                help: only "russh", the built-in client, is
+              2:12 `backend`: unknown SSH client ^putty^
+                help: write builtin or openssh
             keepalive = '0s'
             connect-timeout = '0s'
               2:20 `connect-timeout`: the duration is shorter than 1s ^0s^
@@ -824,22 +822,6 @@ fn a_name_with_dots_needs_quotes() {
               1:10 a name with dots needs quotes ^example.org^
                 help: write [account."example.org"]
             [ssh.h]\npassword.command = 'x'
-        "#]],
-    );
-}
-
-#[test]
-fn an_ssh_section_for_a_host_that_is_nearly_used_is_pointed_out() {
-    check(
-        "[account.a]
-server = 'pop3://u@h'
-via = 'msingh@popserver'
-[ssh.popsever]
-[ssh.other]
-[ssh.PopServer]
-",
-        expect![[r#"
-            4:6 warning: no `via` goes through `popsever` ^popsever^ did you mean `popserver`?
         "#]],
     );
 }
@@ -948,7 +930,7 @@ keepalive = "0"
 connect-timeout = "10s"
 password = { literal = "hunter2" }
 agent = false
-backend = "russh"
+backend = "openssh"
 
 [ssh.gate]
 agent = "/run/agent"

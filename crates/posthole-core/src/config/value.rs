@@ -10,6 +10,7 @@ mod duration;
 mod listen;
 mod server;
 mod size;
+mod ssh;
 mod via;
 
 use std::ops::Range;
@@ -25,6 +26,10 @@ pub use via::SshTarget;
 
 pub(super) use duration::parse_keep_some;
 pub(super) use listen::parse_host_port;
+pub(super) use ssh::{
+    parse_address_family, parse_backend, parse_bind_address, parse_names, parse_rekey_limit,
+    parse_strictness,
+};
 
 /// Why a string is not what it should be.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -44,9 +44,14 @@ pub enum Requirement {
 }
 
 impl Requirement {
-    /// What a [`Mailhost`] needs.
-    pub const MAILHOST: &'static [Self] =
-        &[Self::Dovecot, Self::NssWrapper, Self::OpenSsl, Self::Sshd];
+    /// What a [`Mailhost`] needs, and who fetches from it as a user with OpenSSH would.
+    pub const MAILHOST: &'static [Self] = &[
+        Self::Dovecot,
+        Self::NssWrapper,
+        Self::OpenSsl,
+        Self::Ssh,
+        Self::Sshd,
+    ];
 
     /// What has to be installed for this, or nothing if it is there.
     #[must_use]
@@ -91,7 +96,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// Finds the library that shows a process users of its own.
-fn nss_wrapper() -> Option<PathBuf> {
+pub(crate) fn nss_wrapper() -> Option<PathBuf> {
     let triplet = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let dirs = [triplet.as_str(), "/usr/lib64", "/usr/lib", "/usr/local/lib"];
     let files = dirs

@@ -11,8 +11,10 @@ mod fetch;
 mod host_key;
 mod interrupted;
 mod login;
+mod openssh;
 mod output;
 mod refusals;
+mod ssh_config;
 mod world;
 
 use std::process::ExitCode;
@@ -24,6 +26,8 @@ fn main() -> ExitCode {
     let suite = fetch::tests(suite);
     let suite = interrupted::tests(suite);
     let suite = login::tests(suite);
+    let suite = openssh::tests(suite);
+    let suite = ssh_config::tests(suite);
     let suite = host_key::tests(suite);
     let suite = refusals::tests(suite);
     let suite = check::tests(suite);
