@@ -29,3 +29,4 @@ pub mod secret;
 pub mod session;
 pub mod transport;
 pub mod tunnel;
+mod vault;

@@ -27,9 +27,21 @@ impl Agent {
     /// missing.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(|command| command)
+    }
+
+    /// Starts an agent whose command was changed, such as with a program that confirms
+    /// (`SSH_ASKPASS` in ssh-add(1)).
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_with(change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let dir = daemon::shared_dir("ph-agent-");
         let socket = dir.path().join("socket");
         let mut command = Command::new(program("ssh-agent"));
+        change(&mut command);
         command.arg("-D").arg("-a").arg(&socket);
         let log = dir.path().join("log");
         let mut daemon = Daemon::start("ssh-agent", &mut command, &log);
@@ -61,10 +73,16 @@ impl Agent {
         }
     }
 
-    /// Gives it the key in a file without passphrase.
+    /// Gives it the key in a file without passphrase, and the certificate beside that.
     pub fn add_file(&self, path: &Path) {
+        self.add_with(&[], path);
+    }
+
+    /// Gives it the key in a file without passphrase, with these options of ssh-add(1).
+    pub fn add_with(&self, options: &[&str], path: &Path) {
         let output = Command::new(program("ssh-add"))
             .arg("-q")
+            .args(options)
             .arg(path)
             .env("SSH_AUTH_SOCK", self.socket())
             .output()

@@ -42,7 +42,7 @@ pub(crate) async fn trust(run: &Run, args: &TrustArgs) -> Result<Exit, Refusal> 
         .map(hop)
         .collect::<Result<Vec<_>, _>>()?;
     let observer = Arc::new(Progress::new(Arc::clone(&run.console), !run.global.quiet));
-    let tunnels = Tunnels::new(run.ask(), observer);
+    let tunnels = Tunnels::new(run.prompt(), observer);
     let name = args.host.to_string();
     let key = tokio::select! {
         key = tunnels.scan_host_key(&name, &hops) => key.map_err(refused)?,

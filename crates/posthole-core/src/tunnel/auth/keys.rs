@@ -1,47 +1,51 @@
-//! Public key authentication (RFC 4252 §7): which keys are offered, in which order, and how they
-//! sign.
+//! Which keys are offered (RFC 4252 §7), and in which order.
 //!
-//! Named keys come first, each through the agent if that holds it; then the agent's other keys; then
-//! the usual files. Servers count every key they do not like as a failed attempt, so the order
-//! decides whether the right key is reached.
+//! Certificates that were named come first, as with ssh(1). Then the named keys, each through the
+//! agent if that holds it; then the agent's other keys, unless only named ones are wanted; then the
+//! usual files. Servers count every key they do not like as a failed attempt, so the order decides
+//! whether the right key is reached. What is of no use is noted with the reason, because it may be
+//! what somebody looks for.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use russh::SendError;
-use russh::keys::agent::{AgentIdentity, AgentSessionBinding};
-use russh::keys::signature::Signer as _;
+use russh::keys::agent::AgentSessionBinding;
+use russh::keys::ssh_key::certificate::Certificate;
 use russh::keys::ssh_key::private::KeypairData;
-use russh::keys::ssh_key::{Signature, certificate::Certificate};
+use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{HashAlg, PrivateKey, PublicKey};
-use secrecy::ExposeSecret;
 
-use crate::ask::{SecretQuestion, Unanswered};
 use crate::plan::Hop;
 
-use super::super::answers::Answers;
 use super::super::error::{Attempt, TunnelError};
 use super::super::known_hosts::{fingerprint, kind};
-use super::super::patience::Patience;
-use super::agent::Agent;
+use super::agent::{Agent, Identity, Listing};
+use super::certificate::{self, CertificateError};
 use super::key_file::{KeyFile, KeyFileError, LockedKey};
+use super::signer::{Locksmith, SignError};
 
 /// The keys to offer.
 pub(super) struct Keys {
     queue: VecDeque<Candidate>,
-    agent: Option<Agent>,
+    pub(super) agent: Option<Agent>,
 }
 
 /// A key to offer.
 pub(super) struct Candidate {
-    source: Source,
+    /// What signs for it.
+    pub(super) source: Source,
+    /// The certificate that is shown instead of the plain key.
+    certificate: Option<Box<Certificate>>,
     /// Where it is from, such as `from /home/x/.ssh/id_ed25519` or `from the agent`.
     origin: String,
 }
 
-enum Source {
-    Agent(Box<AgentIdentity>),
+/// Where the private half of a key is.
+#[derive(Clone)]
+pub(super) enum Source {
+    Agent(Arc<Identity>),
     Open(Arc<PrivateKey>),
     Locked(LockedKey),
 }
@@ -53,103 +57,51 @@ impl Keys {
         session: Option<&AgentSessionBinding>,
         tried: &mut Vec<Attempt>,
     ) -> Result<Self, TunnelError> {
-        let mut agent = match &hop.agent {
-            None => None,
+        let (agent, held) = match &hop.agent {
+            None => (None, Vec::new()),
             Some(socket) => match Agent::connect(socket, session).await {
-                Ok(agent) => Some(agent),
+                Ok((agent, listing)) => {
+                    note_listing(socket, &listing, tried);
+                    let held = listing.identities.into_iter().map(Arc::new).collect();
+                    (Some(agent), held)
+                }
                 Err(outcome) => {
                     tracing::info!(socket = %socket.display(), outcome, "no ssh-agent");
-                    let what = format!("ssh-agent at {}", socket.display());
-                    tried.push(Attempt { what, outcome });
-                    None
+                    tried.push(Attempt::missed(agent_at(socket), outcome).perhaps(START_AN_AGENT));
+                    (None, Vec::new())
                 }
             },
         };
-        let held = agent
-            .as_mut()
-            .map(|agent| std::mem::take(&mut agent.identities));
-        let mut held = held.unwrap_or_default();
-
-        let (mut by_agent, mut by_file) = (VecDeque::new(), VecDeque::new());
-        for (path, file) in read_all(&hop.identities).await {
-            let what = || format!("key file {}", path.display());
-            let file = match file {
-                Ok(file) => file,
-                Err(KeyFileError::Missing(error)) if hop.identities_named => {
-                    let error = Arc::new(error);
-                    return Err(TunnelError::IdentityMissing {
-                        login: hop.login(),
-                        path,
-                        error,
-                    });
-                }
-                Err(KeyFileError::Missing(_)) => continue,
-                Err(KeyFileError::Unusable(outcome)) => {
-                    tried.push(Attempt {
-                        what: what(),
-                        outcome,
-                    });
-                    continue;
-                }
-            };
-            let public = match &file {
-                KeyFile::Open(key) => Some(key.public_key()),
-                KeyFile::Locked(key) => key.public.as_ref(),
-                KeyFile::Public(key) => Some(key),
-            };
-            let origin = format!("from {}", path.display());
-            if let Some(identity) = public.and_then(|public| take(&mut held, public)) {
-                let origin = format!("{origin} in the agent");
-                let candidate = Candidate {
-                    source: Source::Agent(Box::new(identity)),
-                    origin,
-                };
-                // The person's order is kept among named keys.
-                if hop.identities_named {
-                    &mut by_file
-                } else {
-                    &mut by_agent
-                }
-                .push_back(candidate);
-                continue;
-            }
-            let source = match file {
-                KeyFile::Open(key) if is_on_device(&key) => {
-                    let outcome = "its other half is in a device, which only an agent can reach";
-                    tried.push(Attempt {
-                        what: what(),
-                        outcome: outcome.to_owned(),
-                    });
-                    continue;
-                }
-                KeyFile::Open(key) => Source::Open(key),
-                KeyFile::Locked(key) => Source::Locked(key),
-                KeyFile::Public(_) => {
-                    let outcome =
-                        "there is only the public key, and no agent holds the private one";
-                    tried.push(Attempt {
-                        what: what(),
-                        outcome: outcome.to_owned(),
-                    });
-                    continue;
-                }
-            };
-            by_file.push_back(Candidate { source, origin });
-        }
-        by_agent.extend(held.into_iter().map(|identity| {
-            let origin = "from the agent".to_owned();
-            Candidate {
-                source: Source::Agent(Box::new(identity)),
-                origin,
-            }
-        }));
-        let (mut queue, rest) = if hop.identities_named {
-            (by_file, by_agent)
-        } else {
-            (by_agent, by_file)
+        let mut gathering = Gathering {
+            hop,
+            held,
+            tried,
+            named: VecDeque::new(),
+            by_agent: VecDeque::new(),
+            by_file: VecDeque::new(),
         };
-        queue.extend(rest);
+        for read in read_all(hop).await {
+            match read {
+                Read::Key {
+                    path,
+                    file,
+                    certificate,
+                } => gathering.add_key(path, file, certificate)?,
+                Read::Certificate { path, certificate } => {
+                    gathering.add_certificate(path, certificate);
+                }
+            }
+        }
+        let queue = gathering.finish();
         Ok(Self { queue, agent })
+    }
+
+    /// No keys.
+    pub(super) fn none() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            agent: None,
+        }
     }
 
     /// How many keys are left.
@@ -169,46 +121,278 @@ impl Keys {
         self.queue.pop_front()
     }
 
-    /// What signs for a key.
-    pub(super) fn signer<'a>(
-        &'a mut self,
-        candidate: &'a Candidate,
-        answers: &'a Answers,
-        patience: &'a Patience,
-    ) -> Signer<'a> {
-        Signer {
-            candidate,
-            agent: self.agent.as_mut(),
-            answers,
-            patience,
-            has_signed: false,
-        }
+    /// Takes back a key that the server did not look at.
+    pub(super) fn put_back(&mut self, candidate: Candidate) {
+        self.queue.push_front(candidate);
     }
 }
 
-/// Reads key files where waiting for a disk holds nobody up.
-async fn read_all(paths: &[PathBuf]) -> Vec<(PathBuf, Result<KeyFile, KeyFileError>)> {
-    let paths = paths.to_vec();
-    let reading = move || {
-        let read = |path: PathBuf| {
-            let file = KeyFile::read(&path);
-            (path, file)
+fn agent_at(socket: &Path) -> String {
+    format!("ssh-agent at {}", socket.display())
+}
+
+fn note_listing(socket: &Path, listing: &Listing, tried: &mut Vec<Attempt>) {
+    if listing.may_be_locked {
+        let outcome = "shows no keys; it may be locked";
+        let hint = "unlock the agent with ssh-add -X, or add a key to it with ssh-add";
+        tried.push(Attempt::missed(agent_at(socket), outcome).perhaps(hint));
+    } else if listing.identities.is_empty() && listing.unreadable == 0 {
+        let hint = "add the key to the agent with ssh-add";
+        tried.push(Attempt::missed(agent_at(socket), "holds no keys").perhaps(hint));
+    } else if listing.unreadable > 0 {
+        let outcome = match listing.unreadable {
+            1 => "holds a key of a kind that is not known here".to_owned(),
+            count => format!("holds {count} keys of kinds that are not known here"),
         };
-        paths.into_iter().map(read).collect()
+        tracing::info!(socket = %socket.display(), outcome, "ssh-agent");
+        tried.push(Attempt::missed(agent_at(socket), outcome));
+    }
+}
+
+/// Keys on their way into a queue.
+struct Gathering<'a> {
+    hop: &'a Hop,
+    /// The keys of the agent that were not named so far.
+    held: Vec<Arc<Identity>>,
+    tried: &'a mut Vec<Attempt>,
+    /// Certificates that were named.
+    named: VecDeque<Candidate>,
+    by_agent: VecDeque<Candidate>,
+    by_file: VecDeque<Candidate>,
+}
+
+impl Gathering<'_> {
+    /// Adds the key in a file, and after it the certificate beside it, as ssh(1) does.
+    fn add_key(
+        &mut self,
+        path: PathBuf,
+        file: Result<KeyFile, KeyFileError>,
+        certificate: Option<Result<Certificate, CertificateError>>,
+    ) -> Result<(), TunnelError> {
+        let Some(mut file) = self.usable(&path, file)? else {
+            return Ok(());
+        };
+        let certificate = match certificate {
+            None => None,
+            Some(Err(error)) if error.is_missing() => None,
+            Some(Err(error)) => {
+                self.miss_certificate(&certificate::beside(&path), &error.to_string());
+                None
+            }
+            Some(Ok(certificate)) => Some(certificate),
+        };
+        if let (KeyFile::Locked(locked), Some(certificate)) = (&mut file, &certificate)
+            && locked.public.is_none()
+        {
+            locked.public = Some(certificate.public_key().clone().into());
+        }
+        let held = file
+            .public()
+            .and_then(|public| self.take(public.key_data()));
+        let certificate = certificate.filter(|certificate| {
+            let public = file.public().map(PublicKey::key_data);
+            let is_of_key = public == Some(certificate.public_key());
+            if !is_of_key {
+                let outcome = format!("belongs to another key than {}", path.display());
+                self.miss_certificate(&certificate::beside(&path), &outcome);
+            }
+            is_of_key
+        });
+        let (source, origin) = match (held, file) {
+            (Some(identity), _) => {
+                let origin = format!("from {} in the agent", path.display());
+                (Source::Agent(identity), origin)
+            }
+            (None, KeyFile::Open(key)) if is_on_device(&key) => {
+                let outcome = "its other half is in a device, which only an agent can reach";
+                let hint = format!("add it to ssh-agent: ssh-add {}", path.display());
+                self.miss_key(&path, outcome, &hint);
+                return Ok(());
+            }
+            (None, KeyFile::Open(key)) => (Source::Open(key), format!("from {}", path.display())),
+            (None, KeyFile::Locked(key)) => {
+                (Source::Locked(key), format!("from {}", path.display()))
+            }
+            (None, KeyFile::Public(_)) => {
+                let outcome = "there is only the public key, and no agent holds the private one";
+                self.miss_key(&path, outcome, START_AN_AGENT);
+                return Ok(());
+            }
+        };
+        // The person's order is kept among named keys.
+        let is_by_agent = matches!(source, Source::Agent(_)) && !self.hop.identities_named;
+        let queue = if is_by_agent {
+            &mut self.by_agent
+        } else {
+            &mut self.by_file
+        };
+        queue.push_back(Candidate {
+            source: source.clone(),
+            certificate: None,
+            origin,
+        });
+        if let Some(certificate) = certificate {
+            queue.push_back(Candidate {
+                source,
+                origin: format!("from {}", certificate::beside(&path).display()),
+                certificate: Some(Box::new(certificate)),
+            });
+        }
+        Ok(())
+    }
+
+    /// The content of a file, unless it is of no use, which is noted.
+    fn usable(
+        &mut self,
+        path: &Path,
+        file: Result<KeyFile, KeyFileError>,
+    ) -> Result<Option<KeyFile>, TunnelError> {
+        let name = path.display();
+        let (outcome, hint) = match file {
+            Ok(file) => return Ok(Some(file)),
+            Err(KeyFileError::Missing(error)) if self.hop.identities_named => {
+                return Err(TunnelError::IdentityMissing {
+                    login: self.hop.login(),
+                    path: path.to_owned(),
+                    error: Arc::new(error),
+                });
+            }
+            Err(KeyFileError::Missing(_)) => return Ok(None),
+            Err(KeyFileError::Encryption(outcome)) => {
+                (outcome, format!("rewrite the key: ssh-keygen -p -f {name}"))
+            }
+            Err(KeyFileError::Exposed { path, mode }) => (
+                format!("is not used, because others can read it (mode {mode:04o})"),
+                format!("make the key file private: chmod 600 {}", path.display()),
+            ),
+            Err(KeyFileError::Unusable(outcome)) => {
+                (outcome, format!("look at it with ssh-keygen -y -f {name}"))
+            }
+        };
+        self.miss_key(path, &outcome, &hint);
+        Ok(None)
+    }
+
+    /// Adds a certificate that was named, with whatever holds the private half of its key.
+    fn add_certificate(
+        &mut self,
+        path: PathBuf,
+        certificate: Result<Certificate, CertificateError>,
+    ) {
+        let certificate = match certificate {
+            Ok(certificate) => certificate,
+            Err(error) => return self.miss_certificate(&path, &error.to_string()),
+        };
+        let mut known = self.by_agent.iter().chain(&self.by_file);
+        let source = known
+            .find(|candidate| candidate.public() == Some(certificate.public_key()))
+            .map(|candidate| candidate.source.clone())
+            // Naming the certificate names its key.
+            .or_else(|| self.find(certificate.public_key()).map(Source::Agent))
+            .or_else(|| self.find_certificate(&certificate).map(Source::Agent));
+        match source {
+            Some(source) => self.named.push_back(Candidate {
+                source,
+                origin: format!("from {}", path.display()),
+                certificate: Some(Box::new(certificate)),
+            }),
+            None => self.miss_certificate(&path, "there is no private key that it belongs to"),
+        }
+    }
+
+    /// Puts the keys into their order.
+    fn finish(mut self) -> VecDeque<Candidate> {
+        if !self.hop.identities_only {
+            let shown: Vec<_> = self.named.iter().chain(&self.by_file).collect();
+            let is_new = |identity: &Arc<Identity>| match &identity.offer {
+                Offer::Key(_) => true,
+                Offer::Certificate(certificate) => !shown
+                    .iter()
+                    .any(|candidate| candidate.certificate.as_ref() == Some(certificate)),
+            };
+            self.held.retain(is_new);
+            let others = self.held.drain(..).map(|identity| Candidate {
+                source: Source::Agent(identity),
+                certificate: None,
+                origin: "from the agent".to_owned(),
+            });
+            self.by_agent.extend(others);
+        }
+        let (first, rest) = if self.hop.identities_named {
+            (self.by_file, self.by_agent)
+        } else {
+            (self.by_agent, self.by_file)
+        };
+        let mut queue = self.named;
+        queue.extend(first);
+        queue.extend(rest);
+        queue
+    }
+
+    /// A key that the agent holds.
+    fn find(&self, public: &KeyData) -> Option<Arc<Identity>> {
+        let is_it =
+            |identity: &&Arc<Identity>| identity.plain().map(PublicKey::key_data) == Some(public);
+        self.held.iter().find(is_it).map(Arc::clone)
+    }
+
+    /// Takes a key out of those the agent holds.
+    fn take(&mut self, public: &KeyData) -> Option<Arc<Identity>> {
+        let found = self.find(public)?;
+        self.held.retain(|identity| !Arc::ptr_eq(identity, &found));
+        Some(found)
+    }
+
+    fn find_certificate(&self, certificate: &Certificate) -> Option<Arc<Identity>> {
+        let is_it = |identity: &&Arc<Identity>| matches!(&identity.offer, Offer::Certificate(held) if **held == *certificate);
+        self.held.iter().find(is_it).map(Arc::clone)
+    }
+
+    fn miss_key(&mut self, path: &Path, outcome: &str, hint: &str) {
+        let what = format!("key file {}", path.display());
+        self.tried.push(Attempt::missed(what, outcome).hint(hint));
+    }
+
+    fn miss_certificate(&mut self, path: &Path, outcome: &str) {
+        let what = format!("certificate {}", path.display());
+        self.tried.push(Attempt::missed(what, outcome));
+    }
+}
+
+enum Read {
+    Certificate {
+        path: PathBuf,
+        certificate: Result<Certificate, CertificateError>,
+    },
+    Key {
+        path: PathBuf,
+        file: Result<KeyFile, KeyFileError>,
+        /// What is in the certificate file beside it.
+        certificate: Option<Result<Certificate, CertificateError>>,
+    },
+}
+
+/// Reads all files where waiting for a disk holds nobody up; keys first.
+async fn read_all(hop: &Hop) -> Vec<Read> {
+    let (keys, certificates) = (hop.identities.clone(), hop.certificates.clone());
+    let reading = move || {
+        // As with ssh(1), naming certificates leaves those beside the keys alone.
+        let looks_beside = certificates.is_empty();
+        let keys = keys.into_iter().map(|path| Read::Key {
+            file: KeyFile::read(&path),
+            certificate: looks_beside.then(|| certificate::read(&certificate::beside(&path))),
+            path,
+        });
+        let certificates = certificates.into_iter().map(|path| Read::Certificate {
+            certificate: certificate::read(&path),
+            path,
+        });
+        keys.chain(certificates).collect()
     };
     // Nothing but the end of the runtime makes this fail.
     tokio::task::spawn_blocking(reading)
         .await
         .unwrap_or_default()
-}
-
-/// Takes a key out of those the agent holds.
-fn take(held: &mut Vec<AgentIdentity>, public: &PublicKey) -> Option<AgentIdentity> {
-    let is_it = |identity: &AgentIdentity| match identity {
-        AgentIdentity::PublicKey { key, .. } => key.key_data() == public.key_data(),
-        AgentIdentity::Certificate { .. } => false,
-    };
-    held.iter().position(is_it).map(|index| held.remove(index))
 }
 
 fn is_on_device(key: &PrivateKey) -> bool {
@@ -219,7 +403,7 @@ fn is_on_device(key: &PrivateKey) -> bool {
 }
 
 /// What is shown to the server.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) enum Offer {
     Key(PublicKey),
     Certificate(Box<Certificate>),
@@ -233,36 +417,68 @@ impl Offer {
             Self::Certificate(certificate) => certificate.algorithm().is_rsa(),
         }
     }
+
+    /// The name of the algorithm with this hash, as ssh_config(5) has it.
+    pub(super) fn algorithm(&self, hash: Option<HashAlg>) -> String {
+        let rsa = match hash {
+            Some(HashAlg::Sha256) => Some("rsa-sha2-256"),
+            Some(HashAlg::Sha512) => Some("rsa-sha2-512"),
+            _ => None,
+        };
+        match (self, rsa.filter(|_| self.is_rsa())) {
+            (Self::Key(_), Some(name)) => name.to_owned(),
+            (Self::Key(key), None) => key.algorithm().to_string(),
+            (Self::Certificate(_), Some(name)) => format!("{name}-cert-v01@openssh.com"),
+            (Self::Certificate(certificate), None) => certificate.algorithm().to_certificate_type(),
+        }
+    }
+
+    fn public(&self) -> &KeyData {
+        match self {
+            Self::Key(key) => key.key_data(),
+            Self::Certificate(certificate) => certificate.public_key(),
+        }
+    }
 }
 
 impl Candidate {
     /// What to show to the server; none if that takes a passphrase.
     pub(super) fn offer(&self) -> Option<Offer> {
+        if let Some(certificate) = &self.certificate {
+            return Some(Offer::Certificate(certificate.clone()));
+        }
         match &self.source {
-            Source::Agent(identity) => Some(match &**identity {
-                AgentIdentity::PublicKey { key, .. } => Offer::Key(key.clone()),
-                AgentIdentity::Certificate { certificate, .. } => {
-                    Offer::Certificate(Box::new(certificate.clone()))
-                }
-            }),
+            Source::Agent(identity) => Some(identity.offer.clone()),
             Source::Open(key) => Some(Offer::Key(key.public_key().clone())),
             Source::Locked(key) => key.public.clone().map(Offer::Key),
         }
     }
 
     /// Opens a key whose public half is not to be had otherwise.
-    pub(super) async fn reveal(
-        &mut self,
-        answers: &Answers,
-        patience: &Patience,
-    ) -> Result<Offer, SignError> {
-        if let Source::Locked(locked) = &self.source
-            && locked.public.is_none()
-        {
-            self.source = Source::Open(unlock(locked, answers, patience).await?);
+    pub(super) async fn reveal(&mut self, locksmith: Locksmith<'_>) -> Result<Offer, SignError> {
+        if let Source::Locked(locked) = &self.source {
+            self.source = Source::Open(locksmith.unlock(locked).await?);
         }
         self.offer()
             .ok_or_else(|| SignError::Failed("it has no public key".to_owned()))
+    }
+
+    fn public(&self) -> Option<&KeyData> {
+        match &self.source {
+            Source::Agent(identity) => Some(identity.offer.public()),
+            Source::Open(key) => Some(key.public_key().key_data()),
+            Source::Locked(key) => key.public.as_ref().map(PublicKey::key_data),
+        }
+    }
+
+    /// What the server may hold against it, as far as that can be seen from here.
+    pub(super) fn trouble(&self, user: &str) -> Option<String> {
+        match self.offer()? {
+            Offer::Certificate(certificate) => {
+                certificate::trouble(&certificate, user, SystemTime::now())
+            }
+            Offer::Key(_) => None,
+        }
     }
 
     /// The key as messages show it, such as `publickey ED25519 SHA256:… from /home/x/.ssh/id`.
@@ -282,142 +498,5 @@ impl Candidate {
     }
 }
 
-/// Signs a login with one key.
-pub(super) struct Signer<'a> {
-    candidate: &'a Candidate,
-    agent: Option<&'a mut Agent>,
-    answers: &'a Answers,
-    patience: &'a Patience,
-    /// Whether the server wanted a signature, and got one.
-    pub(super) has_signed: bool,
-}
-
-impl russh::Signer for Signer<'_> {
-    type Error = SignError;
-
-    async fn auth_sign(
-        &mut self,
-        _identity: &AgentIdentity,
-        hash: Option<HashAlg>,
-        to_sign: Vec<u8>,
-    ) -> Result<Vec<u8>, SignError> {
-        let signed = match &self.candidate.source {
-            Source::Agent(identity) => {
-                let _pause = self.patience.pause();
-                let Some(agent) = &mut self.agent else {
-                    return Err(SignError::Failed("the agent is gone".to_owned()));
-                };
-                agent
-                    .sign(identity, hash, to_sign)
-                    .await
-                    .map_err(SignError::Failed)?
-            }
-            Source::Open(key) => sign(key, hash, to_sign)?,
-            Source::Locked(locked) => {
-                let key = unlock(locked, self.answers, self.patience).await?;
-                sign(&key, hash, to_sign)?
-            }
-        };
-        self.has_signed = true;
-        Ok(signed)
-    }
-}
-
-/// Appends the signature to what was signed, as russh wants it.
-fn sign(
-    key: &PrivateKey,
-    hash: Option<HashAlg>,
-    mut to_sign: Vec<u8>,
-) -> Result<Vec<u8>, SignError> {
-    let failed = |error: &dyn std::error::Error| SignError::Failed(format!("cannot sign: {error}"));
-    let signature: Signature = match key.key_data() {
-        KeypairData::Rsa(pair) => (pair, hash)
-            .try_sign(&to_sign)
-            .map_err(|error| failed(&error))?,
-        _ => key.try_sign(&to_sign).map_err(|error| failed(&error))?,
-    };
-    let encoded = Vec::<u8>::try_from(signature).map_err(|error| failed(&error))?;
-    let length = u32::try_from(encoded.len()).map_err(|error| failed(&error))?;
-    to_sign.extend_from_slice(&length.to_be_bytes());
-    to_sign.extend_from_slice(&encoded);
-    Ok(to_sign)
-}
-
-/// Opens a locked key with the passphrase that was given earlier, or asks for it.
-async fn unlock(
-    locked: &LockedKey,
-    answers: &Answers,
-    patience: &Patience,
-) -> Result<Arc<PrivateKey>, SignError> {
-    let _pause = patience.pause();
-    let turn = answers.turn().await;
-    let question = |again| SecretQuestion::Passphrase {
-        key: locked.path().to_owned(),
-        again,
-    };
-    if let Some(passphrase) = turn.kept(&question(false)) {
-        if let Some(key) = open(locked, passphrase).await {
-            return matching(locked, key);
-        }
-        turn.forget(&question(false));
-    }
-    for round in 0..ROUNDS {
-        let passphrase = match turn.secret(question(round > 0)).await {
-            Ok(passphrase) => passphrase,
-            Err(Unanswered::NoTerminal) => return Err(SignError::NoTerminal),
-            Err(unanswered) => return Err(SignError::Cancelled(unanswered)),
-        };
-        if passphrase.expose_secret().is_empty() {
-            return Err(SignError::Failed("no passphrase was given".to_owned()));
-        }
-        if let Some(key) = open(locked, passphrase.clone()).await {
-            turn.keep(&question(false), passphrase);
-            return matching(locked, key);
-        }
-    }
-    Err(SignError::Failed("the passphrase was wrong".to_owned()))
-}
-
-/// Decrypts on a thread that may block, since it takes a tenth of a second and more.
-async fn open(locked: &LockedKey, passphrase: secrecy::SecretString) -> Option<Arc<PrivateKey>> {
-    let locked = locked.clone();
-    let opening = tokio::task::spawn_blocking(move || locked.open(&passphrase));
-    opening.await.ok().flatten().map(Arc::new)
-}
-
-/// Makes sure that a `.pub` found beside the file is that of the key in it.
-fn matching(locked: &LockedKey, key: Arc<PrivateKey>) -> Result<Arc<PrivateKey>, SignError> {
-    match &locked.public {
-        Some(public) if public.key_data() != key.public_key().key_data() => {
-            let path = Path::new(locked.path());
-            Err(SignError::Failed(format!(
-                "{}.pub belongs to another key than {}",
-                path.display(),
-                path.display()
-            )))
-        }
-        _ => Ok(key),
-    }
-}
-
-/// Why a key could not sign.
-#[derive(Debug)]
-pub(super) enum SignError {
-    /// The session is gone.
-    Gone,
-    /// A person gave up.
-    Cancelled(Unanswered),
-    /// The key is of no use.
-    Failed(String),
-    /// Nobody can be asked for the passphrase.
-    NoTerminal,
-}
-
-impl From<SendError> for SignError {
-    fn from(_: SendError) -> Self {
-        Self::Gone
-    }
-}
-
-/// As `NumberOfPasswordPrompts` in ssh_config(5).
-const ROUNDS: usize = 3;
+const START_AN_AGENT: &str =
+    "start ssh-agent and add the key with ssh-add, or name a private key with `identity`";
