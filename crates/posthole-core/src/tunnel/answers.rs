@@ -158,3 +158,60 @@ async fn blocking<T: Send + 'static>(
         .await
         .unwrap_or(Err(Unanswered::Cancelled))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use secrecy::ExposeSecret;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Ask for Nobody {
+        fn secret(&self, _question: &SecretQuestion) -> Result<SecretString, Unanswered> {
+            Err(Unanswered::NoTerminal)
+        }
+
+        fn trust_host_key(&self, _question: &HostKeyQuestion) -> Result<bool, Unanswered> {
+            Err(Unanswered::NoTerminal)
+        }
+    }
+
+    fn password_of(login: &str, again: bool) -> SecretQuestion {
+        SecretQuestion::SshPassword {
+            login: login.to_owned(),
+            again,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_same_question_waits_for_its_turn() {
+        let answers = Answers::new(Arc::new(Nobody));
+        let turn = answers.turn_for(&password_of("a@host", false)).await;
+        let wait = Duration::from_secs(600);
+        let other = password_of("b@host", false);
+        timeout(wait, answers.turn_for(&other)).await.unwrap();
+        timeout(wait, answers.turn()).await.unwrap();
+        let same = password_of("a@host", true);
+        let waiting = timeout(wait, answers.turn_for(&same)).await;
+        assert!(waiting.is_err());
+        drop(turn);
+        timeout(wait, answers.turn_for(&same)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept_until_it_proves_wrong() {
+        let answers = Answers::new(Arc::new(Nobody));
+        let (first, again) = (password_of("a@host", false), password_of("a@host", true));
+        let turn = answers.turn_for(&again).await;
+        turn.keep(&again, &SecretString::from("sesame"));
+        let kept = turn.kept(&first).unwrap();
+        assert_eq!(kept.expose_secret(), "sesame");
+        assert!(turn.kept(&password_of("b@host", false)).is_none());
+        turn.forget(&again);
+        assert!(turn.kept(&first).is_none());
+    }
+}

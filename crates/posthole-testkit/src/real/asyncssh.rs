@@ -2,6 +2,7 @@
 //! OpenSSH's server never does.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use russh::keys::{PrivateKey, PublicKey};
@@ -34,8 +35,9 @@ impl AsyncSsh {
         let host_key = keys::generate(KeyType::Ed25519);
         let key_file = dir.path().join("host_key");
         keys::write(&key_file, &host_key, KeyFormat::OpenSsh, None);
+        let python = python().expect("python3-asyncssh is installed");
         let (daemon, port) = daemon::with_free_port("asyncssh", |port| {
-            let mut command = python();
+            let mut command = Command::new(&python);
             command
                 .args(["-c", SCRIPT])
                 .arg(&key_file)
@@ -76,18 +78,22 @@ impl AsyncSsh {
 
 /// Whether the library is there.
 pub(super) fn is_installed() -> bool {
-    find_program("python3").is_some()
-        && python()
+    python().is_some()
+}
+
+/// A Python that has the library: that of the system need not be the first in `PATH`.
+fn python() -> Option<PathBuf> {
+    let candidates = [find_program("python3"), Some("/usr/bin/python3".into())];
+    let has_it = |python: &PathBuf| {
+        Command::new(python)
             .args(["-c", "import asyncssh"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()
             .is_ok_and(|status| status.success())
-}
-
-fn python() -> Command {
-    Command::new(super::program("python3"))
+    };
+    candidates.into_iter().flatten().find(has_it)
 }
 
 const SCRIPT: &str = "
@@ -98,6 +104,8 @@ class Server(asyncssh.SSHServer):
         return True
     def password_auth_supported(self):
         return True
+    def kbdint_auth_supported(self):
+        return False
     def validate_password(self, username, password):
         raise asyncssh.PasswordChangeRequired('Your password has expired.')
 

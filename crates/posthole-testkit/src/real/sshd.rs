@@ -126,7 +126,7 @@ impl Builder {
     /// Lets the user in who gives all these answers, round by round, by keyboard-interactive
     /// (RFC 4256) and PAM; needs [`Requirement::PamWrapper`](super::Requirement::PamWrapper).
     ///
-    /// Passwords are PAM's too then, and the answer to the first round is the password.
+    /// Where passwords are taken too, they are asked of PAM: with one round, its answer is one.
     #[must_use]
     pub fn rounds(mut self, rounds: &[Round]) -> Self {
         self.rounds = rounds.to_vec();
