@@ -492,7 +492,7 @@ async fn a_login_with_a_key_at_hand_takes_as_few_round_trips_as_russh_can() {
     assert_eq!(methods, ["none", "password"]);
     assert_eq!(with_both, with_password);
     // Version, key exchange, new keys and the service, the login's two, the channel.
-    assert_eq!(with_key, 8);
+    assert!(with_key <= 7, "{with_key}");
 }
 
 /// So long that what belongs together arrives together.

@@ -12,6 +12,7 @@ mod host_key;
 mod interrupted;
 mod login;
 mod output;
+mod prompts;
 mod refusals;
 mod world;
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let suite = fetch::tests(suite);
     let suite = interrupted::tests(suite);
     let suite = login::tests(suite);
+    let suite = prompts::tests(suite);
     let suite = host_key::tests(suite);
     let suite = refusals::tests(suite);
     let suite = check::tests(suite);

@@ -215,7 +215,9 @@ impl Gathering<'_> {
             }
             (None, KeyFile::Public(_)) => {
                 let outcome = "there is only the public key, and no agent holds the private one";
-                self.miss_key(&path, outcome, START_AN_AGENT);
+                let what = format!("key file {}", path.display());
+                let attempt = Attempt::missed(what, outcome);
+                self.tried.push(attempt.perhaps(START_AN_AGENT));
                 return Ok(());
             }
         };
