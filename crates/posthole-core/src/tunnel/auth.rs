@@ -13,6 +13,7 @@
 mod agent;
 mod certificate;
 mod exchange;
+mod gather;
 mod key_file;
 mod keyboard;
 mod keys;
@@ -21,6 +22,7 @@ mod pem;
 mod publickey;
 mod signer;
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use russh::MethodKind;
@@ -59,9 +61,9 @@ impl Login<'_> {
         let order = order(self.hop);
         let keys = if order.contains(&MethodKind::PublicKey) {
             let binding = handle.agent_session_binding().cloned();
-            Keys::gather(self.hop, binding.as_ref(), &mut tried).await?
+            gather::gather(self.hop, binding.as_ref(), &mut tried).await?
         } else {
-            Keys::none()
+            Keys::new(VecDeque::new(), None)
         };
         let passwords = Passwords::new(self.hop, self.answers).await;
         let mut exchange = Exchange::new(self, handle, keys, passwords, tried);

@@ -329,7 +329,8 @@ fn channel_hint(host: &str, to: &HostPort, refusal: Refusal, text: Option<&str>)
     match refusal {
         Refusal::AdministrativelyProhibited => format!(
             "{host} does not let this login forward to {to}: AllowTcpForwarding and PermitOpen in \
-             its sshd_config(5), or permitopen and restrict in authorized_keys, decide that"
+             its sshd_config(5), or permitopen and restrict in authorized_keys, decide that; nor is \
+             anything forwarded for a password that has expired"
         ),
         Refusal::ConnectFailed if text.contains("refused") => format!(
             "nothing listens on port {} of {} as {host} sees it: check the server address, 110 is \

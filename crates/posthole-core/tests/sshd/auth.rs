@@ -15,6 +15,7 @@ use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::{PrivateKey, PublicKey};
 use tempfile::TempDir;
 
+use crate::fake_agent::{self, Held};
 use crate::world::{Client, Person, carries};
 use crate::{SSHD, client_of, run};
 
@@ -32,6 +33,7 @@ pub(crate) fn tests(suite: Suite) -> Suite {
             two_keys_log_in_one_after_the_other,
             a_certificate_beside_its_key_logs_in,
             a_certificate_that_is_refused_says_what_may_be_wrong,
+            a_key_on_a_device_signs_through_the_agent,
             only_accepted_algorithms_are_used,
             the_banner_is_shown;
         SSH_KEYGEN =>
@@ -42,6 +44,7 @@ pub(crate) fn tests(suite: Suite) -> Suite {
             a_password_logs_in,
             a_key_and_then_a_password_log_in,
             a_password_and_then_a_key_log_in,
+            an_expired_password_forwards_nothing,
             methods_are_tried_in_the_order_asked_for;
         SSH_AGENT =>
             keys_in_the_agent_log_in,
@@ -909,4 +912,31 @@ async fn an_expired_password_is_reported_as_such() {
         let expected = "set a new password, for example with: ssh msingh@popserver";
         assert_eq!(hint(&error), expected);
     }
+}
+
+async fn an_expired_password_forwards_nothing() {
+    let (_sshd, client) = client_of(Person::absent(), |sshd| {
+        sshd.password("sesame").expired_password()
+    })
+    .await;
+    let error = client.given_password("sesame").error().await;
+    // That is all sshd says.
+    let expected = "administratively prohibited";
+    assert!(error.to_string().ends_with(expected), "{error}");
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("a password that has expired"), "{hint}");
+}
+
+async fn a_key_on_a_device_signs_through_the_agent() {
+    let held = Held::OnDevice(ed25519());
+    let public = russh::keys::key::parse_public_key(&held.blob()).unwrap();
+    let (_sshd, mut client) = client_of(Person::absent(), |sshd| sshd.key(&public)).await;
+    let keys = vec![Held::Unknown, held];
+    client.hop.agent = Some(fake_agent::start(client.home.path(), keys));
+    client.open().await.unwrap();
+    let method = client.notes.method();
+    assert!(
+        method.starts_with("publickey ED25519-SK SHA256:"),
+        "{method}"
+    );
 }

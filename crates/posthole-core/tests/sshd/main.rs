@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod auth;
+#[path = "../tunnel/fake_agent.rs"]
+mod fake_agent;
 #[path = "../tunnel/world.rs"]
 mod world;
 

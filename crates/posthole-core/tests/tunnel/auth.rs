@@ -12,6 +12,7 @@ use posthole_testkit::ssh::{Login, SshServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
+use crate::fake_agent::{self, Held};
 use crate::world::{Client, Person, carries, echo};
 
 async fn server(login: Login) -> SshServer {
@@ -497,3 +498,100 @@ async fn a_login_with_a_key_at_hand_takes_as_few_round_trips_as_russh_can() {
 
 /// So long that what belongs together arrives together.
 const LATENCY: std::time::Duration = std::time::Duration::from_millis(20);
+
+#[tokio::test]
+async fn a_key_that_nobody_knows_does_not_lose_the_others_of_the_agent() {
+    let key = keys::generate(KeyType::Ed25519);
+    let server = server(Login::new().key(key.public_key())).await;
+    let mut client = Client::of(&server, Person::absent());
+    let held = vec![Held::Unknown, Held::Ed25519(key), Held::Unknown];
+    client.hop.agent = Some(fake_agent::start(client.home.path(), held));
+    client.open().await.unwrap();
+    assert!(client.notes.method().ends_with(" from the agent"));
+
+    let path = client.home.path().join("other");
+    fs::create_dir(&path).unwrap();
+    client.hop.agent = Some(fake_agent::start(&path, vec![Held::Unknown]));
+    let failed = failed(&client).await;
+    assert_eq!(failed.tried.len(), 1);
+    let outcome = &failed.tried[0].outcome;
+    assert_eq!(outcome, "holds a key of a kind that is not known here");
+}
+
+#[tokio::test]
+async fn an_agent_that_signs_with_sha1_is_not_believed() {
+    let key = keys::generate(KeyType::Rsa);
+    let server = server(Login::new().key(key.public_key())).await;
+    let mut client = Client::of(&server, Person::absent());
+    let held = vec![Held::OldRsa(key)];
+    client.hop.agent = Some(fake_agent::start(client.home.path(), held));
+    let failed = failed(&client).await;
+    let outcome = &failed.tried[0].outcome;
+    assert_eq!(outcome, "the agent is too old to sign as rsa-sha2-512");
+}
+
+#[tokio::test]
+async fn what_is_no_key_is_named_and_not_waited_for() {
+    let key = keys::generate(KeyType::Ed25519);
+    let server = server(Login::new().key(key.public_key())).await;
+    let mut client = Client::of(&server, Person::absent());
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        client.path("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    fs::write(client.path("long"), vec![b'x'; 100_000]).unwrap();
+    fs::write(client.path("poem"), "Roses are red\n").unwrap();
+    fs::write(
+        client.path("damaged"),
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n",
+    )
+    .unwrap();
+    for name in ["pipe", "long", "poem", "damaged"] {
+        let path = client.path(name);
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        client = client.identity(path);
+    }
+    let failed = failed(&client).await;
+    let outcomes: Vec<_> = failed.tried.iter().map(|a| a.outcome.as_str()).collect();
+    assert_eq!(
+        outcomes[..3],
+        [
+            "cannot be read: it is not a regular file",
+            "cannot be read: it is too long to be a key",
+            "does not hold a key"
+        ]
+    );
+    assert!(
+        outcomes[3].starts_with("cannot be understood: "),
+        "{failed}"
+    );
+}
+
+#[tokio::test]
+async fn a_passphrase_that_stays_wrong_is_named_with_its_file() {
+    let key = keys::generate(KeyType::Ed25519);
+    let server = server(Login::new().key(key.public_key())).await;
+    let person = Person::knowing(&["a", "b", "c", "d"]);
+    let client = Client::of(&server, person.clone());
+    let path = keys::write(
+        client.path("id"),
+        &key,
+        KeyFormat::OpenSsh,
+        Some("correct horse"),
+    );
+    let client = client.identity(path.clone());
+    let failed = failed(&client).await;
+    assert_eq!(person.asked.lock().unwrap().len(), 3);
+    assert_eq!(failed.tried.len(), 1);
+    assert_eq!(failed.tried[0].outcome, "the passphrase was wrong");
+    let error = TunnelError::AuthenticationFailed(Box::new(failed));
+    let expected = format!(
+        "try the passphrase with ssh-keygen -y -f {}",
+        path.display()
+    );
+    assert_eq!(error.hint(), Some(expected));
+}

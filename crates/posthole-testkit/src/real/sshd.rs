@@ -46,6 +46,7 @@ impl Sshd {
         Builder {
             keys: Vec::new(),
             password: None,
+            is_expired: false,
             rounds: Vec::new(),
             permit_open: Vec::new(),
             options: Vec::new(),
@@ -97,6 +98,7 @@ pub struct Round {
 pub struct Builder {
     keys: Vec<String>,
     password: Option<String>,
+    is_expired: bool,
     rounds: Vec<Round>,
     permit_open: Vec<String>,
     options: Vec<String>,
@@ -120,6 +122,13 @@ impl Builder {
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Has the password expired, so that it must be changed at the next login (shadow(5)).
+    #[must_use]
+    pub fn expired_password(mut self) -> Self {
+        self.is_expired = true;
         self
     }
 
@@ -181,6 +190,9 @@ impl Builder {
                 .env("LD_PRELOAD", self.preloaded())
                 .env("NSS_WRAPPER_PASSWD", path.join("passwd"))
                 .env("NSS_WRAPPER_GROUP", path.join("group"));
+            if self.is_expired {
+                command.env("NSS_WRAPPER_SHADOW", path.join("shadow"));
+            }
             if !self.rounds.is_empty() {
                 command
                     .env("PAM_WRAPPER", "1")
@@ -286,6 +298,10 @@ impl Builder {
              {user}:{hash}:{uid}:{gid}::{home}:/usr/sbin/nologin\n"
         );
         write(&dir.join("passwd"), &passwd);
+        if self.is_expired {
+            let shadow = format!("{user}:{hash}:0:0:99999:7:::\n");
+            write(&dir.join("shadow"), &shadow);
+        }
         write(&dir.join("group"), &format!("root:x:0:\nmail:x:{gid}:\n"));
     }
 }

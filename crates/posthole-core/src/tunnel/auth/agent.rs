@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::transport::dial::plain;
 
 use super::keys::Offer;
+use super::signer::SignError;
 
 /// A connection to an agent.
 pub(super) struct Agent {
@@ -117,7 +118,8 @@ impl Agent {
         identity: &Identity,
         hash: Option<HashAlg>,
         data: &[u8],
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>, SignError> {
+        let failed = |reason: String| SignError::Failed(format!("the agent {reason}"));
         let mut request = vec![SIGN_REQUEST];
         put_string(&mut request, &identity.blob);
         put_string(&mut request, data);
@@ -128,22 +130,21 @@ impl Agent {
         };
         request.extend(flags.to_be_bytes());
         let answer = match timeout(SIGNING, self.exchange(&request)).await {
-            Ok(answer) => answer.map_err(explain),
-            Err(_) => Err("did not sign in time".to_owned()),
+            Ok(answer) => answer.map_err(|error| failed(explain(error)))?,
+            Err(_) => return Err(failed("did not sign in time".to_owned())),
         };
-        let answer = answer.map_err(|reason| format!("the agent {reason}"))?;
         let signature = match answer.split_first() {
             Some((&SIGN_RESPONSE, mut rest)) => take_string(&mut rest),
-            Some((&FAILURE, _)) => return Err(DECLINED.to_owned()),
+            Some((&FAILURE, _)) => return Err(SignError::Declined),
             _ => None,
         };
-        let signature = signature.ok_or_else(|| format!("the agent {NONSENSE}"))?;
+        let signature = signature.ok_or_else(|| failed(NONSENSE.to_owned()))?;
         let algorithm = take_string(&mut &*signature);
         if let (Some(wanted), Some(algorithm)) = (rsa_name(hash), algorithm)
             && algorithm != wanted.as_bytes()
         {
             // Agents from before RFC 8332 overlook the flag.
-            return Err(format!("the agent is too old to sign as {wanted}"));
+            return Err(failed(format!("is too old to sign as {wanted}")));
         }
         Ok(signature.to_vec())
     }
@@ -253,9 +254,6 @@ fn explain(error: io::Error) -> String {
     }
 }
 
-/// What an agent says when a person does not confirm, when it was locked meanwhile, and when a
-/// device is missing or was not touched; it does not say which.
-const DECLINED: &str = "the agent declined to sign";
 const NONSENSE: &str = "does not speak the protocol of agents";
 
 // draft-miller-ssh-agent, section 6.1.

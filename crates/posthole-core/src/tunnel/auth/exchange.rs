@@ -280,8 +280,8 @@ pub(super) async fn limited<F: Future>(
 /// The method that nobody logs in with; a failure of it is none of ours.
 const NONE: &str = "none";
 
-const TOO_MANY_KEYS: &str = "name the right key with `identity`, or take some keys out of the \
-     agent: with IdentitiesOnly in ssh_config(5) only named keys are tried";
+const TOO_MANY_KEYS: &str = "name the right key with `identity`, which is tried first; with \
+     `identities-only` (IdentitiesOnly) no others are";
 
 /// How many failures servers let pass: the default of `MaxAuthTries` in sshd_config(5).
 const MAX_TRIES: usize = 6;

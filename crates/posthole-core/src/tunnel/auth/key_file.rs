@@ -69,7 +69,7 @@ impl KeyFile {
             Seal::Locked { public, sealed } => (public, sealed),
         };
         Ok(Self::Locked(LockedKey {
-            public: public.or_else(|| read_public(path)),
+            public: public.map(|key| *key).or_else(|| read_public(path)),
             path: path.to_owned(),
             sealed: Arc::new(sealed),
         }))
@@ -107,7 +107,7 @@ impl LockedKey {
 
 enum Seal {
     Locked {
-        public: Option<PublicKey>,
+        public: Option<Box<PublicKey>>,
         sealed: Sealed,
     },
     Open(Arc<PrivateKey>),
@@ -120,7 +120,9 @@ fn seal(text: Zeroizing<String>) -> Result<Seal, KeyFileError> {
     let is_locked = if has("-----BEGIN OPENSSH PRIVATE KEY-----") {
         let key = PrivateKey::from_openssh(text.as_bytes()).ok();
         let locked = key.filter(PrivateKey::is_encrypted);
-        public = locked.as_ref().map(|key| key.public_key().clone());
+        public = locked
+            .as_ref()
+            .map(|key| Box::new(key.public_key().clone()));
         locked.is_some()
     } else if has("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
         check_pkcs8(&text).map_err(KeyFileError::Encryption)?;

@@ -106,18 +106,27 @@ impl<'a> Exchange<'a> {
 
     /// Notes why there is no signature.
     async fn unsigned(&mut self, what: String, error: SignError) -> Result<Outcome, TunnelError> {
-        match error {
+        let attempt = match error {
             SignError::Cancelled(reason) => return Err(self.unanswered(reason)),
-            SignError::Failed(outcome) => self.note(Attempt::missed(what, outcome)),
+            SignError::Declined => {
+                Attempt::missed(what, "the agent declined to sign").hint(CONFIRM_OR_TOUCH)
+            }
+            SignError::Failed(outcome) => Attempt::missed(what, outcome),
+            SignError::Gone => return self.settle(None, MethodKind::PublicKey, &what).await,
             SignError::NoTerminal => {
                 self.no_terminal = true;
-                self.note(Attempt::missed(
-                    what,
-                    "needs its passphrase, and there is no terminal to ask on",
-                ));
+                let outcome = "needs its passphrase, and there is no terminal to ask on";
+                Attempt::missed(what, outcome)
             }
-            SignError::Gone => return self.settle(None, MethodKind::PublicKey, &what).await,
-        }
+            SignError::WrongPassphrase(path) => {
+                let hint = format!(
+                    "try the passphrase with ssh-keygen -y -f {}",
+                    path.display()
+                );
+                Attempt::missed(what, "the passphrase was wrong").hint(hint)
+            }
+        };
+        self.note(attempt);
         Ok(Outcome::Skipped)
     }
 
@@ -179,6 +188,9 @@ impl<'a> Exchange<'a> {
         Attempt::missed(what, outcome)
     }
 }
+
+const CONFIRM_OR_TOUCH: &str =
+    "confirm it when the agent asks, touch the device, or unlock the agent with ssh-add -X";
 
 const ANOTHER_CERTIFICATE: &str = "get another certificate from whoever signs them; if it should be \
      valid, check the clock of this machine";

@@ -4,6 +4,7 @@
 //! where a passphrase is asked for. All kinds of keys go this way, certificates of RSA keys among
 //! them, for which russh's own signs with SHA-1.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use russh::SendError;
@@ -46,8 +47,7 @@ impl russh::Signer for Signer<'_> {
                 let Some(agent) = &mut self.agent else {
                     return Err(SignError::Failed("the agent is gone".to_owned()));
                 };
-                let signed = agent.sign(identity, hash, &to_sign).await;
-                signed.map_err(SignError::Failed)?
+                agent.sign(identity, hash, &to_sign).await?
             }
             Source::Open(key) => sign(key, hash, &to_sign)?,
             Source::Locked(locked) => {
@@ -116,7 +116,7 @@ impl Locksmith<'_> {
                 return matching(locked, key);
             }
         }
-        Err(SignError::Failed("the passphrase was wrong".to_owned()))
+        Err(SignError::WrongPassphrase(locked.path().to_owned()))
     }
 }
 
@@ -147,10 +147,15 @@ pub(super) enum SignError {
     Gone,
     /// A person gave up.
     Cancelled(Unanswered),
+    /// The agent does not say why: a person did not confirm, a device is missing or was not
+    /// touched, or it was locked meanwhile.
+    Declined,
     /// The key is of no use.
     Failed(String),
     /// Nobody can be asked for the passphrase.
     NoTerminal,
+    /// None of the passphrases for this file was right.
+    WrongPassphrase(PathBuf),
 }
 
 impl From<SendError> for SignError {
