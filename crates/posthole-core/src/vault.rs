@@ -8,11 +8,14 @@
 //! Copies are made for use, as short-lived as can be, and are wiped but not locked.
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use secrecy::zeroize::Zeroize;
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::transport::dial::plain;
 
 /// A secret that is kept for later.
 pub(crate) struct Kept(Place);
@@ -76,10 +79,13 @@ impl Pages {
         let lock = match region::lock(octets.as_ptr(), octets.len()) {
             Ok(lock) => Some(lock),
             Err(error) => {
-                let error = error.to_string();
+                let reason = match error {
+                    region::Error::SystemCall(code) => plain(&io::Error::from_raw_os_error(code)),
+                    other => other.to_string(),
+                };
                 tracing::info!(
-                    error,
-                    "what was typed may be swapped out: memory cannot be locked (RLIMIT_MEMLOCK)"
+                    "what was typed may be swapped out, since memory cannot be locked: {reason} \
+                     (RLIMIT_MEMLOCK)"
                 );
                 None
             }

@@ -430,9 +430,14 @@ impl fmt::Display for AuthenticationFailed {
         } else {
             write!(f, "cannot log in to {}", self.login)?;
         }
-        for (index, Attempt { what, outcome, .. }) in self.tried.iter().enumerate() {
-            let separator = if index == 0 { ": " } else { "; " };
+        let mut separator = ": ";
+        for same in self.tried.chunk_by(PartialEq::eq) {
+            let Attempt { what, outcome, .. } = &same[0];
             write!(f, "{separator}{what}: {outcome}")?;
+            if same.len() > 1 {
+                write!(f, " ({} times)", same.len())?;
+            }
+            separator = "; ";
         }
         if self.tried.is_empty() {
             f.write_str(": there was no key or password to try")?;
@@ -547,7 +552,7 @@ mod tests {
 
     #[test]
     fn a_failed_login_lists_what_was_tried_and_what_is_offered() {
-        let failed = AuthenticationFailed {
+        let mut failed = AuthenticationFailed {
             login: "msingh@popserver".to_owned(),
             tried: vec![Attempt::refused(
                 "publickey ED25519 SHA256:x from /k",
@@ -558,11 +563,14 @@ mod tests {
             said: None,
             no_terminal: false,
         };
+        failed
+            .tried
+            .extend(vec![Attempt::refused("password", "not accepted"); 3]);
         let error = TunnelError::AuthenticationFailed(Box::new(failed));
         assert_eq!(
             error.to_string(),
             "msingh@popserver did not let us in: publickey ED25519 SHA256:x from /k: not accepted; \
-             the server takes publickey"
+             password: not accepted (3 times); the server takes publickey"
         );
         assert!(error.hint().unwrap().contains("takes keys only"));
     }

@@ -447,7 +447,7 @@ async fn an_agent_that_is_gone_is_named() {
     drop(agent);
     let error = failed(&client).await;
     let expected = format!(
-        "cannot log in to msingh@popserver: ssh-agent at {}: is gone: there is no such socket; the \
+        "cannot log in to msingh@popserver: ssh-agent at {}: not there, since there is no such socket; the \
          server takes publickey",
         socket.display()
     );

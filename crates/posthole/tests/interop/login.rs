@@ -219,7 +219,7 @@ fn an_agent_in_trouble_is_told_what_is_wrong() {
     ]);
     drop(agent);
     fetch().exits(77).says(&[
-        &format!("{name}is gone: there is no such socket"),
+        &format!("{name}not there, since there is no such socket"),
         "hint: start ssh-agent and add the key with ssh-add",
     ]);
 }

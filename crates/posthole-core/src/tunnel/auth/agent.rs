@@ -237,8 +237,10 @@ fn rsa_name(hash: Option<HashAlg>) -> Option<&'static str> {
 /// Why there is no agent at a socket.
 fn gone(error: io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "is gone: there is no such socket".to_owned(),
-        io::ErrorKind::ConnectionRefused => "is gone: nobody listens at its socket".to_owned(),
+        io::ErrorKind::NotFound => "not there, since there is no such socket".to_owned(),
+        io::ErrorKind::ConnectionRefused => {
+            "not there, since nobody listens at its socket".to_owned()
+        }
         _ => format!("cannot be reached: {}", plain(&error)),
     }
 }

@@ -345,5 +345,4 @@ fn is_on_device(key: &PrivateKey) -> bool {
     )
 }
 
-const START_AN_AGENT: &str =
-    "start ssh-agent and add the key with ssh-add, or name a private key with `identity`";
+const START_AN_AGENT: &str = "start ssh-agent and add the key with ssh-add";
