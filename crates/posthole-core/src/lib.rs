@@ -30,3 +30,4 @@ pub mod secret;
 pub mod session;
 pub mod transport;
 pub mod tunnel;
+mod vault;

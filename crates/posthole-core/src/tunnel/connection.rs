@@ -26,7 +26,7 @@ use super::host_key::Gatekeeper;
 use super::known_hosts::HostKey;
 use super::loss::{Cause, Ending, Loss, explain};
 use super::patience::{Patience, TimedOut};
-use super::stream::{ChannelStream, QuickAck, Wire};
+use super::stream::{ChannelStream, Heard, QuickAck, Wire};
 
 /// Who wants a connection, and who is told about it.
 #[derive(Clone, Copy)]
@@ -94,6 +94,7 @@ impl Connection {
             patience: &patience,
             caller,
             ending: &session.ending,
+            heard: &session.heard,
             banner: &session.banner,
         };
         let method = login.run(&mut session.handle).await?;
@@ -252,6 +253,7 @@ pub(super) async fn scan(
 struct Session {
     handle: Handle<Client>,
     ending: Ending,
+    heard: Heard,
     refusals: Arc<Refusals>,
     banner: Arc<Mutex<String>>,
 }
@@ -295,7 +297,9 @@ impl Session {
             loss,
         };
         let config = Arc::new(config(hop, &known, ciphers));
-        let connecting = client::connect_stream(config, Wire(stream), client);
+        let wire = Wire::new(stream);
+        let heard = wire.heard();
+        let connecting = client::connect_stream(config, wire, client);
         let handle = match patience.limit(left, connecting).await {
             Ok(connected) => connected?,
             Err(TimedOut) => {
@@ -321,6 +325,7 @@ impl Session {
         Ok(Self {
             handle,
             ending,
+            heard,
             refusals,
             banner,
         })

@@ -8,6 +8,7 @@
 //! [`Requirement`]s are missing as ignored, saying so; it never counts them as passed.
 
 mod agent;
+mod asyncssh;
 mod daemon;
 mod dovecot;
 mod mailhost;
@@ -17,9 +18,10 @@ mod suite;
 use std::path::PathBuf;
 
 pub use agent::Agent;
+pub use asyncssh::AsyncSsh;
 pub use dovecot::Dovecot;
 pub use mailhost::Mailhost;
-pub use sshd::{Builder as SshdBuilder, Sshd};
+pub use sshd::{Builder as SshdBuilder, Round, Sshd};
 pub use suite::Suite;
 
 /// A program or a library that a test needs and a machine may lack.
@@ -31,6 +33,10 @@ pub enum Requirement {
     DovecotImap,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
+    /// The library that shows a process PAM services of its own; Debian package `libpam-wrapper`.
+    PamWrapper,
+    /// Another SSH server, for what OpenSSH's never does; Debian package `python3-asyncssh`.
+    AsyncSsh,
     /// The `openssl` command; Debian package `openssl`.
     OpenSsl,
     /// The `ssh` command; Debian package `openssh-client`.
@@ -63,6 +69,8 @@ impl Requirement {
             ),
             Self::DovecotImap => (dovecot_has("imap"), "dovecot-imapd"),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
+            Self::PamWrapper => (pam_wrapper().is_some(), "libpam-wrapper"),
+            Self::AsyncSsh => (asyncssh::is_installed(), "python3-asyncssh"),
             Self::OpenSsl => (find_program("openssl").is_some(), "openssl"),
             Self::Ssh => (find_program("ssh").is_some(), "openssh-client"),
             Self::SshAgent => (
@@ -97,10 +105,17 @@ fn program(name: &str) -> PathBuf {
 
 /// Finds the library that shows a process users of its own.
 pub(crate) fn nss_wrapper() -> Option<PathBuf> {
+    library("libnss_wrapper.so")
+}
+
+/// Finds the library that shows a process PAM services of its own.
+fn pam_wrapper() -> Option<PathBuf> {
+    library("libpam_wrapper.so")
+}
+
+fn library(name: &str) -> Option<PathBuf> {
     let triplet = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let dirs = [triplet.as_str(), "/usr/lib64", "/usr/lib", "/usr/local/lib"];
-    let files = dirs
-        .iter()
-        .map(|dir| PathBuf::from(dir).join("libnss_wrapper.so"));
-    files.into_iter().find(|file| file.is_file())
+    let mut files = dirs.iter().map(|dir| PathBuf::from(dir).join(name));
+    files.find(|file| file.is_file())
 }

@@ -38,7 +38,7 @@ pub(crate) async fn trust(run: &Run, args: &TrustArgs) -> Result<Exit, Refusal> 
     run.remark(file.as_ref(), &way.remarks);
     let hops = way.hops;
     let observer = Arc::new(Progress::new(Arc::clone(&run.console), !run.global.quiet));
-    let tunnels = Tunnels::new(run.ask(), observer);
+    let tunnels = Tunnels::new(run.prompt(), observer);
     let name = args.host.to_string();
     let key = tokio::select! {
         key = tunnels.scan_host_key(&name, &hops) => key.map_err(refused)?,

@@ -13,6 +13,7 @@ mod interrupted;
 mod login;
 mod openssh;
 mod output;
+mod prompts;
 mod refusals;
 mod ssh_config;
 mod world;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let suite = login::tests(suite);
     let suite = openssh::tests(suite);
     let suite = ssh_config::tests(suite);
+    let suite = prompts::tests(suite);
     let suite = host_key::tests(suite);
     let suite = refusals::tests(suite);
     let suite = check::tests(suite);
