@@ -18,6 +18,13 @@ pub trait Ask: Send + Sync {
     /// Asks whether an unknown host key is to be trusted from now on.
     fn trust_host_key(&self, question: &HostKeyQuestion) -> Result<bool, Unanswered>;
 
+    /// Says whether a question put now would reach anybody.
+    ///
+    /// A no spares a server an exchange that would have to be broken off; a yes promises nothing.
+    fn is_anybody_there(&self) -> bool {
+        true
+    }
+
     /// The program that carries questions of other programs here, if anybody would answer them; see
     /// [`messenger`](crate::tunnel::messenger).
     fn messenger(&self) -> Option<PathBuf> {

@@ -1,8 +1,8 @@
 //! The home directory of somebody who fetches mail, and the program run in it.
 
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::keys::{self, KeyFormat};
 use crate::mail;
+use crate::real;
 
 /// A home directory in a temporary directory; it goes when this is dropped.
 ///
@@ -99,6 +100,12 @@ impl Home {
         keys::write_private(&self.known_hosts(), text.as_bytes());
     }
 
+    /// Writes OpenSSH's configuration, which holds for whoever has this home in the user database; see
+    /// [`command_as_user`](Self::command_as_user).
+    pub fn write_ssh_config(&self, text: &str) {
+        keys::write_private(&self.path().join(".ssh/config"), text.as_bytes());
+    }
+
     /// Writes the file with the mailbox's password.
     pub fn write_password(&self, password: &str) {
         keys::write_private(&self.password_file(), format!("{password}\n").as_bytes());
@@ -109,15 +116,70 @@ impl Home {
         keys::write_private(&self.config(), text.as_bytes());
     }
 
-    /// A command for the given program, with nothing in its environment but this home.
+    /// Posthole at this path, as on a machine without OpenSSH; otherwise as [`command`](Self::command).
+    ///
+    /// OpenSSH looks for its files in the home directory of the user database, and would find those
+    /// of whoever runs the tests.
+    #[must_use]
+    pub fn posthole(&self, bin: &Path) -> Command {
+        let dir = self.dir.path().join("bin");
+        let ssh = dir.join("ssh");
+        if !ssh.exists() {
+            fs::create_dir_all(&dir).expect("the home is ours to write to");
+            let refusal = "#!/bin/sh\necho 'No user exists for uid 1000' >&2\nexit 255\n";
+            keys::write_private(&ssh, refusal.as_bytes());
+            fs::set_permissions(&ssh, Permissions::from_mode(0o700))
+                .expect("the file is ours to change");
+        }
+        let mut path = dir.into_os_string();
+        if let Some(others) = std::env::var_os("PATH") {
+            path.push(":");
+            path.push(others);
+        }
+        let mut command = self.command(bin);
+        command.env("PATH", path);
+        command
+    }
+
+    /// A command for a program that finds this home in the user database as well, as OpenSSH and
+    /// whatever asks it want it; otherwise as [`command`](Self::command).
+    ///
+    /// # Panics
+    ///
+    /// Without libnss_wrapper.
+    #[must_use]
+    pub fn command_as_user(&self, program: &Path) -> Command {
+        let nss_wrapper = real::nss_wrapper().expect("libnss-wrapper is installed");
+        let write = |name: &str, text: String| {
+            let path = self.dir.path().join(name);
+            fs::write(&path, text).expect("the home is ours to write to");
+            path
+        };
+        let user = Self::USER;
+        let uid = rustix::process::getuid().as_raw();
+        let gid = rustix::process::getgid().as_raw();
+        let home = self.path();
+        let passwd = format!("{user}:x:{uid}:{gid}::{}:/bin/sh\n", home.display());
+        let mut command = self.command(program);
+        command
+            .env("LD_PRELOAD", nss_wrapper)
+            .env("NSS_WRAPPER_PASSWD", write("passwd", passwd))
+            .env(
+                "NSS_WRAPPER_GROUP",
+                write("group", format!("{user}:x:{gid}:\n")),
+            );
+        command
+    }
+
+    /// A command for a program, with nothing in its environment but this home.
     ///
     /// No variable of the test's own environment gets through, save `PATH` and what coverage tools
     /// need; `HOME`, the `XDG_*` directories and `TMPDIR` are inside, there is no agent, and the
     /// working directory is the home directory.
     #[must_use]
-    pub fn posthole(&self, bin: &Path) -> Command {
+    pub fn command(&self, program: &Path) -> Command {
         let home = self.path();
-        let mut command = Command::new(bin);
+        let mut command = Command::new(program);
         command.env_clear().current_dir(&home);
         for name in ["PATH", "LLVM_PROFILE_FILE"] {
             if let Some(value) = std::env::var_os(name) {

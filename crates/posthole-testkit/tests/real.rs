@@ -284,7 +284,7 @@ fn shell(home: &Home, port: u16) -> Output {
 }
 
 fn plain_ssh(home: &Home, port: u16) -> Command {
-    let mut ssh = home.posthole(Path::new("ssh"));
+    let mut ssh = home.command(Path::new("ssh"));
     // OpenSSH takes the home directory from the user database, not from HOME.
     let known_hosts = format!("UserKnownHostsFile={}", home.known_hosts().display());
     ssh.args(["-F", "none", "-p", &port.to_string()])

@@ -5,6 +5,7 @@
 //! can run the program in a process of its own making; [`run`] is all there is to it.
 
 mod args;
+mod askpass;
 mod commands;
 mod console;
 mod exit;

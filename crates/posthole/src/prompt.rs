@@ -1,8 +1,9 @@
-//! Questions for the person at the terminal: passwords, passphrases, host keys.
+//! Questions for the person who runs this: passwords, passphrases, host keys.
 //!
-//! Accounts are polled side by side and may ask at the same time; they get the terminal one after
-//! another, and nothing else is printed there until an answer is given (`console`). Without a
-//! terminal every question is turned down at once.
+//! They are put on the terminal, or by a program in a window (`askpass`). Accounts are polled side
+//! by side and may ask at the same time; they ask one after another, and nothing else is printed on
+//! the terminal until an answer is given (`console`). With neither, every question is turned down
+//! at once.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,64 +12,99 @@ use posthole_core::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
-use crate::console::Console;
+use crate::askpass::{Askpass, Program};
+use crate::console::{Console, Held};
 use crate::report::printable;
 use crate::tty::{Echo, Tty};
 
-/// The person at the terminal.
+/// The person who runs this.
 pub(crate) struct Prompt {
     console: Arc<Console>,
+    askpass: Askpass,
     stop: CancellationToken,
     turn: Mutex<()>,
 }
 
 impl Prompt {
-    /// Asks on the controlling terminal until `stop` is cancelled.
-    pub(crate) fn new(console: Arc<Console>, stop: CancellationToken) -> Self {
+    /// Asks on the controlling terminal or with a program, until `stop` is cancelled.
+    pub(crate) fn new(console: Arc<Console>, askpass: Askpass, stop: CancellationToken) -> Self {
         Self {
             console,
+            askpass,
             stop,
             turn: Mutex::default(),
         }
     }
 
-    /// Has the terminal to itself while `ask` runs.
-    fn alone<T>(&self, ask: impl FnOnce(&Tty) -> Result<T, Unanswered>) -> Result<T, Unanswered> {
+    /// Has the person to itself while `ask` runs.
+    fn alone<T>(
+        &self,
+        ask: impl FnOnce(&Way<'_>) -> Result<T, Unanswered>,
+    ) -> Result<T, Unanswered> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // Others may have waited in line for a question that was the last.
         if self.stop.is_cancelled() {
             return Err(Unanswered::Cancelled);
         }
-        let tty = Tty::open().ok_or(Unanswered::NoTerminal)?;
-        let _held = self.console.hold();
-        ask(&tty)
+        ask(&self.way().ok_or(Unanswered::NoTerminal)?)
     }
+
+    /// How the person is reached.
+    fn way(&self) -> Option<Way<'_>> {
+        let program = self.askpass.before_a_terminal();
+        program.map(Way::Program).or_else(|| match Tty::open() {
+            Some(tty) => Some(Way::Terminal {
+                tty,
+                _held: self.console.hold(),
+            }),
+            None => self.askpass.without_a_terminal().map(Way::Program),
+        })
+    }
+
+    fn put(&self, way: &Way<'_>, question: &str, echo: Echo) -> Result<SecretString, Unanswered> {
+        match way {
+            Way::Program(program) => program.ask(question, &self.stop),
+            Way::Terminal { tty, .. } => tty.ask(question, echo, &self.stop),
+        }
+    }
+}
+
+/// A way to reach a person.
+enum Way<'a> {
+    Program(Program<'a>),
+    Terminal { tty: Tty, _held: Held<'a> },
 }
 
 impl Ask for Prompt {
     fn secret(&self, question: &SecretQuestion) -> Result<SecretString, Unanswered> {
-        self.alone(|tty| {
+        self.alone(|way| {
             let (text, echo) = secret_text(question);
-            tty.ask(&text, echo, &self.stop)
+            self.put(way, &text, echo)
         })
     }
 
     fn trust_host_key(&self, question: &HostKeyQuestion) -> Result<bool, Unanswered> {
-        self.alone(|tty| {
+        self.alone(|way| {
             let mut text = host_key_text(question);
-            loop {
-                let answer = tty.ask(&text, Echo::Shown, &self.stop)?;
+            for _ in 0..ROUNDS {
+                let answer = self.put(way, &text, Echo::Shown)?;
                 if let Some(verdict) = verdict(answer.expose_secret(), &question.fingerprint) {
                     return Ok(verdict);
                 }
                 AGAIN.clone_into(&mut text);
             }
+            Err(Unanswered::Cancelled)
         })
     }
 
+    fn is_anybody_there(&self) -> bool {
+        self.askpass.before_a_terminal().is_some()
+            || Tty::open().is_some()
+            || self.askpass.without_a_terminal().is_some()
+    }
+
     fn messenger(&self) -> Option<PathBuf> {
-        Tty::open()?;
-        std::env::current_exe().ok()
+        self.is_anybody_there().then(std::env::current_exe)?.ok()
     }
 }
 
@@ -146,6 +182,9 @@ fn verdict(answer: &str, fingerprint: &str) -> Option<bool> {
         None
     }
 }
+
+/// A program that knows only passwords must not be asked for ever.
+const ROUNDS: usize = 10;
 
 const AGAIN: &str = "Type yes, no or the fingerprint you expect: ";
 

@@ -145,10 +145,10 @@ impl Drop for Modes<'_> {
 }
 
 /// What the kernel holds of a line at most (termios(3), MAX_CANON) on Linux.
-const LINE_LIMIT: usize = 4096;
+pub(crate) const LINE_LIMIT: usize = 4096;
 
 /// How long an unwanted question may stay on the terminal.
-const LOOK: Timespec = Timespec {
+pub(crate) const LOOK: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
 };

@@ -102,7 +102,7 @@ impl Way<'_> {
     /// OpenSSH's client, with no configuration but this.
     fn ssh(&self) -> Command {
         let known_hosts = self.home.known_hosts();
-        let mut ssh = self.home.posthole(Path::new("ssh"));
+        let mut ssh = self.home.command(Path::new("ssh"));
         ssh.args(["-N", "-F", "none", "-i"])
             .arg(self.home.identity())
             .args(["-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"])

@@ -1,16 +1,21 @@
 //! From TOML to [`Config`].
 
+mod ssh;
+
+use std::fmt::Display;
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::name::{check_host, check_section_name};
+use super::name::check_section_name;
 use super::section::{Entry, Limits, Reader, entries, one_line};
-use super::value::{SshTarget, keep_for, parse_duration, parse_host_port};
+use super::value::{parse_host_port, parse_keep_some, parse_size};
 use super::{
     Account, Config, Diagnostic, Forward, Options, Spanned, SshHost, did_you_mean, secrets, syntax,
 };
 use crate::plan::Keep;
+
+use ssh::SSH_KEYS;
 
 /// Reads the text, going on after every mistake.
 pub(super) fn lower(text: &str) -> (Config, Vec<Diagnostic>) {
@@ -122,7 +127,10 @@ impl Reader<'_> {
         match entry.key {
             "deliver" => options.deliver = self.parsed(entry),
             "every" => options.every = self.duration(entry, Limits::INTERVAL),
+            "fetch-limit" => options.fetch_limit = self.count(entry),
             "keep" => options.keep = self.keep(entry),
+            "limit" => options.limit = self.size(entry),
+            "limit-flush" => options.limit_flush = self.boolean(entry),
             "password" => options.password = self.password(entry),
             "timeout" => options.timeout = self.duration(entry, Limits::TIMEOUT),
             "via" => options.via = self.via(entry),
@@ -138,91 +146,74 @@ impl Reader<'_> {
                 Some(Spanned::new(keep, entry.value.span()))
             }
             DeValue::String(word) if word == "true" || word == "false" => {
-                self.wrong_type(
-                    "keep",
-                    entry.value,
-                    "true, false or a duration",
-                    Some("write it without quotes"),
-                );
+                self.wrong_type("keep", entry.value, KEEP, Some("write it without quotes"));
                 None
             }
-            DeValue::String(_) => {
-                self.parsed_with(entry, |text| parse_duration(text).map(keep_for))
-            }
+            DeValue::String(_) => self.parsed_with(entry, parse_keep_some),
             DeValue::Integer(days) => {
-                let help = format!("write \"{}d\" for days", days.as_str());
+                let help = format!(
+                    "write \"{0}d\" for days, \"newest {0}\" for messages",
+                    days.as_str()
+                );
                 self.wrong_type(
                     "keep",
                     entry.value,
-                    "true, false or a duration in quotes",
+                    "true, false, a duration in quotes or \"newest N\"",
                     Some(&help),
                 );
                 None
             }
             _ => {
-                self.wrong_type("keep", entry.value, "true, false or a duration", None);
+                self.wrong_type("keep", entry.value, KEEP, None);
                 None
             }
         }
     }
 
-    fn ssh_host(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<SshHost> {
-        let name = self.section_name(named, "ssh", |name| {
-            if name.parse::<std::net::Ipv6Addr>().is_ok() {
-                Ok(())
-            } else {
-                check_host(name)
+    /// A size with a unit, or a plain number of octets.
+    fn size(&mut self, entry: Entry<'_>) -> Option<Spanned<u64>> {
+        match entry.value.get_ref() {
+            DeValue::String(_) => self.parsed_with(entry, parse_size),
+            DeValue::Integer(octets) => {
+                let octets = u64::from_str_radix(octets.as_str(), octets.radix()).ok();
+                self.positive(entry, octets.filter(|octets| *octets > 0), u64::MAX)
             }
-        });
-        let place = format!("[ssh.{}]", one_line(named.key));
-        let mut host = SshHost {
-            name: Spanned::new(named.key.to_owned(), named.key_span()),
-            hostname: None,
-            port: None,
-            user: None,
-            identity: None,
-            known_hosts: None,
-            compression: None,
-            keepalive: None,
-            connect_timeout: None,
-            password: None,
-            agent: None,
-        };
-        for entry in entries(table) {
-            match entry.key {
-                "agent" => host.agent = self.agent(entry),
-                "backend" => self.backend(entry),
-                "compression" => host.compression = self.boolean(entry),
-                "connect-timeout" => host.connect_timeout = self.duration(entry, Limits::TIMEOUT),
-                "hostname" => host.hostname = self.hostname(entry),
-                "identity" => host.identity = self.paths(entry),
-                "keepalive" => host.keepalive = self.duration(entry, Limits::TIMEOUT_OR_NEVER),
-                "known-hosts" => host.known_hosts = self.paths(entry),
-                "password" => host.password = self.password(entry),
-                "port" => host.port = self.port(entry),
-                "user" => host.user = self.ssh_user(entry),
-                _ if self.dotted_name(entry, "ssh", named) => return None,
-                _ => self.unknown_option(entry, &format!("in {place}"), SSH_KEYS),
+            _ => {
+                self.wrong_type(entry.key, entry.value, "a size, such as \"10M\"", None);
+                None
             }
         }
-        name.map(|_| host)
     }
 
-    /// There is one backend so far, so that its name is all there is to check.
-    fn backend(&mut self, entry: Entry<'_>) {
-        let Some(backend) = self.string(entry) else {
-            return;
+    fn count(&mut self, entry: Entry<'_>) -> Option<Spanned<u32>> {
+        let DeValue::Integer(count) = entry.value.get_ref() else {
+            let help = entry
+                .value
+                .get_ref()
+                .is_str()
+                .then_some("write it without quotes");
+            self.wrong_type(entry.key, entry.value, "a number", help);
+            return None;
         };
-        let diagnostic = match backend.value {
-            "russh" => return,
-            "openssh" => Diagnostic::error("`backend`: \"openssh\" is not supported yet"),
-            _ => Diagnostic::error("`backend`: unknown SSH client"),
-        };
-        self.note(
-            diagnostic
-                .at(backend.span)
-                .help("only \"russh\", the built-in client, is"),
-        );
+        let count = u32::from_str_radix(count.as_str(), count.radix()).ok();
+        self.positive(entry, count.filter(|count| *count > 0), u32::MAX)
+    }
+
+    fn positive<T: Display>(
+        &mut self,
+        entry: Entry<'_>,
+        number: Option<T>,
+        most: T,
+    ) -> Option<Spanned<T>> {
+        if number.is_none() {
+            let key = entry.key;
+            self.note(
+                Diagnostic::error(format!("`{key}` must be a number from 1 to {most}"))
+                    .at(entry.value.span())
+                    .help("leave it out for no limit"),
+            );
+        }
+        number.map(|number| Spanned::new(number, entry.value.span()))
     }
 
     fn forward(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<Forward> {
@@ -355,6 +346,9 @@ impl Reader<'_> {
             section => Some(format!("it belongs in [{section}.NAME]")),
         };
         let foreign = || {
+            if place.starts_with("in [ssh") {
+                return ssh::foreign_key(entry.key);
+            }
             let (_, hint) = FOREIGN_KEYS.iter().find(|(key, _)| *key == entry.key)?;
             place.starts_with("in [account").then(|| (*hint).to_owned())
         };
@@ -362,19 +356,7 @@ impl Reader<'_> {
         self.unknown_key(entry, place, known, hint.as_deref());
     }
 
-    /// Says so when a section is for a host that no `via` names but nearly names.
-    ///
-    /// One that is not used at all may be there for the command line.
     fn check_ssh_names(&mut self, config: &Config) {
-        let mut used: Vec<&str> = Vec::new();
-        let options = config.accounts.iter().map(|account| &account.options);
-        let vias = options
-            .chain([&config.defaults])
-            .filter_map(|options| options.via.as_ref())
-            .chain(config.forwards.iter().map(|forward| &forward.via));
-        for SshTarget { host, .. } in vias.flat_map(|via| &via.value) {
-            used.push(host);
-        }
         for (index, SshHost { name, .. }) in config.ssh.iter().enumerate() {
             let same = |other: &str| other.eq_ignore_ascii_case(&name.value);
             if config.ssh[..index]
@@ -385,14 +367,6 @@ impl Reader<'_> {
                     Diagnostic::error(format!("[ssh.{}] is there twice", name.value))
                         .at(name.span.clone())
                         .help("upper and lower case make no difference to a host name"),
-                );
-            } else if !used.iter().any(|host| same(host))
-                && let Some(near) = did_you_mean(&name.value, used.iter().copied())
-            {
-                self.note(
-                    Diagnostic::warning(format!("no `via` goes through `{}`", name.value))
-                        .at(name.span.clone())
-                        .label(format!("did you mean `{near}`?")),
                 );
             }
         }
@@ -414,29 +388,29 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("forward", FORWARD_KEYS),
 ];
 const SECTIONS: &[&str] = &["account", "defaults", "forward", "ssh"];
-const DEFAULTS_KEYS: &[&str] = &["deliver", "every", "keep", "password", "timeout", "via"];
+const DEFAULTS_KEYS: &[&str] = &[
+    "deliver",
+    "every",
+    "fetch-limit",
+    "keep",
+    "limit",
+    "limit-flush",
+    "password",
+    "timeout",
+    "via",
+];
 const ACCOUNT_KEYS: &[&str] = &[
     "allow-plaintext",
     "deliver",
     "every",
+    "fetch-limit",
     "keep",
+    "limit",
+    "limit-flush",
     "password",
     "server",
     "timeout",
     "via",
-];
-const SSH_KEYS: &[&str] = &[
-    "agent",
-    "backend",
-    "compression",
-    "connect-timeout",
-    "hostname",
-    "identity",
-    "keepalive",
-    "known-hosts",
-    "password",
-    "port",
-    "user",
 ];
 const FORWARD_KEYS: &[&str] = &["idle", "listen", "to", "via"];
 
@@ -473,6 +447,9 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "the user is part of `server`: \"pop3://user@host\"",
     ),
 ];
+
+/// What `keep` may be.
+const KEEP: &str = "true, false, a duration or `newest N`";
 
 /// The label of a diagnostic about something that is not there.
 const MISSING: &str = "needed here";

@@ -29,13 +29,13 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use load::{LoadError, Source, check_permissions, load};
 pub use value::{
     AccountArg, Deliver, Listen, ServerUrl, SshTarget, ValueError, parse_duration, parse_keep,
-    parse_path,
+    parse_path, parse_size,
 };
 
 pub(crate) use section::{Limits, check_password, one_line};
 pub(crate) use suggest::did_you_mean;
 
-use crate::plan::{HostPort, Keep};
+use crate::plan::{AddressFamily, HostPort, Keep, Rekey, UnknownHostKey};
 
 /// Reads a configuration file's text.
 ///
@@ -128,6 +128,12 @@ pub struct Options {
     pub password: Option<Spanned<Password>>,
     /// What happens to fetched messages on the server.
     pub keep: Option<Spanned<Keep>>,
+    /// The most octets a message may have to be fetched.
+    pub limit: Option<Spanned<u64>>,
+    /// Whether larger ones are deleted from the server.
+    pub limit_flush: Option<Spanned<bool>>,
+    /// How many messages are fetched in one poll at most.
+    pub fetch_limit: Option<Spanned<u32>>,
     /// The longest wait without any progress.
     pub timeout: Option<Spanned<Duration>>,
     /// Whether a password may cross a network unprotected; not in `[defaults]`.
@@ -170,6 +176,81 @@ pub struct SshHost {
     pub password: Option<Spanned<Password>>,
     /// Which agent is asked.
     pub agent: Option<Spanned<Agent>>,
+    /// What carries the connection.
+    pub backend: Option<Spanned<SshBackend>>,
+    /// A command whose standard input and output are the connection, with the tokens of
+    /// ssh_config(5); `none` for none.
+    pub proxy_command: Option<Spanned<String>>,
+    /// The local address to connect from.
+    pub bind_address: Option<Spanned<String>>,
+    /// Which addresses of the host are tried.
+    pub address_family: Option<Spanned<AddressFamily>>,
+    /// How many signs of life may be missing.
+    pub keepalive_max: Option<Spanned<u32>>,
+    /// The name the host is looked up under in the known_hosts files.
+    pub host_key_alias: Option<Spanned<String>>,
+    /// What happens when it is not found there.
+    pub strict_host_key_checking: Option<Spanned<UnknownHostKey>>,
+    /// Whether names are hashed when they are written there.
+    pub hash_known_hosts: Option<Spanned<bool>>,
+    /// Whether keys of the agent that are not among the identities are left alone.
+    pub identities_only: Option<Spanned<bool>>,
+    /// Certificates to show with the keys they belong to.
+    pub certificate: Option<Vec<Spanned<PathBuf>>>,
+    /// The methods of authentication to try, in order.
+    pub preferred_authentications: Option<Spanned<Vec<String>>>,
+    /// How often a person is asked for a password.
+    pub password_prompts: Option<Spanned<u32>>,
+    /// The ciphers to offer.
+    pub ciphers: Option<Spanned<Vec<String>>>,
+    /// The key exchange methods to offer.
+    pub kex_algorithms: Option<Spanned<Vec<String>>>,
+    /// The message authentication codes to offer.
+    pub macs: Option<Spanned<Vec<String>>>,
+    /// The algorithms of host keys to take.
+    pub host_key_algorithms: Option<Spanned<Vec<String>>>,
+    /// The algorithms to sign with.
+    pub pubkey_accepted_algorithms: Option<Spanned<Vec<String>>>,
+    /// When keys are renewed.
+    pub rekey_limit: Option<Spanned<Rekey>>,
+}
+
+impl SshHost {
+    /// A host about which nothing is said.
+    #[must_use]
+    pub fn new(name: Spanned<String>) -> Self {
+        Self {
+            name,
+            hostname: None,
+            port: None,
+            user: None,
+            identity: None,
+            known_hosts: None,
+            compression: None,
+            keepalive: None,
+            connect_timeout: None,
+            password: None,
+            agent: None,
+            backend: None,
+            proxy_command: None,
+            bind_address: None,
+            address_family: None,
+            keepalive_max: None,
+            host_key_alias: None,
+            strict_host_key_checking: None,
+            hash_known_hosts: None,
+            identities_only: None,
+            certificate: None,
+            preferred_authentications: None,
+            password_prompts: None,
+            ciphers: None,
+            kex_algorithms: None,
+            macs: None,
+            host_key_algorithms: None,
+            pubkey_accepted_algorithms: None,
+            rekey_limit: None,
+        }
+    }
 }
 
 /// One `[forward.NAME]`.
@@ -209,6 +290,15 @@ pub enum Agent {
     Off,
     /// The one at this socket.
     Socket(PathBuf),
+}
+
+/// What carries a connection to an SSH host.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SshBackend {
+    /// The client in this program.
+    BuiltIn,
+    /// The program `ssh`.
+    OpenSsh,
 }
 
 #[cfg(test)]

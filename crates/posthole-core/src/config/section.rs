@@ -3,7 +3,7 @@
 //! Every method that takes a value returns `None` after it has noted why there is none, so its
 //! caller just goes on with the next key.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -69,10 +69,6 @@ impl<'i> Reader<'i> {
         self.diagnostics.push(diagnostic);
     }
 
-    pub(super) fn string<'t>(&mut self, entry: Entry<'t>) -> Option<Spanned<&'t str>> {
-        self.string_value(entry.key, entry.value)
-    }
-
     pub(super) fn boolean(&mut self, entry: Entry<'_>) -> Option<Spanned<bool>> {
         let span = entry.value.span();
         let Some(value) = entry.value.get_ref().as_bool() else {
@@ -106,6 +102,40 @@ impl<'i> Reader<'i> {
             return None;
         };
         Some(Spanned::new(port, entry.value.span()))
+    }
+
+    pub(super) fn number(
+        &mut self,
+        entry: Entry<'_>,
+        range: RangeInclusive<u32>,
+    ) -> Option<Spanned<u32>> {
+        let expected = format!("a number from {} to {}", range.start(), range.end());
+        let DeValue::Integer(integer) = entry.value.get_ref() else {
+            let is_quoted = entry.value.get_ref().is_str();
+            let help = is_quoted.then_some("write it without quotes");
+            self.wrong_type(entry.key, entry.value, &expected, help);
+            return None;
+        };
+        let number = u32::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let Some(number) = number.filter(|number| range.contains(number)) else {
+            self.note(
+                Diagnostic::error(format!("`{}` must be {expected}", entry.key))
+                    .at(entry.value.span()),
+            );
+            return None;
+        };
+        Some(Spanned::new(number, entry.value.span()))
+    }
+
+    /// A string that is not blank.
+    pub(super) fn nonempty(&mut self, entry: Entry<'_>, what: &str) -> Option<Spanned<String>> {
+        self.parsed_with(entry, |text| {
+            if text.trim().is_empty() {
+                let message = format!("the {what} is empty");
+                return Err(ValueError::new(message, 0..text.len()));
+            }
+            Ok(text.to_owned())
+        })
     }
 
     /// A duration from `shortest` to `longest`; `or_zero` allows zero as well.
@@ -260,23 +290,10 @@ impl<'i> Reader<'i> {
             );
             return None;
         };
-        let nonempty = |what: &'static str| {
-            move |text: &str| {
-                if text.trim().is_empty() {
-                    return Err(ValueError::new(
-                        format!("the {what} is empty"),
-                        0..text.len(),
-                    ));
-                }
-                Ok(text.to_owned())
-            }
-        };
         match source.key {
-            "command" => Some(Password::Command(
-                self.parsed_with(source, nonempty("command"))?.value,
-            )),
+            "command" => Some(Password::Command(self.nonempty(source, "command")?.value)),
             "env" => {
-                let name = self.parsed_with(source, nonempty("name of the variable"))?;
+                let name = self.nonempty(source, "name of the variable")?;
                 if name.value.contains(['=', '\0']) {
                     self.note(
                         Diagnostic::error("the name of a variable cannot hold `=` or NUL")

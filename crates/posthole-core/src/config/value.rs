@@ -9,6 +9,8 @@ mod deliver;
 mod duration;
 mod listen;
 mod server;
+mod size;
+mod ssh;
 mod via;
 
 use std::ops::Range;
@@ -19,10 +21,15 @@ pub use deliver::Deliver;
 pub use duration::{parse_duration, parse_keep};
 pub use listen::Listen;
 pub use server::ServerUrl;
+pub use size::parse_size;
 pub use via::SshTarget;
 
-pub(super) use duration::keep_for;
+pub(super) use duration::parse_keep_some;
 pub(super) use listen::parse_host_port;
+pub(super) use ssh::{
+    parse_address_family, parse_backend, parse_bind_address, parse_names, parse_rekey_limit,
+    parse_strictness,
+};
 
 /// Why a string is not what it should be.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

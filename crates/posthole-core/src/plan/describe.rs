@@ -5,16 +5,28 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::resolve::is_loopback;
-use super::{Hop, Job, Keep, PasswordSource, Plan, Route};
+use super::{
+    AddressFamily, Algorithms, Backend, Hop, Job, Keep, PasswordSource, Plan, Rekey, Route, Select,
+    UnknownHostKey,
+};
 use crate::config::one_line;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { jobs, state_dir } = self;
+        let Self {
+            jobs,
+            state_dir,
+            remarks,
+        } = self;
         for job in jobs {
             writeln!(f, "{job}")?;
         }
-        writeln!(f, "records: {}", state_dir.display())
+        writeln!(f, "records: {}", state_dir.display())?;
+        // The warnings are shown wherever they come up.
+        remarks
+            .notices
+            .iter()
+            .try_for_each(|notice| writeln!(f, "note: {notice}"))
     }
 }
 
@@ -29,6 +41,7 @@ impl fmt::Display for Job {
             route,
             password,
             keep,
+            select,
             timeout,
             deliver,
             allow_plaintext,
@@ -60,67 +73,170 @@ impl fmt::Display for Job {
         }
         writeln!(f, "  password: {password}")?;
         writeln!(f, "  keep: {keep}")?;
+        write!(f, "{select}")?;
         writeln!(f, "  timeout: {}", duration(timeout))?;
         writeln!(f, "  deliver: {deliver}")
     }
 }
 
+/// What is as it is for most hosts is left out.
 impl fmt::Display for Hop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             name,
             address,
             user,
-            backend: _,
-            proxy_command: _,
-            bind_address: _,
-            address_family: _,
+            backend,
+            proxy_command,
+            bind_address,
+            address_family,
             connect_timeout,
             keepalive,
-            keepalive_max: _,
+            keepalive_max,
             compression,
-            algorithms: _,
-            rekey: _,
+            algorithms,
+            rekey,
             known_hosts,
-            host_key_alias: _,
-            unknown_host_key: _,
-            hash_known_hosts: _,
+            host_key_alias,
+            unknown_host_key,
+            hash_known_hosts,
             identities,
             identities_named,
-            identities_only: _,
-            certificates: _,
+            identities_only,
+            certificates,
             agent,
-            methods: _,
+            methods,
             password,
-            password_prompts: _,
+            password_prompts,
         } = self;
+        let usual = Self::new(name, user);
         writeln!(f, "  via {name}")?;
         writeln!(f, "    address: {address}")?;
         writeln!(f, "    user: {user}")?;
+        if *backend != Backend::BuiltIn {
+            writeln!(f, "    client: {backend}")?;
+        }
+        if let Some(command) = proxy_command {
+            writeln!(f, "    proxy command: {}", one_line(command))?;
+        }
+        if let Some(address) = bind_address {
+            writeln!(f, "    bind address: {}", one_line(address))?;
+        }
+        match address_family {
+            AddressFamily::Any => {}
+            AddressFamily::Inet => writeln!(f, "    addresses: IPv4 only")?,
+            AddressFamily::Inet6 => writeln!(f, "    addresses: IPv6 only")?,
+        }
         let which = if *identities_named {
             "identities"
         } else {
             "identities, where they exist"
         };
         writeln!(f, "    {which}: {}", list(identities))?;
+        if !certificates.is_empty() {
+            writeln!(f, "    certificates: {}", list(certificates))?;
+        }
         let agent = agent
             .as_deref()
             .map_or_else(|| "none".to_owned(), |path| path.display().to_string());
-        writeln!(f, "    agent: {agent}")?;
+        let only = if *identities_only {
+            ", for these identities only"
+        } else {
+            ""
+        };
+        writeln!(f, "    agent: {agent}{only}")?;
+        if let Some(methods) = methods {
+            writeln!(f, "    methods: {}", names(methods))?;
+        }
         writeln!(f, "    known hosts: {}", list(known_hosts))?;
+        if let Some(alias) = host_key_alias {
+            writeln!(f, "    known as: {}", one_line(alias))?;
+        }
+        match unknown_host_key {
+            UnknownHostKey::Ask => {}
+            UnknownHostKey::Record => writeln!(f, "    unknown host keys: recorded")?,
+            UnknownHostKey::Refuse => writeln!(f, "    unknown host keys: refused")?,
+        }
+        if *hash_known_hosts {
+            writeln!(f, "    new known hosts: hashed")?;
+        }
         writeln!(f, "    password: {password}")?;
+        if *password_prompts != usual.password_prompts {
+            writeln!(f, "    password prompts: {password_prompts}")?;
+        }
         writeln!(
             f,
             "    compression: {}",
             if *compression { "yes" } else { "no" }
         )?;
         writeln!(f, "    connect timeout: {}", duration(connect_timeout))?;
-        let keepalive = if keepalive.is_zero() {
-            "never".to_owned()
+        if keepalive.is_zero() {
+            writeln!(f, "    keepalive: never")?;
+        } else if *keepalive_max == usual.keepalive_max {
+            writeln!(f, "    keepalive: {}", duration(keepalive))?;
         } else {
-            duration(keepalive)
-        };
-        writeln!(f, "    keepalive: {keepalive}")
+            let keepalive = duration(keepalive);
+            writeln!(
+                f,
+                "    keepalive: {keepalive}, dead after {keepalive_max} without an answer"
+            )?;
+        }
+        rekey.fmt(f)?;
+        algorithms.fmt(f)
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("the built-in one"),
+            Self::OpenSsh { needed_for: None } => f.write_str("ssh"),
+            Self::OpenSsh {
+                needed_for: Some(need),
+            } => write!(f, "ssh, for its {}", one_line(need)),
+        }
+    }
+}
+
+/// A line of its own, or none.
+impl fmt::Display for Rekey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after: Vec<_> = [
+            self.octets.map(|octets| format!("{octets} octets")),
+            self.time.as_ref().map(duration),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if after.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "    new keys: after {}", after.join(" or "))
+    }
+}
+
+/// A line for each kind that is not our own choice.
+impl fmt::Display for Algorithms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            ciphers,
+            key_exchanges,
+            macs,
+            host_keys,
+            public_keys,
+        } = self;
+        for (what, chosen) in [
+            ("ciphers", ciphers),
+            ("key exchanges", key_exchanges),
+            ("macs", macs),
+            ("host key algorithms", host_keys),
+            ("signature algorithms", public_keys),
+        ] {
+            if let Some(chosen) = chosen {
+                writeln!(f, "    {what}: {}", names(chosen))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -136,11 +252,35 @@ impl fmt::Display for PasswordSource {
     }
 }
 
+/// Only what differs from fetching everything.
+impl fmt::Display for Select {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            limit,
+            limit_flush,
+            fetch_limit,
+        } = self;
+        if let Some(limit) = limit {
+            let fate = if *limit_flush {
+                "larger messages are deleted"
+            } else {
+                "larger messages stay on the server"
+            };
+            writeln!(f, "  limit: {limit} octets; {fate}")?;
+        }
+        match fetch_limit {
+            Some(limit) => writeln!(f, "  fetch limit: {limit} messages a poll"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for Keep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Always => f.write_str("always"),
             Self::For(time) => write!(f, "{} after fetching", duration(time)),
+            Self::Newest(count) => write!(f, "the newest {count}"),
             Self::Never => f.write_str("no longer than it takes to be safe here"),
         }
     }
@@ -148,6 +288,13 @@ impl fmt::Display for Keep {
 
 fn duration(duration: &Duration) -> String {
     humantime::format_duration(*duration).to_string()
+}
+
+fn names(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    one_line(&names.join(", "))
 }
 
 fn list(paths: &[impl AsRef<Path>]) -> String {

@@ -1,8 +1,10 @@
 //! What will be done, fully resolved: nothing after this reads the environment or a default.
 //!
-//! [`resolve`](fn@resolve) works a [`Plan`] out of the configuration file, the command line and the captured
-//! environment, and of nothing else: it is a pure function, so it does not know which files
-//! exist or what a name resolves to. Like the stage before it, it reports all problems at once.
+//! [`resolve`](fn@resolve) works a [`Plan`] out of the configuration file, the command line, the
+//! captured environment and what OpenSSH answers through the trait
+//! [`OpenSsh`](crate::openssh::OpenSsh), and of nothing else: given the same answers it is a pure
+//! function, so it does not itself know which files exist or what a name resolves to. Like the
+//! stage before it, it reports all problems at once.
 
 mod describe;
 mod environment;
@@ -18,10 +20,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::config::Diagnostic;
+
 pub use environment::Environment;
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{Overrides, SshOverrides};
-pub use resolve::{ConfigFile, resolve, resolve_hop};
+pub use resolve::{ConfigFile, resolve, resolve_way};
 
 /// Everything one run will do.
 #[derive(Clone, Debug)]
@@ -30,6 +34,26 @@ pub struct Plan {
     pub jobs: Vec<Arc<Job>>,
     /// Where the records live.
     pub state_dir: PathBuf,
+    /// What a person should know about it.
+    pub remarks: Remarks,
+}
+
+/// The way to an SSH host.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Each SSH host on it, reached through the one before it; the last is the host itself.
+    pub hops: Vec<Hop>,
+    /// What a person should know about it.
+    pub remarks: Remarks,
+}
+
+/// What was noticed on the way to a plan, and does not stop it.
+#[derive(Clone, Debug, Default)]
+pub struct Remarks {
+    /// What is probably not meant.
+    pub warnings: Vec<Diagnostic>,
+    /// What was decided and might surprise: for those who want to know.
+    pub notices: Vec<String>,
 }
 
 /// One account, ready to be polled.
@@ -53,6 +77,8 @@ pub struct Job {
     pub password: PasswordSource,
     /// What happens to fetched messages on the server.
     pub keep: Keep,
+    /// Which messages are fetched.
+    pub select: Select,
     /// The longest wait without any progress.
     pub timeout: Duration,
     /// Where messages go.
@@ -115,8 +141,21 @@ pub enum Keep {
     Always,
     /// It stays this long after it was fetched, then it is deleted.
     For(Duration),
+    /// It stays as long as it is among this many that are the last in the mailbox.
+    Newest(u32),
     /// It is deleted as soon as it is safe here.
     Never,
+}
+
+/// Which messages are fetched; by default all that were not fetched before.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Select {
+    /// The most octets a message may have, as the server lists them, to be fetched.
+    pub limit: Option<u64>,
+    /// Whether larger ones are deleted from the server instead of staying there.
+    pub limit_flush: bool,
+    /// How many are fetched in one poll at most.
+    pub fetch_limit: Option<u32>,
 }
 
 /// Where messages go.

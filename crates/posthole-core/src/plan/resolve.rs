@@ -1,6 +1,10 @@
 //! From what was written to what will be done.
 
+mod backend;
 mod hop;
+mod said;
+mod tokens;
+mod way;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,12 +17,16 @@ use secrecy::SecretString;
 
 use super::mailbox;
 use super::{
-    DeliverTo, Environment, Hop, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route,
+    DeliverTo, Environment, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Remarks, Route,
+    Select, Way,
 };
 use crate::config::{
     AccountArg, Config, Deliver, Diagnostic, Limits, Options, Password, ServerUrl, Spanned,
     SshTarget, check_password, did_you_mean, one_line,
 };
+use crate::openssh::OpenSsh;
+
+use way::Listed;
 
 /// A configuration file that was read without errors.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +48,10 @@ pub fn resolve(
     file: Option<ConfigFile<'_>>,
     overrides: &Overrides,
     environment: &Environment,
+    openssh: &dyn OpenSsh,
 ) -> Result<Plan, Vec<Diagnostic>> {
     let empty = Config::default();
-    let mut resolver = Resolver::new(file, &empty, overrides, environment);
+    let mut resolver = Resolver::new(file, &empty, overrides, environment, openssh);
     let state_dir = environment.state_dir().unwrap_or_else(|| {
         resolver.note(
             Diagnostic::error("there is no directory for the records: no home directory is known")
@@ -56,29 +65,40 @@ pub fn resolve(
         .filter_map(|wanted| Some((wanted, resolver.job(wanted)?)))
         .collect();
     resolver.check_mailboxes(&jobs);
-    if resolver.diagnostics.is_empty() {
-        let jobs = jobs.into_iter().map(|(_, job)| Arc::new(job)).collect();
-        Ok(Plan { jobs, state_dir })
-    } else {
-        Err(resolver.diagnostics)
-    }
+    resolver.check_ssh_names();
+    let remarks = resolver.remarks()?;
+    let jobs = jobs.into_iter().map(|(_, job)| Arc::new(job)).collect();
+    Ok(Plan {
+        jobs,
+        state_dir,
+        remarks,
+    })
 }
 
-/// Works out how one SSH host is reached, as [`resolve`] does for each host of a `via`.
+/// Works out how an SSH host is reached, as [`resolve`] does for a `via`.
 ///
 /// # Errors
 /// All problems at once, as with [`resolve`].
-pub fn resolve_hop(
+pub fn resolve_way(
     file: Option<ConfigFile<'_>>,
-    target: &SshTarget,
+    targets: &[SshTarget],
     overrides: &Overrides,
     environment: &Environment,
-) -> Result<Hop, Vec<Diagnostic>> {
+    openssh: &dyn OpenSsh,
+) -> Result<Way, Vec<Diagnostic>> {
     let empty = Config::default();
-    let mut resolver = Resolver::new(file, &empty, overrides, environment);
-    let hop = resolver.hop(target, &None);
-    hop.filter(|_| resolver.diagnostics.is_empty())
-        .ok_or(resolver.diagnostics)
+    let mut resolver = Resolver::new(file, &empty, overrides, environment, openssh);
+    let listed: Vec<_> = targets
+        .iter()
+        .map(|target| (target.clone(), None))
+        .collect();
+    let hops = resolver.way(&listed);
+    let remarks = resolver.remarks()?;
+    Ok(Way {
+        // INVARIANT: what is missing was noted as an error.
+        hops: hops.unwrap_or_default(),
+        remarks,
+    })
 }
 
 /// An account to be worked on, of the file or of the command line.
@@ -97,7 +117,11 @@ pub(super) struct Resolver<'a> {
     path: Option<&'a Path>,
     pub(super) overrides: &'a Overrides,
     pub(super) environment: &'a Environment,
+    openssh: &'a dyn OpenSsh,
+    /// The SSH hosts that are gone through.
+    hosts: Vec<String>,
     diagnostics: Vec<Diagnostic>,
+    notices: Vec<String>,
 }
 
 impl<'a> Resolver<'a> {
@@ -107,13 +131,17 @@ impl<'a> Resolver<'a> {
         empty: &'a Config,
         overrides: &'a Overrides,
         environment: &'a Environment,
+        openssh: &'a dyn OpenSsh,
     ) -> Self {
         let mut resolver = Self {
             config: file.map_or(empty, |file| file.config),
             path: file.map(|file| file.path),
             overrides,
             environment,
+            openssh,
+            hosts: Vec::new(),
             diagnostics: Vec::new(),
+            notices: Vec::new(),
         };
         resolver.check_overrides();
         resolver
@@ -126,6 +154,23 @@ impl<'a> Resolver<'a> {
         if !self.diagnostics.contains(&diagnostic) {
             self.diagnostics.push(diagnostic);
         }
+    }
+
+    fn notice(&mut self, notice: String) {
+        if !self.notices.contains(&notice) {
+            self.notices.push(notice);
+        }
+    }
+
+    /// What was noted, unless that is an error.
+    fn remarks(self) -> Result<Remarks, Vec<Diagnostic>> {
+        if self.diagnostics.iter().any(Diagnostic::is_error) {
+            return Err(self.diagnostics);
+        }
+        Ok(Remarks {
+            warnings: self.diagnostics,
+            notices: self.notices,
+        })
     }
 
     /// The durations of the file were checked when it was read.
@@ -206,10 +251,7 @@ impl<'a> Resolver<'a> {
             port: wanted.server.port.unwrap_or(POP3_PORT),
         };
         let targets = self.via(wanted);
-        let hops: Vec<_> = targets
-            .iter()
-            .map(|(target, span)| self.hop(target, span))
-            .collect();
+        let hops = self.way(&targets);
         let allow_plaintext = self.overrides.allow_plaintext.unwrap_or_else(|| {
             wanted
                 .options
@@ -240,12 +282,23 @@ impl<'a> Resolver<'a> {
         let keep = overrides
             .keep
             .or_else(|| self.option(wanted, |options| options.keep.as_ref()));
+        let select = Select {
+            limit: overrides
+                .limit
+                .or_else(|| self.option(wanted, |options| options.limit.as_ref())),
+            limit_flush: overrides
+                .limit_flush
+                .or_else(|| self.option(wanted, |options| options.limit_flush.as_ref()))
+                .unwrap_or(false),
+            fetch_limit: overrides
+                .fetch_limit
+                .or_else(|| self.option(wanted, |options| options.fetch_limit.as_ref())),
+        };
         let timeout = overrides
             .timeout
             .or_else(|| self.option(wanted, |options| options.timeout.as_ref()));
 
         let user = user?;
-        let hops: Option<Vec<_>> = hops.into_iter().collect();
         let route = match hops? {
             hops if hops.is_empty() => Route::Direct,
             hops => Route::Ssh(hops.into()),
@@ -258,6 +311,7 @@ impl<'a> Resolver<'a> {
             route,
             password: password?,
             keep: keep.unwrap_or(Keep::Always),
+            select,
             timeout: timeout.unwrap_or(TIMEOUT),
             deliver: deliver?,
             allow_plaintext,
@@ -296,7 +350,7 @@ impl<'a> Resolver<'a> {
         user
     }
 
-    fn via(&self, wanted: &Wanted<'_>) -> Vec<(SshTarget, Option<Range<usize>>)> {
+    fn via(&self, wanted: &Wanted<'_>) -> Vec<Listed> {
         if let Some(targets) = &self.overrides.via {
             return targets
                 .iter()
@@ -432,6 +486,32 @@ impl<'a> Resolver<'a> {
         } else {
             home.join(below_home)
         })
+    }
+
+    /// Says so when a section is for a host that is not gone through but has nearly the name of one
+    /// that is.
+    ///
+    /// One that is not used at all may be there for the command line, or for another account.
+    fn check_ssh_names(&mut self) {
+        let Overrides { accounts, via, .. } = self.overrides;
+        if !accounts.is_empty() || via.is_some() {
+            return;
+        }
+        let forwards = self.config.forwards.iter().flat_map(|f| &f.via.value);
+        let mut used = std::mem::take(&mut self.hosts);
+        used.extend(forwards.map(|target| target.host.clone()));
+        for ssh in &self.config.ssh {
+            let name = &ssh.name.value;
+            if !used.iter().any(|host| host.eq_ignore_ascii_case(name))
+                && let Some(near) = did_you_mean(name, &used)
+            {
+                self.note(
+                    Diagnostic::warning(format!("nothing goes through `{name}`"))
+                        .at(ssh.name.span.clone())
+                        .label(format!("did you mean `{near}`?")),
+                );
+            }
+        }
     }
 
     /// Two accounts of one mailbox would each take the other's mail for its own.

@@ -1,5 +1,7 @@
 //! Every default, every override, every refusal.
 
+mod openssh;
+
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -8,6 +10,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::config::{self, Agent, Deliver, Diagnostic, Password};
+use crate::openssh::{NoOpenSsh, OpenSsh};
 
 /// A configuration file, flags and an environment, to be resolved.
 #[derive(Clone)]
@@ -15,6 +18,7 @@ struct Case {
     text: String,
     overrides: Overrides,
     environment: Environment,
+    openssh: Arc<dyn OpenSsh>,
 }
 
 fn case(text: &str) -> Case {
@@ -31,6 +35,7 @@ fn case(text: &str) -> Case {
         text: text.to_owned(),
         overrides: Overrides::default(),
         environment: Environment::new("/cwd".into(), vars),
+        openssh: Arc::new(NoOpenSsh),
     }
 }
 
@@ -73,7 +78,7 @@ impl Case {
             config: &config,
         };
         let file = Some(file).filter(|_| !self.text.is_empty());
-        resolve(file, &self.overrides, &self.environment)
+        resolve(file, &self.overrides, &self.environment, &*self.openssh)
     }
 
     #[track_caller]
@@ -300,6 +305,7 @@ fn what_is_not_said_has_a_default() {
         route,
         password,
         keep,
+        select,
         timeout,
         deliver,
         allow_plaintext,
@@ -311,6 +317,7 @@ fn what_is_not_said_has_a_default() {
     assert!(matches!(route, Route::Direct));
     assert!(matches!(password, PasswordSource::Prompt));
     assert_eq!(*keep, Keep::Always);
+    assert_eq!(*select, Select::default());
     assert_eq!(*timeout, Duration::from_secs(60));
     assert_eq!(deliver.to_string(), "maildir:/etc/posthole/Mail");
     assert!(!allow_plaintext);
@@ -490,8 +497,18 @@ fn one_host_alone_is_reached_as_it_would_be_for_an_account() {
         path,
         config: &config,
     });
-    let target = "h:2222".parse().unwrap();
-    let hop = resolve_hop(file, &target, &case.overrides, &case.environment).unwrap();
+    let target: config::SshTarget = "h:2222".parse().unwrap();
+    let resolve = |case: &Case| {
+        let (flags, environment) = (&case.overrides, &case.environment);
+        resolve_way(
+            file,
+            std::slice::from_ref(&target),
+            flags,
+            environment,
+            &NoOpenSsh,
+        )
+    };
+    let hop = &resolve(&case).unwrap().hops[0];
     assert_eq!(
         (hop.login(), hop.address.to_string()),
         ("b@h".into(), "192.0.2.1:2222".into())
@@ -499,7 +516,7 @@ fn one_host_alone_is_reached_as_it_would_be_for_an_account() {
     assert_eq!(hop.agent.as_deref(), Some(Path::new("/home/me/a")));
 
     let case = case.without("HOME");
-    let found = resolve_hop(file, &target, &case.overrides, &case.environment).unwrap_err();
+    let found = resolve(&case).unwrap_err();
     assert_eq!(
         found.len(),
         2,
@@ -792,7 +809,8 @@ fn a_file_named_relative_to_the_working_directory_is_where_it_is() {
         path: Path::new("conf/x.toml"),
         config: &config,
     };
-    let plan = resolve(Some(file), &Overrides::default(), &case("").environment).unwrap();
+    let environment = case("").environment;
+    let plan = resolve(Some(file), &Overrides::default(), &environment, &NoOpenSsh).unwrap();
     assert_eq!(plan.jobs[0].deliver.to_string(), "maildir:/cwd/conf/Mail");
 }
 

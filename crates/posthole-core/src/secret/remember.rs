@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
+use crate::vault::Kept;
 
 /// Asks each question for a secret once and gives its answer again for as long as it lives.
 ///
@@ -17,7 +18,7 @@ use crate::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
 /// a one-time code, and is never remembered; neither is an empty answer.
 pub struct Remember {
     ask: Arc<dyn Ask>,
-    answers: Mutex<HashMap<SecretQuestion, Arc<Mutex<Option<SecretString>>>>>,
+    answers: Mutex<HashMap<SecretQuestion, Arc<Mutex<Option<Kept>>>>>,
 }
 
 impl Remember {
@@ -38,7 +39,7 @@ impl Remember {
         }
     }
 
-    fn slot(&self, key: SecretQuestion) -> Arc<Mutex<Option<SecretString>>> {
+    fn slot(&self, key: SecretQuestion) -> Arc<Mutex<Option<Kept>>> {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(answers.entry(key).or_default())
     }
@@ -57,17 +58,21 @@ impl Ask for Remember {
             *answer = None;
         }
         if let Some(known) = &*answer {
-            return Ok(known.clone());
+            return Ok(known.reveal());
         }
         let secret = self.ask.secret(question)?;
         if !secret.expose_secret().is_empty() {
-            *answer = Some(secret.clone());
+            *answer = Some(Kept::new(&secret));
         }
         Ok(secret)
     }
 
     fn trust_host_key(&self, question: &HostKeyQuestion) -> Result<bool, Unanswered> {
         self.ask.trust_host_key(question)
+    }
+
+    fn is_anybody_there(&self) -> bool {
+        self.ask.is_anybody_there()
     }
 }
 

@@ -1,23 +1,28 @@
-//! Questions to a person, one after another, and their answers for as long as the process lives.
+//! Questions to a person, and their answers for as long as the process lives.
 //!
-//! Several connections may want the same passphrase at once. Who asks holds the turn; who waited for
-//! it finds the answer already given. An answer is kept only after it proved right.
+//! Several connections may want the same passphrase at once. Who asks holds the turn for that
+//! question; who waited for it finds the answer already given. Different questions do not wait for
+//! each other here, so that a slow login holds up nobody else's; whoever asks puts them one after
+//! another where there is one terminal. An answer is kept only after it proved right.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secrecy::SecretString;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
 use crate::plan::PasswordSource;
+use crate::vault::Kept;
 
 /// Somebody to ask, and what they have said so far.
 pub(super) struct Answers {
     ask: Arc<dyn Ask>,
-    kept: Mutex<HashMap<SecretQuestion, SecretString>>,
-    turn: tokio::sync::Mutex<()>,
+    kept: Mutex<HashMap<SecretQuestion, Kept>>,
+    /// Who is asking what; none is about host keys.
+    turns: Mutex<HashMap<Option<SecretQuestion>, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Answers {
@@ -25,14 +30,28 @@ impl Answers {
         Self {
             ask,
             kept: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            turns: Mutex::default(),
         }
     }
 
-    /// Waits for the turn to ask. Hold it from looking for a kept answer to keeping the new one.
+    /// Waits for the turn to ask about a host key.
     pub(super) async fn turn(&self) -> Turn<'_> {
+        self.turn_at(None).await
+    }
+
+    /// Waits for the turn to ask a question. Hold it from looking for a kept answer to keeping the
+    /// new one.
+    pub(super) async fn turn_for(&self, question: &SecretQuestion) -> Turn<'_> {
+        self.turn_at(Some(first_time(question))).await
+    }
+
+    async fn turn_at(&self, topic: Option<SecretQuestion>) -> Turn<'_> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(topic).or_default())
+        };
         Turn {
-            _guard: self.turn.lock().await,
+            _guard: turn.lock_owned().await,
             answers: self,
         }
     }
@@ -42,12 +61,25 @@ impl Answers {
         self.ask.messenger()
     }
 
-    /// The password from where the plan says it is; an error is for reading.
+    /// Whether a question would reach somebody, as far as can be told.
+    pub(super) async fn is_anybody_there(&self) -> bool {
+        let ask = Arc::clone(&self.ask);
+        let looking = tokio::task::spawn_blocking(move || ask.is_anybody_there());
+        looking.await.unwrap_or(false)
+    }
+
+    /// Asks for a secret that is wanted anew each time, such as a one-time code.
+    pub(super) async fn once(&self, question: SecretQuestion) -> Result<SecretString, Unanswered> {
+        let ask = Arc::clone(&self.ask);
+        blocking(move || ask.secret(&question)).await
+    }
+
+    /// The password from where the plan says it is; an error is for reading, with a hint.
     pub(super) async fn configured(
         &self,
         source: &PasswordSource,
         question: SecretQuestion,
-    ) -> Result<SecretString, String> {
+    ) -> Result<SecretString, (String, Option<String>)> {
         source.resolve(&self.ask, question).await.map_err(|error| {
             let mut text = error.to_string();
             let mut cause = std::error::Error::source(&error);
@@ -55,11 +87,11 @@ impl Answers {
                 text = format!("{text}: {error}");
                 cause = error.source();
             }
-            text
+            (text, error.hint())
         })
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<SecretQuestion, SecretString>> {
+    fn kept(&self) -> MutexGuard<'_, HashMap<SecretQuestion, Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -72,19 +104,21 @@ impl fmt::Debug for Answers {
 
 /// The right to ask.
 pub(super) struct Turn<'a> {
-    _guard: tokio::sync::MutexGuard<'a, ()>,
+    _guard: OwnedMutexGuard<()>,
     answers: &'a Answers,
 }
 
 impl Turn<'_> {
     /// The answer to an earlier question, if it is still held to be right.
     pub(super) fn kept(&self, question: &SecretQuestion) -> Option<SecretString> {
-        self.answers.kept().get(&first_time(question)).cloned()
+        let kept = self.answers.kept();
+        kept.get(&first_time(question)).map(Kept::reveal)
     }
 
     /// Keeps an answer that proved right.
-    pub(super) fn keep(&self, question: &SecretQuestion, answer: SecretString) {
-        self.answers.kept().insert(first_time(question), answer);
+    pub(super) fn keep(&self, question: &SecretQuestion, answer: &SecretString) {
+        let kept = Kept::new(answer);
+        self.answers.kept().insert(first_time(question), kept);
     }
 
     /// Forgets an answer that proved wrong.
@@ -97,8 +131,7 @@ impl Turn<'_> {
         &self,
         question: SecretQuestion,
     ) -> Result<SecretString, Unanswered> {
-        let ask = Arc::clone(&self.answers.ask);
-        blocking(move || ask.secret(&question)).await
+        self.answers.once(question).await
     }
 
     /// Asks whether a host key is to be trusted.
@@ -130,4 +163,61 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(question)
         .await
         .unwrap_or(Err(Unanswered::Cancelled))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use secrecy::ExposeSecret;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Ask for Nobody {
+        fn secret(&self, _question: &SecretQuestion) -> Result<SecretString, Unanswered> {
+            Err(Unanswered::NoTerminal)
+        }
+
+        fn trust_host_key(&self, _question: &HostKeyQuestion) -> Result<bool, Unanswered> {
+            Err(Unanswered::NoTerminal)
+        }
+    }
+
+    fn password_of(login: &str, again: bool) -> SecretQuestion {
+        SecretQuestion::SshPassword {
+            login: login.to_owned(),
+            again,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_same_question_waits_for_its_turn() {
+        let answers = Answers::new(Arc::new(Nobody));
+        let turn = answers.turn_for(&password_of("a@host", false)).await;
+        let wait = Duration::from_secs(600);
+        let other = password_of("b@host", false);
+        timeout(wait, answers.turn_for(&other)).await.unwrap();
+        timeout(wait, answers.turn()).await.unwrap();
+        let same = password_of("a@host", true);
+        let waiting = timeout(wait, answers.turn_for(&same)).await;
+        assert!(waiting.is_err());
+        drop(turn);
+        timeout(wait, answers.turn_for(&same)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept_until_it_proves_wrong() {
+        let answers = Answers::new(Arc::new(Nobody));
+        let (first, again) = (password_of("a@host", false), password_of("a@host", true));
+        let turn = answers.turn_for(&again).await;
+        turn.keep(&again, &SecretString::from("sesame"));
+        let kept = turn.kept(&first).unwrap();
+        assert_eq!(kept.expose_secret(), "sesame");
+        assert!(turn.kept(&password_of("b@host", false)).is_none());
+        turn.forget(&again);
+        assert!(turn.kept(&first).is_none());
+    }
 }

@@ -23,7 +23,7 @@ use super::error::{Refusal, TunnelError};
 use super::host_key::Gatekeeper;
 use super::known_hosts::{HostKey, KnownHostsError};
 use super::loss::{Loss, explain};
-use super::text::{SHOWN, clean};
+use super::text::{BANNER, SHOWN, clean, clean_lines};
 
 /// The settings for a session with a host whose keys of these algorithms are known.
 pub(super) fn config(
@@ -104,8 +104,11 @@ impl client::Handler for Client {
     async fn auth_banner(&mut self, banner: &str, _session: &mut Session) -> Result<(), Fault> {
         let mut kept = self.banner.lock().unwrap_or_else(PoisonError::into_inner);
         // A server may send any number of them (RFC 4252 §5.4).
-        if kept.len() < SHOWN {
-            kept.push_str(&clean(banner, SHOWN));
+        if kept.len() < BANNER {
+            if !kept.is_empty() {
+                kept.push('\n');
+            }
+            kept.push_str(&clean_lines(banner, BANNER));
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ use super::known_hosts::HostKey;
 use super::loss::{Cause, Ending, Loss, explain};
 use super::patience::{Patience, TimedOut};
 use super::process::Ended;
-use super::stream::{ChannelStream, Wire};
+use super::stream::{ChannelStream, Heard, Wire};
 use super::{Tunnels, proxy_command};
 
 /// Who wants a connection, and who is told about it.
@@ -98,6 +98,7 @@ impl Connection {
             patience: &patience,
             caller,
             ending: &session.ending,
+            heard: &session.heard,
             banner: &session.banner,
         };
         let method = login.run(&mut session.handle).await?;
@@ -264,6 +265,7 @@ pub(super) async fn scan(
 struct Session {
     handle: Handle<Client>,
     ending: Ending,
+    heard: Heard,
     refusals: Arc<Refusals>,
     banner: Arc<Mutex<String>>,
 }
@@ -314,7 +316,9 @@ impl Route<'_> {
             banner: Arc::clone(&banner),
             loss,
         };
-        let connecting = client::connect_stream(Arc::new(config), Wire(stream), client);
+        let wire = Wire::new(stream);
+        let heard = wire.heard();
+        let connecting = client::connect_stream(Arc::new(config), wire, client);
         let handle = match patience.limit(left, connecting).await {
             Ok(Ok(handle)) => handle,
             Ok(Err(fault)) => return Err(parting_words(fault, &ending, hop)),
@@ -341,6 +345,7 @@ impl Route<'_> {
         Ok(Session {
             handle,
             ending,
+            heard,
             refusals,
             banner,
         })

@@ -412,7 +412,8 @@ fn channel_hint(
     match refusal {
         Refusal::AdministrativelyProhibited => format!(
             "{host} does not let this login forward to {to}: AllowTcpForwarding and PermitOpen in \
-             its sshd_config(5), or permitopen and restrict in authorized_keys, decide that"
+             its sshd_config(5), or permitopen and restrict in authorized_keys, decide that; nor is \
+             anything forwarded for a password that has expired"
         ),
         Refusal::ConnectFailed if text.contains("refused") && is_ssh => format!(
             "nothing listens on port {} of {} as {host} sees it: check host and port of the SSH \
@@ -449,27 +450,82 @@ pub struct AuthenticationFailed {
     pub tried: Vec<Attempt>,
     /// The methods that the server would still take, as far as we know them.
     pub offered: Vec<String>,
+    /// The methods that were to be tried, where that was said (`PreferredAuthentications`).
+    pub allowed: Option<Vec<String>>,
     /// The server's parting words or its banner.
     pub said: Option<String>,
     /// Whether some secret could not be asked for because there is no terminal.
     pub no_terminal: bool,
 }
 
-/// One thing that was tried to log in.
+/// One thing that was tried to log in, or could not be tried.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Attempt {
     /// The method and key, such as `publickey ED25519 SHA256:… from /home/x/.ssh/id_ed25519`.
     pub what: String,
     /// What came of it.
     pub outcome: String,
+    /// Whether it was put to the server, which said no.
+    pub refused: bool,
+    hint: Option<Hint>,
+}
+
+/// What to do about an attempt.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Hint {
+    /// If nothing else speaks for itself.
+    Perhaps(String),
+    Surely(String),
+}
+
+impl Attempt {
+    /// Something that the server refused.
+    pub(super) fn refused(what: impl Into<String>, outcome: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            outcome: outcome.into(),
+            refused: true,
+            hint: None,
+        }
+    }
+
+    /// Something that was not even put to the server.
+    pub(super) fn missed(what: impl Into<String>, outcome: impl Into<String>) -> Self {
+        Self {
+            refused: false,
+            ..Self::refused(what, outcome)
+        }
+    }
+
+    /// Adds what to do about it.
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(Hint::Surely(hint.into()));
+        self
+    }
+
+    /// Adds what may be done about it, if it is the cause at all.
+    pub(super) fn perhaps(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(Hint::Perhaps(hint.into()));
+        self
+    }
 }
 
 impl fmt::Display for AuthenticationFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} did not let us in", self.login)?;
-        for (index, Attempt { what, outcome }) in self.tried.iter().enumerate() {
-            let separator = if index == 0 { ": " } else { "; " };
+        if self.was_refused() {
+            write!(f, "{} did not let us in", self.login)?;
+        } else {
+            write!(f, "cannot log in to {}", self.login)?;
+        }
+        let mut separator = ": ";
+        for same in self.tried.chunk_by(PartialEq::eq) {
+            let Attempt { what, outcome, .. } = &same[0];
             write!(f, "{separator}{what}: {outcome}")?;
+            if same.len() > 1 {
+                write!(f, " ({} times)", same.len())?;
+            }
+            separator = "; ";
         }
         if self.tried.is_empty() {
             f.write_str(": there was no key or password to try")?;
@@ -487,16 +543,44 @@ impl fmt::Display for AuthenticationFailed {
 impl std::error::Error for AuthenticationFailed {}
 
 impl AuthenticationFailed {
+    fn was_refused(&self) -> bool {
+        self.tried.iter().any(|attempt| attempt.refused)
+    }
+
     fn hint(&self) -> String {
+        let hints = || {
+            self.tried
+                .iter()
+                .filter_map(|attempt| attempt.hint.as_ref())
+        };
+        let sure = hints().find_map(|hint| match hint {
+            Hint::Surely(hint) => Some(hint),
+            Hint::Perhaps(_) => None,
+        });
+        let perhaps = hints().find_map(|hint| match hint {
+            Hint::Perhaps(hint) => Some(hint),
+            Hint::Surely(_) => None,
+        });
         let takes = |method: &str| self.offered.iter().any(|offered| offered == method);
-        let is_too_open = |attempt: &Attempt| attempt.outcome.contains("others can read");
-        if self.tried.iter().any(is_too_open) {
-            "make the key file private: chmod 600".to_owned()
+        let takes_keys_only =
+            takes("publickey") && !takes("password") && !takes("keyboard-interactive");
+        let excluded = |allowed: &Vec<String>| {
+            !self.offered.is_empty() && !allowed.iter().any(|method| takes(method))
+        };
+        if let Some(hint) = sure {
+            hint.clone()
+        } else if let Some(hint) = perhaps.filter(|_| !self.was_refused()) {
+            hint.clone()
         } else if self.no_terminal {
             "run it in a terminal to be asked, hold the key in ssh-agent, or name a source for the \
              SSH password in the configuration"
                 .to_owned()
-        } else if takes("publickey") && !takes("password") && !takes("keyboard-interactive") {
+        } else if let Some(allowed) = self.allowed.as_ref().filter(|allowed| excluded(allowed)) {
+            format!(
+                "PreferredAuthentications allows only {}",
+                allowed.join(", ")
+            )
+        } else if takes_keys_only {
             format!(
                 "the server takes keys only: put the public key into ~/.ssh/authorized_keys of {}, \
                  or name the right key with `identity`",
@@ -557,21 +641,25 @@ mod tests {
 
     #[test]
     fn a_failed_login_lists_what_was_tried_and_what_is_offered() {
-        let failed = AuthenticationFailed {
+        let mut failed = AuthenticationFailed {
             login: "msingh@popserver".to_owned(),
-            tried: vec![Attempt {
-                what: "publickey ED25519 SHA256:x from /k".to_owned(),
-                outcome: "not accepted".to_owned(),
-            }],
+            tried: vec![Attempt::refused(
+                "publickey ED25519 SHA256:x from /k",
+                "not accepted",
+            )],
             offered: vec!["publickey".to_owned()],
+            allowed: None,
             said: None,
             no_terminal: false,
         };
+        failed
+            .tried
+            .extend(vec![Attempt::refused("password", "not accepted"); 3]);
         let error = TunnelError::AuthenticationFailed(Box::new(failed));
         assert_eq!(
             error.to_string(),
             "msingh@popserver did not let us in: publickey ED25519 SHA256:x from /k: not accepted; \
-             the server takes publickey"
+             password: not accepted (3 times); the server takes publickey"
         );
         assert!(error.hint().unwrap().contains("takes keys only"));
     }

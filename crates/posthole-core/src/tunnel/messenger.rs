@@ -101,7 +101,8 @@ impl Messenger {
     pub(super) async fn keep_answers(&self) {
         let given = std::mem::take(&mut *lock(&self.asker.given));
         for (question, answer) in given {
-            self.asker.answers.turn().await.keep(&question, answer);
+            let turn = self.asker.answers.turn_for(&question).await;
+            turn.keep(&question, &answer);
         }
     }
 }
@@ -195,7 +196,7 @@ impl Asker {
             return self.answers.configured(&source, question).await.ok();
         }
         let _pause = self.patience.pause();
-        let turn = self.answers.turn().await;
+        let turn = self.answers.turn_for(&question).await;
         if is_first {
             if let Some(kept) = turn.kept(&question) {
                 return Some(kept);

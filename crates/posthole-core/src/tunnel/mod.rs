@@ -131,7 +131,7 @@ impl Tunnels {
 
     /// Ends all connections with a goodbye, but does not wait long for it to be heard.
     ///
-    /// Streams that are still open fail.
+    /// Streams that are still open fail. Failures are forgotten, too.
     pub async fn close(&self) {
         let mut slots: Vec<_> = std::mem::take(&mut *self.slots()).into_iter().collect();
         // A connection that runs through another one must end before it.

@@ -83,6 +83,7 @@ pub(super) async fn open(
         to,
         tunnels,
         caller,
+        may_ask: messenger.is_some(),
         patience,
         heard: Heard::default(),
         since: Instant::now(),
@@ -101,6 +102,7 @@ struct OpeningChannel<'a> {
     to: &'a HostPort,
     tunnels: &'a Tunnels,
     caller: Caller<'a>,
+    may_ask: bool,
     patience: Arc<Patience>,
     heard: Heard,
     /// When the last step was done.
@@ -195,6 +197,7 @@ impl OpeningChannel<'_> {
             to: self.to,
             heard: &self.heard,
             outcome,
+            may_ask: self.may_ask,
         };
         failure.verdict(&self.tunnels.answers)
     }

@@ -13,6 +13,7 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -178,7 +179,34 @@ impl fmt::Debug for ChannelStream {
 ///
 /// Its shutdown never fails: russh forgets why a session ended when it cannot even shut down the
 /// broken connection, and the reason is worth more.
-pub(super) struct Wire(pub(super) BoxStream);
+pub(super) struct Wire {
+    stream: BoxStream,
+    heard: Heard,
+}
+
+impl Wire {
+    pub(super) fn new(stream: BoxStream) -> Self {
+        Self {
+            stream,
+            heard: Heard::default(),
+        }
+    }
+
+    /// The count of what comes in.
+    pub(super) fn heard(&self) -> Heard {
+        self.heard.clone()
+    }
+}
+
+/// How many octets the other side has sent so far, by which it shows whether it said anything.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard(Arc<AtomicU64>);
+
+impl Heard {
+    pub(super) fn octets(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 impl AsyncRead for Wire {
     fn poll_read(
@@ -186,7 +214,11 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let count = buffer.filled().len() - before;
+        self.heard.0.fetch_add(count as u64, Ordering::Relaxed);
+        read
     }
 }
 
@@ -196,15 +228,15 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx).map(|_| Ok(()))
+        Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| Ok(()))
     }
 }
 

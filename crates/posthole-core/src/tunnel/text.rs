@@ -21,6 +21,24 @@ pub(crate) fn clean(text: &str, limit: usize) -> String {
     cleaned
 }
 
+/// As [`clean`], but with the lines left apart and empty ones left out.
+pub(crate) fn clean_lines(text: &str, limit: usize) -> String {
+    let mut cleaned = String::new();
+    let mut left = limit;
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if left == 0 {
+            break;
+        }
+        if !cleaned.is_empty() {
+            cleaned.push('\n');
+        }
+        let line = clean(line, left);
+        left = left.saturating_sub(line.chars().count());
+        cleaned += &line;
+    }
+    cleaned
+}
+
 /// Bidirectional controls and invisible characters (Unicode TR 36 §2).
 fn is_deceptive(character: char) -> bool {
     matches!(
@@ -33,6 +51,9 @@ fn is_deceptive(character: char) -> bool {
 /// The most of a message, a banner line or a prompt that is shown.
 pub(crate) const SHOWN: usize = 400;
 
+/// The most of a server's banner that is shown.
+pub(crate) const BANNER: usize = 2000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +65,16 @@ mod tests {
             "?]0;pwned? hi?2J  there"
         );
         assert_eq!(clean("abc\u{202e}fed", SHOWN), "abc?fed");
+    }
+
+    #[test]
+    fn lines_stay_lines_and_are_cut_as_a_whole() {
+        assert_eq!(
+            clean_lines("\r\n one\x1b[2J\r\n\r\ntwo\n", SHOWN),
+            "one?[2J\ntwo"
+        );
+        assert_eq!(clean_lines("ab\ncd\nef\n", 3), "ab\nc…");
+        assert_eq!(clean_lines(&"\n".repeat(1000), SHOWN), "");
     }
 
     #[test]

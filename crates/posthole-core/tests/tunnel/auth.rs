@@ -4,12 +4,15 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use posthole_core::ask::{SecretQuestion, Unanswered};
+use posthole_core::plan::PasswordSource;
 use posthole_core::tunnel::{AuthenticationFailed, TunnelError, TunnelErrorKind};
 use posthole_testkit::keys::{self, KeyFormat, KeyType};
+use posthole_testkit::relay::Relay;
 use posthole_testkit::ssh::{Login, SshServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
+use crate::fake_agent::{self, Held};
 use crate::world::{Client, Person, carries, echo};
 
 async fn server(login: Login) -> SshServer {
@@ -333,7 +336,8 @@ async fn many_keys_leave_the_password_a_chance() {
         .iter()
         .filter(|a| a.method == "publickey-offer")
         .count();
-    assert_eq!(offers, 4);
+    // The server hangs up at the sixth failure.
+    assert_eq!(offers, 5);
 }
 
 #[tokio::test]
@@ -377,4 +381,217 @@ async fn an_agent_that_talks_nonsense_is_noted_and_done_without() {
 
     let path = keys::write(client.path("id"), &right, KeyFormat::OpenSsh, None);
     client.identity(path).open().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_password_to_give_keys_may_use_all_attempts() {
+    let right = keys::generate(KeyType::Ed25519);
+    let server = server(Login::new().key(right.public_key()).password("sesame")).await;
+    let mut client = Client::of(&server, Person::absent());
+    for index in 0..5 {
+        let key = keys::generate(KeyType::Ed25519);
+        let path = client.path(&format!("id_{index}"));
+        client = client.identity(keys::write(path, &key, KeyFormat::OpenSsh, None));
+    }
+    // As with ssh(1), the sixth is the last that is reached.
+    let path = keys::write(client.path("id"), &right, KeyFormat::OpenSsh, None);
+    client.identity(path).open().await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_can_type_a_password_is_asked_before_the_server_hangs_up() {
+    let server = server(
+        Login::new()
+            .key(keys::generate(KeyType::Ed25519).public_key())
+            .password("sesame"),
+    );
+    let server = server.await;
+    let mut client = Client::of(&server, Person::knowing(&["sesame"]));
+    for index in 0..9 {
+        let key = keys::generate(KeyType::Ed25519);
+        let path = client.path(&format!("id_{index}"));
+        client = client.identity(keys::write(path, &key, KeyFormat::OpenSsh, None));
+    }
+    client.open().await.unwrap();
+    assert_eq!(client.notes.method(), "password");
+}
+
+#[tokio::test]
+async fn without_anybody_to_answer_prompts_are_not_asked_for() {
+    let server = server(Login::new().keyboard_interactive("Password: ", "sesame")).await;
+    let client = Client::of(&server, Person::absent());
+    let failed = failed(&client).await;
+    assert!(failed.no_terminal);
+    let methods: Vec<_> = server.attempts().iter().map(|a| a.method).collect();
+    assert_eq!(methods, ["none"]);
+}
+
+#[tokio::test]
+async fn a_password_that_cannot_be_had_is_not_the_servers_refusal() {
+    let server = server(Login::new().password("sesame")).await;
+    let mut client = Client::of(&server, Person::absent());
+    client.hop.password = PasswordSource::Command("echo no such entry >&2; exit 3".to_owned());
+    let failed = failed(&client).await;
+    let text = failed.to_string();
+    assert!(
+        text.starts_with("cannot log in to msingh@popserver: password: "),
+        "{text}"
+    );
+    assert!(text.contains("no such entry"), "{text}");
+    let methods: Vec<_> = server.attempts().iter().map(|a| a.method).collect();
+    assert_eq!(methods, ["none"]);
+}
+
+#[tokio::test]
+async fn a_person_is_asked_as_often_as_the_configuration_says() {
+    let server = server(Login::new().password("sesame")).await;
+    for prompts in [1, 2] {
+        let person = Person::knowing(&["a", "b", "c", "d"]);
+        let mut client = Client::of(&server, person.clone());
+        client.hop.password_prompts = prompts;
+        assert_eq!(failed(&client).await.tried.len(), prompts as usize);
+        assert_eq!(person.asked.lock().unwrap().len(), prompts as usize);
+    }
+}
+
+#[tokio::test]
+async fn a_login_with_a_key_at_hand_takes_as_few_round_trips_as_russh_can() {
+    let key = keys::generate(KeyType::Ed25519);
+    let server = server(Login::new().key(key.public_key()).password("sesame")).await;
+    let turns = async |change: fn(Client) -> Client| {
+        let line = Relay::to(server.addr()).latency(LATENCY).start();
+        let known = keys::known_hosts_line("127.0.0.1", line.port(), &server.host_key());
+        let client = Client::at(line.addr(), &known, Person::absent());
+        keys::write(client.path("id"), &key, KeyFormat::OpenSsh, None);
+        let client = change(client);
+        let before = server.attempts().len();
+        client.open().await.unwrap();
+        let methods: Vec<_> = server.attempts()[before..]
+            .iter()
+            .map(|a| a.method)
+            .collect();
+        (line.turns(), methods)
+    };
+    let with_key = turns(|client| {
+        let path = client.path("id");
+        client.identity(path)
+    });
+    let (with_key, methods) = with_key.await;
+    // The question whether the key would do, and the signature.
+    assert_eq!(methods, ["publickey-offer", "publickey"]);
+    let (with_password, methods) = turns(|client| client.given_password("sesame")).await;
+    // The question for the methods, and the password.
+    assert_eq!(methods, ["none", "password"]);
+    assert_eq!(with_key, with_password);
+    let (with_both, methods) = turns(|client| {
+        let path = client.path("id");
+        let mut client = client.identity(path).given_password("sesame");
+        client.hop.methods = Some(vec!["password".to_owned(), "publickey".to_owned()]);
+        client
+    })
+    .await;
+    assert_eq!(methods, ["none", "password"]);
+    assert_eq!(with_both, with_password);
+    // Version, key exchange, new keys and the service, the login's two, the channel.
+    assert!(with_key <= 7, "{with_key}");
+}
+
+/// So long that what belongs together arrives together.
+const LATENCY: std::time::Duration = std::time::Duration::from_millis(20);
+
+#[tokio::test]
+async fn a_key_that_nobody_knows_does_not_lose_the_others_of_the_agent() {
+    let key = keys::generate(KeyType::Ed25519);
+    let server = server(Login::new().key(key.public_key())).await;
+    let mut client = Client::of(&server, Person::absent());
+    let held = vec![Held::Unknown, Held::Ed25519(key), Held::Unknown];
+    client.hop.agent = Some(fake_agent::start(client.home.path(), held));
+    client.open().await.unwrap();
+    assert!(client.notes.method().ends_with(" from the agent"));
+
+    let path = client.home.path().join("other");
+    fs::create_dir(&path).unwrap();
+    client.hop.agent = Some(fake_agent::start(&path, vec![Held::Unknown]));
+    let failed = failed(&client).await;
+    assert_eq!(failed.tried.len(), 1);
+    let outcome = &failed.tried[0].outcome;
+    assert_eq!(outcome, "holds a key of a kind that is not known here");
+}
+
+#[tokio::test]
+async fn an_agent_that_signs_with_sha1_is_not_believed() {
+    let key = keys::generate(KeyType::Rsa);
+    let server = server(Login::new().key(key.public_key())).await;
+    let mut client = Client::of(&server, Person::absent());
+    let held = vec![Held::OldRsa(key)];
+    client.hop.agent = Some(fake_agent::start(client.home.path(), held));
+    let failed = failed(&client).await;
+    let outcome = &failed.tried[0].outcome;
+    assert_eq!(outcome, "the agent is too old to sign as rsa-sha2-512");
+}
+
+#[tokio::test]
+async fn what_is_no_key_is_named_and_not_waited_for() {
+    let key = keys::generate(KeyType::Ed25519);
+    let server = server(Login::new().key(key.public_key())).await;
+    let mut client = Client::of(&server, Person::absent());
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        client.path("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    fs::write(client.path("long"), vec![b'x'; 100_000]).unwrap();
+    fs::write(client.path("poem"), "Roses are red\n").unwrap();
+    fs::write(
+        client.path("damaged"),
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n",
+    )
+    .unwrap();
+    for name in ["pipe", "long", "poem", "damaged"] {
+        let path = client.path(name);
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        client = client.identity(path);
+    }
+    let failed = failed(&client).await;
+    let outcomes: Vec<_> = failed.tried.iter().map(|a| a.outcome.as_str()).collect();
+    assert_eq!(
+        outcomes[..3],
+        [
+            "cannot be read: it is not a regular file",
+            "cannot be read: it is too long to be a key",
+            "does not hold a key"
+        ]
+    );
+    assert!(
+        outcomes[3].starts_with("cannot be understood: "),
+        "{failed}"
+    );
+}
+
+#[tokio::test]
+async fn a_passphrase_that_stays_wrong_is_named_with_its_file() {
+    let key = keys::generate(KeyType::Ed25519);
+    let server = server(Login::new().key(key.public_key())).await;
+    let person = Person::knowing(&["a", "b", "c", "d"]);
+    let client = Client::of(&server, person.clone());
+    let path = keys::write(
+        client.path("id"),
+        &key,
+        KeyFormat::OpenSsh,
+        Some("correct horse"),
+    );
+    let client = client.identity(path.clone());
+    let failed = failed(&client).await;
+    assert_eq!(person.asked.lock().unwrap().len(), 3);
+    assert_eq!(failed.tried.len(), 1);
+    assert_eq!(failed.tried[0].outcome, "the passphrase was wrong");
+    let error = TunnelError::AuthenticationFailed(Box::new(failed));
+    let expected = format!(
+        "try the passphrase with ssh-keygen -y -f {}",
+        path.display()
+    );
+    assert_eq!(error.hint(), Some(expected));
 }

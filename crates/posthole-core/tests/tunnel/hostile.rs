@@ -299,6 +299,26 @@ async fn several_methods_in_sequence_log_in() {
 }
 
 #[tokio::test]
+async fn a_password_that_was_accepted_does_not_answer_what_comes_after_it() {
+    let wants = [MethodKind::Password, MethodKind::KeyboardInteractive];
+    let behaviour = Behaviour {
+        rounds: vec![vec![("Code: ", false)]],
+        ..wanting(&wants)
+    };
+    let server = start(behaviour, |_| {}).await;
+    let person = Person::knowing(&["1234"]);
+    let client = server.client(person.clone());
+    client.open().await.unwrap();
+    assert_eq!(client.notes.method(), "password, then keyboard-interactive");
+    let question = SecretQuestion::SshPrompt {
+        login: "msingh@popserver".to_owned(),
+        prompt: "Code:".to_owned(),
+        echo: false,
+    };
+    assert_eq!(*person.asked.lock().unwrap(), [question]);
+}
+
+#[tokio::test]
 async fn a_key_is_not_offered_twice_in_a_sequence() {
     let server = start(
         wanting(&[MethodKind::PublicKey, MethodKind::PublicKey]),

@@ -5,6 +5,7 @@
 mod auth;
 mod channel;
 mod connection;
+mod fake_agent;
 mod host_key;
 mod hostile;
 mod world;

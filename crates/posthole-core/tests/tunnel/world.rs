@@ -77,6 +77,10 @@ impl Ask for Person {
         self.asked_to_trust.lock().unwrap().push(question.clone());
         self.trusts.lock().unwrap().ok_or_else(|| self.shrug())
     }
+
+    fn is_anybody_there(&self) -> bool {
+        self.gives_up || !self.secrets.lock().unwrap().is_empty()
+    }
 }
 
 /// Somebody who notes every event.
@@ -98,6 +102,16 @@ impl Notes {
             _ => None,
         });
         steps.collect()
+    }
+
+    /// What a person should know.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        let notes = self.0.lock().unwrap();
+        let notices = notes.iter().filter_map(|(_, event)| match event {
+            Event::Notice(text) => Some(text.clone()),
+            _ => None,
+        });
+        notices.collect()
     }
 
     /// How the last login was done.

@@ -117,10 +117,10 @@ impl Mailhost {
         format!("{}@{}", Self::USER, self.sshd.addr())
     }
 
-    /// A command for the given program, run in this world; see [`Home::posthole`].
+    /// A command for the given program, run in this world; see [`Home::command_as_user`].
     #[must_use]
     pub fn posthole(&self, bin: &Path) -> Command {
-        self.home.posthole(bin)
+        self.home.command_as_user(bin)
     }
 
     /// The Maildir that mail is delivered to.

@@ -8,6 +8,7 @@
 //! [`Requirement`]s are missing as ignored, saying so; it never counts them as passed.
 
 mod agent;
+mod asyncssh;
 mod daemon;
 mod dovecot;
 mod dropbear;
@@ -18,10 +19,11 @@ mod suite;
 use std::path::PathBuf;
 
 pub use agent::Agent;
+pub use asyncssh::AsyncSsh;
 pub use dovecot::Dovecot;
 pub use dropbear::Dropbear;
 pub use mailhost::Mailhost;
-pub use sshd::{Builder as SshdBuilder, Sshd};
+pub use sshd::{Builder as SshdBuilder, Round, Sshd};
 pub use suite::Suite;
 
 /// A program or a library that a test needs and a machine may lack.
@@ -35,6 +37,10 @@ pub enum Requirement {
     Dropbear,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
+    /// The library that shows a process PAM services of its own; Debian package `libpam-wrapper`.
+    PamWrapper,
+    /// Another SSH server, for what OpenSSH's never does; Debian package `python3-asyncssh`.
+    AsyncSsh,
     /// The `openssl` command; Debian package `openssl`.
     OpenSsl,
     /// The `ssh` command; Debian package `openssh-client`.
@@ -48,9 +54,14 @@ pub enum Requirement {
 }
 
 impl Requirement {
-    /// What a [`Mailhost`] needs.
-    pub const MAILHOST: &'static [Self] =
-        &[Self::Dovecot, Self::NssWrapper, Self::OpenSsl, Self::Sshd];
+    /// What a [`Mailhost`] needs, and who fetches from it as a user with OpenSSH would.
+    pub const MAILHOST: &'static [Self] = &[
+        Self::Dovecot,
+        Self::NssWrapper,
+        Self::OpenSsl,
+        Self::Ssh,
+        Self::Sshd,
+    ];
 
     /// What has to be installed for this, or nothing if it is there.
     #[must_use]
@@ -66,6 +77,8 @@ impl Requirement {
                 "dropbear-bin",
             ),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
+            Self::PamWrapper => (pam_wrapper().is_some(), "libpam-wrapper"),
+            Self::AsyncSsh => (asyncssh::is_installed(), "python3-asyncssh"),
             Self::OpenSsl => (find_program("openssl").is_some(), "openssl"),
             Self::Ssh => (find_program("ssh").is_some(), "openssh-client"),
             Self::SshAgent => (
@@ -99,11 +112,18 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// Finds the library that shows a process users of its own.
-fn nss_wrapper() -> Option<PathBuf> {
+pub(crate) fn nss_wrapper() -> Option<PathBuf> {
+    library("libnss_wrapper.so")
+}
+
+/// Finds the library that shows a process PAM services of its own.
+fn pam_wrapper() -> Option<PathBuf> {
+    library("libpam_wrapper.so")
+}
+
+fn library(name: &str) -> Option<PathBuf> {
     let triplet = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let dirs = [triplet.as_str(), "/usr/lib64", "/usr/lib", "/usr/local/lib"];
-    let files = dirs
-        .iter()
-        .map(|dir| PathBuf::from(dir).join("libnss_wrapper.so"));
-    files.into_iter().find(|file| file.is_file())
+    let mut files = dirs.iter().map(|dir| PathBuf::from(dir).join(name));
+    files.find(|file| file.is_file())
 }

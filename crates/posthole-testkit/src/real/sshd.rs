@@ -1,5 +1,6 @@
 //! OpenSSH's server, for one user without a shell.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +11,7 @@ use russh::keys::{PrivateKey, PublicKey};
 use tempfile::TempDir;
 
 use super::daemon::{self, Daemon};
-use super::{nss_wrapper, program};
+use super::{library, nss_wrapper, pam_wrapper, program};
 use crate::keys::{self, KeyFormat, KeyType};
 
 /// A real `sshd` on a loopback port.
@@ -45,6 +46,8 @@ impl Sshd {
         Builder {
             keys: Vec::new(),
             password: None,
+            is_expired: false,
+            rounds: Vec::new(),
             permit_open: Vec::new(),
             options: Vec::new(),
         }
@@ -81,11 +84,22 @@ impl Sshd {
     }
 }
 
+/// One question of a login by keyboard-interactive.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// What has to be answered.
+    pub answer: &'static str,
+    /// Whether the answer may be shown while it is typed.
+    pub echo: bool,
+}
+
 /// What [`Sshd::builder`] makes.
 #[derive(Debug)]
 pub struct Builder {
     keys: Vec<String>,
     password: Option<String>,
+    is_expired: bool,
+    rounds: Vec<Round>,
     permit_open: Vec<String>,
     options: Vec<String>,
 }
@@ -108,6 +122,23 @@ impl Builder {
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Has the password expired, so that it must be changed at the next login (shadow(5)).
+    #[must_use]
+    pub fn expired_password(mut self) -> Self {
+        self.is_expired = true;
+        self
+    }
+
+    /// Lets the user in who gives all these answers, round by round, by keyboard-interactive
+    /// (RFC 4256) and PAM; needs [`Requirement::PamWrapper`](super::Requirement::PamWrapper).
+    ///
+    /// Where passwords are taken too, they are asked of PAM: with one round, its answer is one.
+    #[must_use]
+    pub fn rounds(mut self, rounds: &[Round]) -> Self {
+        self.rounds = rounds.to_vec();
         self
     }
 
@@ -145,8 +176,10 @@ impl Builder {
             &(self.keys.join("\n") + "\n"),
         );
         self.write_users(path);
+        if !self.rounds.is_empty() {
+            self.write_pam(path);
+        }
 
-        let nss_wrapper = nss_wrapper().expect("libnss-wrapper is installed");
         let (daemon, port) = daemon::with_free_port("sshd", |port| {
             write(&path.join("sshd_config"), &self.config(path, port));
             // The name of the binary must be absolute: sshd executes itself again.
@@ -154,9 +187,17 @@ impl Builder {
             command
                 .args(["-D", "-e", "-f"])
                 .arg(path.join("sshd_config"))
-                .env("LD_PRELOAD", &nss_wrapper)
+                .env("LD_PRELOAD", self.preloaded())
                 .env("NSS_WRAPPER_PASSWD", path.join("passwd"))
                 .env("NSS_WRAPPER_GROUP", path.join("group"));
+            if self.is_expired {
+                command.env("NSS_WRAPPER_SHADOW", path.join("shadow"));
+            }
+            if !self.rounds.is_empty() {
+                command
+                    .env("PAM_WRAPPER", "1")
+                    .env("PAM_WRAPPER_SERVICE_DIR", path.join("pam"));
+            }
             let log = path.join("log");
             let mut daemon = Daemon::start("sshd", &mut command, &log);
             let listening = format!("Server listening on 127.0.0.1 port {port}.");
@@ -195,18 +236,50 @@ impl Builder {
              LogLevel VERBOSE\n\
              AuthorizedKeysFile {dir}/authorized_keys\n\
              StrictModes no\n\
-             UsePAM no\n\
-             PasswordAuthentication {}\n\
-             KbdInteractiveAuthentication no\n\
+             UsePAM {pam}\n\
+             PasswordAuthentication {password}\n\
+             KbdInteractiveAuthentication {pam}\n\
              AllowTcpForwarding local\n\
              PermitOpen {permit_open}\n\
              X11Forwarding no\n\
              PermitTTY no\n\
              MaxStartups 100\n\
              Compression yes\n",
-            if self.password.is_some() { "yes" } else { "no" },
+            pam = yes_or_no(!self.rounds.is_empty()),
+            password = yes_or_no(self.password.is_some()),
         );
         config
+    }
+
+    /// What shows sshd users, and PAM services, of its own.
+    fn preloaded(&self) -> OsString {
+        let mut libraries = nss_wrapper()
+            .expect("libnss-wrapper is installed")
+            .into_os_string();
+        if !self.rounds.is_empty() {
+            libraries.push(":");
+            libraries.push(pam_wrapper().expect("libpam-wrapper is installed"));
+        }
+        libraries
+    }
+
+    /// A PAM service (pam_matrix(8)) that asks for one answer after another.
+    fn write_pam(&self, dir: &Path) {
+        let module = library("pam_wrapper/pam_matrix.so").expect("libpam-wrapper is installed");
+        let module = module.display();
+        fs::create_dir(dir.join("pam")).expect("a directory can be made in a temporary one");
+        let mut service = String::new();
+        for (index, Round { answer, echo }) in self.rounds.iter().enumerate() {
+            let answers = dir.join(format!("answers-{index}"));
+            write(&answers, &format!("{}:{answer}:sshd\n", Sshd::USER));
+            let echo = if *echo { " echo" } else { "" };
+            service += &format!(
+                "auth required {module} passdb={}{echo}\n",
+                answers.display()
+            );
+        }
+        service += "account required pam_permit.so\nsession required pam_permit.so\n";
+        write(&dir.join("pam/sshd"), &service);
     }
 
     /// The users and groups that this sshd sees (passwd(5), group(5)).
@@ -225,8 +298,16 @@ impl Builder {
              {user}:{hash}:{uid}:{gid}::{home}:/usr/sbin/nologin\n"
         );
         write(&dir.join("passwd"), &passwd);
+        if self.is_expired {
+            let shadow = format!("{user}:{hash}:0:0:99999:7:::\n");
+            write(&dir.join("shadow"), &shadow);
+        }
         write(&dir.join("group"), &format!("root:x:0:\nmail:x:{gid}:\n"));
     }
+}
+
+fn yes_or_no(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
 }
 
 /// The crypt(5) hash of a password.

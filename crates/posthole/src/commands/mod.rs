@@ -28,6 +28,7 @@ pub(crate) use print::{completions, man};
 pub(crate) use trust::trust;
 
 use crate::args::GlobalArgs;
+use crate::askpass::Askpass;
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::limits;
@@ -118,14 +119,11 @@ impl Run {
         ));
     }
 
-    /// Somebody to ask, who is asked each thing once.
-    fn ask(&self) -> Arc<dyn Ask> {
-        Arc::new(Remember::new(self.prompt()))
-    }
-
-    /// The person at the terminal.
+    /// The person who runs this.
     fn prompt(&self) -> Arc<Prompt> {
-        Arc::new(Prompt::new(Arc::clone(&self.console), self.stop.clone()))
+        let console = Arc::clone(&self.console);
+        let askpass = Askpass::from_environment(|name| std::env::var_os(name));
+        Arc::new(Prompt::new(console, askpass, self.stop.clone()))
     }
 
     /// What the process was given by whoever started it.
@@ -148,8 +146,10 @@ impl Run {
         observer: Arc<dyn Observer>,
     ) -> Result<Context, Problem> {
         let records = Records::open(&plan.state_dir).map_err(|e| Problem::from(&e.into()))?;
-        let ask = self.ask();
-        let tunnels = Arc::new(Tunnels::new(Arc::clone(&ask), Arc::clone(&observer)));
+        let prompt: Arc<dyn Ask> = self.prompt();
+        // The tunnels keep what proved right themselves, and must be able to ask anew.
+        let tunnels = Arc::new(Tunnels::new(Arc::clone(&prompt), Arc::clone(&observer)));
+        let ask = Arc::new(Remember::new(prompt));
         let stop = self.stop.clone();
         Ok(Context {
             ask,

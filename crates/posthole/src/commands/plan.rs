@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use posthole_core::config::{self, Config, Diagnostic, LoadError, ValueError};
 use posthole_core::error::Class;
-use posthole_core::plan::{self, ConfigFile, Environment, Overrides, Plan};
+use posthole_core::openssh::Ssh;
+use posthole_core::plan::{self, ConfigFile, Environment, Overrides, Plan, Remarks};
 
 use super::Run;
 use crate::exit::Exit;
@@ -35,8 +36,9 @@ impl Run {
             path: &file.path,
             config: &file.config,
         });
-        let mut plan = plan::resolve(written, overrides, environment)
+        let mut plan = plan::resolve(written, overrides, environment, &Ssh::new())
             .map_err(|diagnostics| Refusal::mistakes(file.map(File::shown), diagnostics))?;
+        self.remark(file, &plan.remarks);
         if let Some(state_dir) = &self.global.state_dir {
             plan.state_dir = environment.cwd.join(state_dir);
         }
@@ -62,19 +64,29 @@ impl Run {
         if diagnostics.iter().any(Diagnostic::is_error) {
             return Err(Refusal::mistakes(Some((&path, &redacted)), diagnostics));
         }
-        if !diagnostics.is_empty() && !self.global.quiet && !self.global.json {
-            let colour = self.console.stderr_colour();
-            self.console.eprint(render::diagnostics(
-                Some((&path, &redacted)),
-                &diagnostics,
-                colour,
-            ));
-        }
+        self.warn(Some((&path, &redacted)), &diagnostics);
         Ok(Some(File {
             path,
             config,
             redacted,
         }))
+    }
+
+    /// Tells what was noticed on the way to the plan.
+    pub(crate) fn remark(&self, file: Option<&File>, remarks: &Remarks) {
+        let Remarks { warnings, notices } = remarks;
+        self.warn(file.map(File::shown), warnings);
+        for notice in notices {
+            tracing::info!("{notice}");
+        }
+    }
+
+    fn warn(&self, file: Option<(&Path, &str)>, warnings: &[Diagnostic]) {
+        if !warnings.is_empty() && !self.global.quiet && !self.global.json {
+            let colour = self.console.stderr_colour();
+            self.console
+                .eprint(render::diagnostics(file, warnings, colour));
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use posthole_core::ask::{Ask, HostKeyQuestion, Unanswered};
 use posthole_core::error::{Class, Error};
+use posthole_core::openssh::Ssh;
 use posthole_core::plan::{self, ConfigFile};
 use posthole_core::transport::TransportError;
 use posthole_core::tunnel::known_hosts::{self, HostKey, Standing};
@@ -30,26 +31,21 @@ pub(crate) async fn trust(run: &Run, args: &TrustArgs) -> Result<Exit, Refusal> 
         config: &f.config,
     });
     let overrides = args.overrides();
-    let hop = |target| {
-        plan::resolve_hop(written, target, &overrides, &environment).map_err(|diagnostics| {
-            Refusal::mistakes(file.as_ref().map(|file| file.shown()), diagnostics)
-        })
-    };
-    let hops = args
-        .via
-        .iter()
-        .chain([&args.host])
-        .map(hop)
-        .collect::<Result<Vec<_>, _>>()?;
+    let targets: Vec<_> = args.via.iter().chain([&args.host]).cloned().collect();
+    let way = plan::resolve_way(written, &targets, &overrides, &environment, &Ssh::new()).map_err(
+        |diagnostics| Refusal::mistakes(file.as_ref().map(|file| file.shown()), diagnostics),
+    )?;
+    run.remark(file.as_ref(), &way.remarks);
+    let hops = way.hops;
     let observer = Arc::new(Progress::new(Arc::clone(&run.console), !run.global.quiet));
-    let tunnels = Tunnels::new(run.ask(), observer);
+    let tunnels = Tunnels::new(run.prompt(), observer);
     let name = args.host.to_string();
     let key = tokio::select! {
         key = tunnels.scan_host_key(&name, &hops) => key.map_err(refused)?,
         () = run.stop.cancelled() => return Ok(Exit::TempFail),
     };
     tunnels.close().await;
-    // INVARIANT: it was collected from a list that ends with the host itself.
+    // INVARIANT: the way to a host ends with the host itself.
     let hop = hops.last().expect("the host is one of the hops");
     let known = |file: &Path, line| trusted(&key, "known", file, Some(line));
     match known_hosts::judge(&hop.known_hosts, &key).map_err(|error| refused(error.into()))? {

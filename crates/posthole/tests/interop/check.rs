@@ -105,7 +105,7 @@ fn the_first_step_that_fails_says_what_to_do() {
 
     let key = fs::read(home.identity()).unwrap();
     fs::remove_file(home.identity()).unwrap();
-    fails("ssh login", 77, &["msingh@127.0.0.1 did not let us in"]);
+    fails("ssh login", 77, &["cannot log in to msingh@127.0.0.1"]);
     fs::write(home.identity(), &key).unwrap();
     fails("ssh login", 77, &["others can read it", "chmod 600"]);
     fs::set_permissions(home.identity(), fs::Permissions::from_mode(0o600)).unwrap();

@@ -73,7 +73,7 @@ fn an_unknown_key_is_trusted_by_the_line_that_the_error_names() {
     fs::create_dir(&bin).unwrap();
     symlink(BIN, bin.join("posthole")).unwrap();
     let shell = |line: &str| {
-        let mut shell = host.home().posthole("/bin/sh".as_ref());
+        let mut shell = host.home().command_as_user("/bin/sh".as_ref());
         shell.env("PATH", &bin).args(["-c", line]).process_group(0);
         shell.output().unwrap()
     };

@@ -44,6 +44,11 @@ pub(crate) fn tests(suite: Suite) -> Suite {
             &[needs, &[Requirement::SshAgent]].concat(),
             the_agent_holds_the_key,
         )
+        .test(
+            "an_agent_in_trouble_is_told_what_is_wrong",
+            &[needs, &[Requirement::SshAgent]].concat(),
+            an_agent_in_trouble_is_told_what_is_wrong,
+        )
 }
 
 fn every_kind_of_key_logs_in() {
@@ -186,12 +191,37 @@ fn without_a_terminal_nothing_is_asked() {
     host.home()
         .write_identity(host.key(), KeyFormat::OpenSsh, Some("correct horse"));
     run(host.home(), &args).exits(77).says(&[
-        "msingh@127.0.0.1 did not let us in",
+        "cannot log in to msingh@127.0.0.1",
         "needs its passphrase, and there is no terminal to ask on",
         "password: there is no terminal to ask on",
         "hint: run it in a terminal to be asked, hold the key in ssh-agent",
     ]);
     assert!(!host.maildir().exists());
+}
+
+fn an_agent_in_trouble_is_told_what_is_wrong() {
+    let host = Mailhost::start([mail::tiny(1)]);
+    let home = host.home();
+    std::fs::remove_file(home.identity()).unwrap();
+    let agent = Agent::start();
+    let socket = agent.socket().display().to_string();
+    let fetch = || run(home, &["fetch", "--agent", &socket]);
+    let name = format!("ssh-agent at {socket}: ");
+    fetch().exits(77).says(&[
+        &format!("cannot log in to msingh@127.0.0.1: {name}holds no keys; "),
+        "hint: add the key to the agent with ssh-add",
+    ]);
+    agent.add(host.key());
+    agent.lock("secret");
+    fetch().exits(77).says(&[
+        &format!("{name}shows no keys; it may be locked"),
+        "hint: unlock the agent with ssh-add -X",
+    ]);
+    drop(agent);
+    fetch().exits(77).says(&[
+        &format!("{name}not there, since there is no such socket"),
+        "hint: start ssh-agent and add the key with ssh-add",
+    ]);
 }
 
 fn the_agent_holds_the_key() {

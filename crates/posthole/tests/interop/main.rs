@@ -12,8 +12,11 @@ mod fetch;
 mod host_key;
 mod interrupted;
 mod login;
+mod openssh;
 mod output;
+mod prompts;
 mod refusals;
+mod ssh_config;
 mod world;
 
 use std::process::ExitCode;
@@ -25,6 +28,9 @@ fn main() -> ExitCode {
     let suite = fetch::tests(suite);
     let suite = interrupted::tests(suite);
     let suite = login::tests(suite);
+    let suite = openssh::tests(suite);
+    let suite = ssh_config::tests(suite);
+    let suite = prompts::tests(suite);
     let suite = host_key::tests(suite);
     let suite = refusals::tests(suite);
     let suite = dropbear::tests(suite);

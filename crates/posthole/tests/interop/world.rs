@@ -13,14 +13,14 @@ use serde_json::Value;
 /// The program in a home, in the background of whatever terminal runs the tests: it has nobody to
 /// ask.
 pub(crate) fn posthole(home: &Home, args: &[&str]) -> Command {
-    let mut command = home.posthole(Path::new(BIN));
+    let mut command = home.command_as_user(Path::new(BIN));
     command.args(args).stdin(Stdio::null()).process_group(0);
     command
 }
 
 /// The program on a terminal.
 pub(crate) fn at_a_terminal(home: &Home, args: &[&str]) -> Terminal {
-    let mut command = home.posthole(Path::new(BIN));
+    let mut command = home.command_as_user(Path::new(BIN));
     command.args(args).env("TERM", "xterm");
     Terminal::start(command)
 }

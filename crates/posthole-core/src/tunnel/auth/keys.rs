@@ -1,155 +1,46 @@
-//! Public key authentication (RFC 4252 §7): which keys are offered, in which order, and how they
-//! sign.
-//!
-//! Named keys come first, each through the agent if that holds it; then the agent's other keys; then
-//! the usual files. Servers count every key they do not like as a failed attempt, so the order
-//! decides whether the right key is reached.
+//! Keys that can be offered (RFC 4252 §7): what is shown to a server, and what signs for it.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use russh::SendError;
-use russh::keys::agent::{AgentIdentity, AgentSessionBinding};
-use russh::keys::signature::Signer as _;
-use russh::keys::ssh_key::private::KeypairData;
-use russh::keys::ssh_key::{Signature, certificate::Certificate};
+use russh::keys::ssh_key::certificate::Certificate;
+use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{HashAlg, PrivateKey, PublicKey};
-use secrecy::ExposeSecret;
 
-use crate::ask::{SecretQuestion, Unanswered};
-use crate::plan::Hop;
-
-use super::super::answers::Answers;
-use super::super::error::{Attempt, TunnelError};
 use super::super::known_hosts::{fingerprint, kind};
-use super::super::patience::Patience;
-use super::agent::Agent;
-use super::key_file::{KeyFile, KeyFileError, LockedKey};
+use super::agent::{Agent, Identity};
+use super::certificate;
+use super::key_file::LockedKey;
+use super::signer::{Locksmith, SignError};
 
 /// The keys to offer.
 pub(super) struct Keys {
     queue: VecDeque<Candidate>,
-    agent: Option<Agent>,
+    pub(super) agent: Option<Agent>,
 }
 
 /// A key to offer.
 pub(super) struct Candidate {
-    source: Source,
+    /// What signs for it.
+    pub(super) source: Source,
+    /// The certificate that is shown instead of the plain key.
+    pub(super) certificate: Option<Box<Certificate>>,
     /// Where it is from, such as `from /home/x/.ssh/id_ed25519` or `from the agent`.
-    origin: String,
+    pub(super) origin: String,
 }
 
-enum Source {
-    Agent(Box<AgentIdentity>),
+/// Where the private half of a key is.
+#[derive(Clone)]
+pub(super) enum Source {
+    Agent(Arc<Identity>),
     Open(Arc<PrivateKey>),
     Locked(LockedKey),
 }
 
 impl Keys {
-    /// Collects the keys of a hop, noting those that are of no use.
-    pub(super) async fn gather(
-        hop: &Hop,
-        session: Option<&AgentSessionBinding>,
-        tried: &mut Vec<Attempt>,
-    ) -> Result<Self, TunnelError> {
-        let mut agent = match &hop.agent {
-            None => None,
-            Some(socket) => match Agent::connect(socket, session).await {
-                Ok(agent) => Some(agent),
-                Err(outcome) => {
-                    tracing::info!(socket = %socket.display(), outcome, "no ssh-agent");
-                    let what = format!("ssh-agent at {}", socket.display());
-                    tried.push(Attempt { what, outcome });
-                    None
-                }
-            },
-        };
-        let held = agent
-            .as_mut()
-            .map(|agent| std::mem::take(&mut agent.identities));
-        let mut held = held.unwrap_or_default();
-
-        let (mut by_agent, mut by_file) = (VecDeque::new(), VecDeque::new());
-        for (path, file) in read_all(&hop.identities).await {
-            let what = || format!("key file {}", path.display());
-            let file = match file {
-                Ok(file) => file,
-                Err(KeyFileError::Missing(error)) if hop.identities_named => {
-                    let error = Arc::new(error);
-                    return Err(TunnelError::IdentityMissing {
-                        login: hop.login(),
-                        path,
-                        error,
-                    });
-                }
-                Err(KeyFileError::Missing(_)) => continue,
-                Err(KeyFileError::Unusable(outcome)) => {
-                    tried.push(Attempt {
-                        what: what(),
-                        outcome,
-                    });
-                    continue;
-                }
-            };
-            let public = match &file {
-                KeyFile::Open(key) => Some(key.public_key()),
-                KeyFile::Locked(key) => key.public.as_ref(),
-                KeyFile::Public(key) => Some(key),
-            };
-            let origin = format!("from {}", path.display());
-            if let Some(identity) = public.and_then(|public| take(&mut held, public)) {
-                let origin = format!("{origin} in the agent");
-                let candidate = Candidate {
-                    source: Source::Agent(Box::new(identity)),
-                    origin,
-                };
-                // The person's order is kept among named keys.
-                if hop.identities_named {
-                    &mut by_file
-                } else {
-                    &mut by_agent
-                }
-                .push_back(candidate);
-                continue;
-            }
-            let source = match file {
-                KeyFile::Open(key) if is_on_device(&key) => {
-                    let outcome = "its other half is in a device, which only an agent can reach";
-                    tried.push(Attempt {
-                        what: what(),
-                        outcome: outcome.to_owned(),
-                    });
-                    continue;
-                }
-                KeyFile::Open(key) => Source::Open(key),
-                KeyFile::Locked(key) => Source::Locked(key),
-                KeyFile::Public(_) => {
-                    let outcome =
-                        "there is only the public key, and no agent holds the private one";
-                    tried.push(Attempt {
-                        what: what(),
-                        outcome: outcome.to_owned(),
-                    });
-                    continue;
-                }
-            };
-            by_file.push_back(Candidate { source, origin });
-        }
-        by_agent.extend(held.into_iter().map(|identity| {
-            let origin = "from the agent".to_owned();
-            Candidate {
-                source: Source::Agent(Box::new(identity)),
-                origin,
-            }
-        }));
-        let (mut queue, rest) = if hop.identities_named {
-            (by_file, by_agent)
-        } else {
-            (by_agent, by_file)
-        };
-        queue.extend(rest);
-        Ok(Self { queue, agent })
+    pub(super) fn new(queue: VecDeque<Candidate>, agent: Option<Agent>) -> Self {
+        Self { queue, agent }
     }
 
     /// How many keys are left.
@@ -169,57 +60,14 @@ impl Keys {
         self.queue.pop_front()
     }
 
-    /// What signs for a key.
-    pub(super) fn signer<'a>(
-        &'a mut self,
-        candidate: &'a Candidate,
-        answers: &'a Answers,
-        patience: &'a Patience,
-    ) -> Signer<'a> {
-        Signer {
-            candidate,
-            agent: self.agent.as_mut(),
-            answers,
-            patience,
-            has_signed: false,
-        }
+    /// Takes back a key that the server did not look at.
+    pub(super) fn put_back(&mut self, candidate: Candidate) {
+        self.queue.push_front(candidate);
     }
 }
 
-/// Reads key files where waiting for a disk holds nobody up.
-async fn read_all(paths: &[PathBuf]) -> Vec<(PathBuf, Result<KeyFile, KeyFileError>)> {
-    let paths = paths.to_vec();
-    let reading = move || {
-        let read = |path: PathBuf| {
-            let file = KeyFile::read(&path);
-            (path, file)
-        };
-        paths.into_iter().map(read).collect()
-    };
-    // Nothing but the end of the runtime makes this fail.
-    tokio::task::spawn_blocking(reading)
-        .await
-        .unwrap_or_default()
-}
-
-/// Takes a key out of those the agent holds.
-fn take(held: &mut Vec<AgentIdentity>, public: &PublicKey) -> Option<AgentIdentity> {
-    let is_it = |identity: &AgentIdentity| match identity {
-        AgentIdentity::PublicKey { key, .. } => key.key_data() == public.key_data(),
-        AgentIdentity::Certificate { .. } => false,
-    };
-    held.iter().position(is_it).map(|index| held.remove(index))
-}
-
-fn is_on_device(key: &PrivateKey) -> bool {
-    matches!(
-        key.key_data(),
-        KeypairData::SkEd25519(_) | KeypairData::SkEcdsaSha2NistP256(_)
-    )
-}
-
 /// What is shown to the server.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) enum Offer {
     Key(PublicKey),
     Certificate(Box<Certificate>),
@@ -233,36 +81,69 @@ impl Offer {
             Self::Certificate(certificate) => certificate.algorithm().is_rsa(),
         }
     }
+
+    /// The name of the algorithm with this hash, as ssh_config(5) has it.
+    pub(super) fn algorithm(&self, hash: Option<HashAlg>) -> String {
+        let rsa = match hash {
+            Some(HashAlg::Sha256) => Some("rsa-sha2-256"),
+            Some(HashAlg::Sha512) => Some("rsa-sha2-512"),
+            _ => None,
+        };
+        match (self, rsa.filter(|_| self.is_rsa())) {
+            (Self::Key(_), Some(name)) => name.to_owned(),
+            (Self::Key(key), None) => key.algorithm().to_string(),
+            (Self::Certificate(_), Some(name)) => format!("{name}-cert-v01@openssh.com"),
+            (Self::Certificate(certificate), None) => certificate.algorithm().to_certificate_type(),
+        }
+    }
+
+    fn public(&self) -> &KeyData {
+        match self {
+            Self::Key(key) => key.key_data(),
+            Self::Certificate(certificate) => certificate.public_key(),
+        }
+    }
 }
 
 impl Candidate {
     /// What to show to the server; none if that takes a passphrase.
     pub(super) fn offer(&self) -> Option<Offer> {
+        if let Some(certificate) = &self.certificate {
+            return Some(Offer::Certificate(certificate.clone()));
+        }
         match &self.source {
-            Source::Agent(identity) => Some(match &**identity {
-                AgentIdentity::PublicKey { key, .. } => Offer::Key(key.clone()),
-                AgentIdentity::Certificate { certificate, .. } => {
-                    Offer::Certificate(Box::new(certificate.clone()))
-                }
-            }),
+            Source::Agent(identity) => Some(identity.offer.clone()),
             Source::Open(key) => Some(Offer::Key(key.public_key().clone())),
             Source::Locked(key) => key.public.clone().map(Offer::Key),
         }
     }
 
     /// Opens a key whose public half is not to be had otherwise.
-    pub(super) async fn reveal(
-        &mut self,
-        answers: &Answers,
-        patience: &Patience,
-    ) -> Result<Offer, SignError> {
-        if let Source::Locked(locked) = &self.source
-            && locked.public.is_none()
-        {
-            self.source = Source::Open(unlock(locked, answers, patience).await?);
+    pub(super) async fn reveal(&mut self, locksmith: Locksmith<'_>) -> Result<Offer, SignError> {
+        if let Source::Locked(locked) = &self.source {
+            self.source = Source::Open(locksmith.unlock(locked).await?);
         }
         self.offer()
             .ok_or_else(|| SignError::Failed("it has no public key".to_owned()))
+    }
+
+    /// The public key, whatever is shown of it.
+    pub(super) fn public(&self) -> Option<&KeyData> {
+        match &self.source {
+            Source::Agent(identity) => Some(identity.offer.public()),
+            Source::Open(key) => Some(key.public_key().key_data()),
+            Source::Locked(key) => key.public.as_ref().map(PublicKey::key_data),
+        }
+    }
+
+    /// What the server may hold against it, as far as that can be seen from here.
+    pub(super) fn trouble(&self, user: &str) -> Option<String> {
+        match self.offer()? {
+            Offer::Certificate(certificate) => {
+                certificate::trouble(&certificate, user, SystemTime::now())
+            }
+            Offer::Key(_) => None,
+        }
     }
 
     /// The key as messages show it, such as `publickey ED25519 SHA256:… from /home/x/.ssh/id`.
@@ -281,143 +162,3 @@ impl Candidate {
         }
     }
 }
-
-/// Signs a login with one key.
-pub(super) struct Signer<'a> {
-    candidate: &'a Candidate,
-    agent: Option<&'a mut Agent>,
-    answers: &'a Answers,
-    patience: &'a Patience,
-    /// Whether the server wanted a signature, and got one.
-    pub(super) has_signed: bool,
-}
-
-impl russh::Signer for Signer<'_> {
-    type Error = SignError;
-
-    async fn auth_sign(
-        &mut self,
-        _identity: &AgentIdentity,
-        hash: Option<HashAlg>,
-        to_sign: Vec<u8>,
-    ) -> Result<Vec<u8>, SignError> {
-        let signed = match &self.candidate.source {
-            Source::Agent(identity) => {
-                let _pause = self.patience.pause();
-                let Some(agent) = &mut self.agent else {
-                    return Err(SignError::Failed("the agent is gone".to_owned()));
-                };
-                agent
-                    .sign(identity, hash, to_sign)
-                    .await
-                    .map_err(SignError::Failed)?
-            }
-            Source::Open(key) => sign(key, hash, to_sign)?,
-            Source::Locked(locked) => {
-                let key = unlock(locked, self.answers, self.patience).await?;
-                sign(&key, hash, to_sign)?
-            }
-        };
-        self.has_signed = true;
-        Ok(signed)
-    }
-}
-
-/// Appends the signature to what was signed, as russh wants it.
-fn sign(
-    key: &PrivateKey,
-    hash: Option<HashAlg>,
-    mut to_sign: Vec<u8>,
-) -> Result<Vec<u8>, SignError> {
-    let failed = |error: &dyn std::error::Error| SignError::Failed(format!("cannot sign: {error}"));
-    let signature: Signature = match key.key_data() {
-        KeypairData::Rsa(pair) => (pair, hash)
-            .try_sign(&to_sign)
-            .map_err(|error| failed(&error))?,
-        _ => key.try_sign(&to_sign).map_err(|error| failed(&error))?,
-    };
-    let encoded = Vec::<u8>::try_from(signature).map_err(|error| failed(&error))?;
-    let length = u32::try_from(encoded.len()).map_err(|error| failed(&error))?;
-    to_sign.extend_from_slice(&length.to_be_bytes());
-    to_sign.extend_from_slice(&encoded);
-    Ok(to_sign)
-}
-
-/// Opens a locked key with the passphrase that was given earlier, or asks for it.
-async fn unlock(
-    locked: &LockedKey,
-    answers: &Answers,
-    patience: &Patience,
-) -> Result<Arc<PrivateKey>, SignError> {
-    let _pause = patience.pause();
-    let turn = answers.turn().await;
-    let question = |again| SecretQuestion::Passphrase {
-        key: locked.path().to_owned(),
-        again,
-    };
-    if let Some(passphrase) = turn.kept(&question(false)) {
-        if let Some(key) = open(locked, passphrase).await {
-            return matching(locked, key);
-        }
-        turn.forget(&question(false));
-    }
-    for round in 0..ROUNDS {
-        let passphrase = match turn.secret(question(round > 0)).await {
-            Ok(passphrase) => passphrase,
-            Err(Unanswered::NoTerminal) => return Err(SignError::NoTerminal),
-            Err(unanswered) => return Err(SignError::Cancelled(unanswered)),
-        };
-        if passphrase.expose_secret().is_empty() {
-            return Err(SignError::Failed("no passphrase was given".to_owned()));
-        }
-        if let Some(key) = open(locked, passphrase.clone()).await {
-            turn.keep(&question(false), passphrase);
-            return matching(locked, key);
-        }
-    }
-    Err(SignError::Failed("the passphrase was wrong".to_owned()))
-}
-
-/// Decrypts on a thread that may block, since it takes a tenth of a second and more.
-async fn open(locked: &LockedKey, passphrase: secrecy::SecretString) -> Option<Arc<PrivateKey>> {
-    let locked = locked.clone();
-    let opening = tokio::task::spawn_blocking(move || locked.open(&passphrase));
-    opening.await.ok().flatten().map(Arc::new)
-}
-
-/// Makes sure that a `.pub` found beside the file is that of the key in it.
-fn matching(locked: &LockedKey, key: Arc<PrivateKey>) -> Result<Arc<PrivateKey>, SignError> {
-    match &locked.public {
-        Some(public) if public.key_data() != key.public_key().key_data() => {
-            let path = Path::new(locked.path());
-            Err(SignError::Failed(format!(
-                "{}.pub belongs to another key than {}",
-                path.display(),
-                path.display()
-            )))
-        }
-        _ => Ok(key),
-    }
-}
-
-/// Why a key could not sign.
-#[derive(Debug)]
-pub(super) enum SignError {
-    /// The session is gone.
-    Gone,
-    /// A person gave up.
-    Cancelled(Unanswered),
-    /// The key is of no use.
-    Failed(String),
-    /// Nobody can be asked for the passphrase.
-    NoTerminal,
-}
-
-impl From<SendError> for SignError {
-    fn from(_: SendError) -> Self {
-        Self::Gone
-    }
-}
-
-/// As `NumberOfPasswordPrompts` in ssh_config(5).
-const ROUNDS: usize = 3;

@@ -1,268 +1,165 @@
-//! Logins with something a person knows: `password` (RFC 4252 §8) and `keyboard-interactive`
-//! (RFC 4256).
+//! The method `password` (RFC 4252 §8), and how often passwords are tried.
 //!
-//! The two overlap. A configured password goes by `password` first, which takes it without any
-//! doubt, and answers a lone hidden prompt of `keyboard-interactive` otherwise; it is sent once by
-//! each. A person answers `keyboard-interactive` first, in the server's own words, which may ask for
-//! more than a password.
+//! The hard problem is a password that has expired: the server asks for a new one instead of
+//! saying yes or no, and russh passes over that. It shows by a server that has said something and
+//! then waits.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
 
 use russh::MethodKind;
-use russh::client::AuthResult;
-use russh::client::{KeyboardInteractiveAuthResponse as Response, Prompt};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::ask::{SecretQuestion, Unanswered};
 use crate::plan::{Hop, PasswordSource};
 
-use super::super::answers::Turn;
-use super::super::error::TunnelError;
-use super::super::text::{SHOWN, clean};
-use super::{Exchange, Next, Outcome, limited};
+use super::super::answers::{Answers, Turn};
+use super::super::error::{Attempt, TunnelError};
+use super::exchange::{Exchange, Outcome, limited};
 
 /// What may still be tried with passwords.
 pub(super) struct Passwords {
-    source: PasswordSource,
-    password_tries: usize,
-    keyboard_tries: usize,
+    pub(super) source: PasswordSource,
+    pub(super) password_tries: u32,
+    pub(super) keyboard_tries: u32,
     /// Whether a person's password was refused already.
-    is_again: bool,
+    pub(super) is_again: bool,
+    /// Whether there is a person to ask, where one is needed.
+    pub(super) is_anybody_there: bool,
 }
 
 impl Passwords {
-    pub(super) fn new(hop: &Hop) -> Self {
+    pub(super) async fn new(hop: &Hop, answers: &Answers) -> Self {
         let source = hop.password.clone();
-        let tries = if matches!(source, PasswordSource::Prompt) {
-            PROMPTS
-        } else {
-            1
-        };
+        let is_asked = matches!(source, PasswordSource::Prompt);
+        let tries = if is_asked { hop.password_prompts } else { 1 };
         Self {
             source,
             password_tries: tries,
             keyboard_tries: tries,
             is_again: false,
+            is_anybody_there: answers.is_anybody_there().await,
         }
     }
 
-    pub(super) fn next_method(&self, takes: impl Fn(MethodKind) -> bool) -> Next {
-        let can_password = self.password_tries > 0 && takes(MethodKind::Password);
-        let can_keyboard = self.keyboard_tries > 0 && takes(MethodKind::KeyboardInteractive);
-        match (can_password, can_keyboard) {
-            (true, true) if self.is_configured() => Next::Password,
-            (_, true) => Next::KeyboardInteractive,
-            (true, false) => Next::Password,
-            (false, false) => Next::Nothing,
+    /// Whether a method may be tried.
+    pub(super) fn can_try(&self, method: MethodKind) -> bool {
+        match method {
+            MethodKind::Password => self.password_tries > 0,
+            MethodKind::KeyboardInteractive => self.keyboard_tries > 0,
+            _ => false,
         }
     }
 
-    fn is_configured(&self) -> bool {
+    /// How many attempts keys must leave to these methods: a configured password should get to
+    /// each, and a person to one, before the server hangs up.
+    pub(super) fn tries_to_reserve<'a>(
+        &self,
+        methods: impl Iterator<Item = &'a MethodKind>,
+    ) -> usize {
+        let possible = methods.filter(|method| self.can_try(**method)).count();
+        match () {
+            () if self.is_configured() => possible,
+            () if self.is_anybody_there => possible.min(1),
+            () => 0,
+        }
+    }
+
+    pub(super) fn is_configured(&self) -> bool {
         !matches!(self.source, PasswordSource::Prompt)
     }
 
-    fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         self.password_tries = 0;
         self.keyboard_tries = 0;
     }
 }
 
 impl Exchange<'_> {
-    pub(super) async fn password(
-        &mut self,
-        passwords: &mut Passwords,
-    ) -> Result<Outcome, TunnelError> {
-        passwords.password_tries -= 1;
-        if passwords.is_configured() {
-            let Some(password) = self.configured_password(passwords).await else {
+    pub(super) async fn password(&mut self) -> Result<Outcome, TunnelError> {
+        self.passwords.password_tries -= 1;
+        if self.passwords.is_configured() {
+            let Some(password) = self.configured_password().await else {
                 return Ok(Outcome::Skipped);
             };
             return self.send_password(password).await;
         }
-        let pause = self.login.patience.pause();
-        let turn = self.login.answers.turn().await;
+        let login = self.login;
         let question = SecretQuestion::SshPassword {
-            login: self.login.hop.login(),
-            again: passwords.is_again,
+            login: login.hop.login(),
+            again: self.passwords.is_again,
         };
+        let pause = login.patience.pause();
+        let turn = login.answers.turn_for(&question).await;
         let password = match turn.kept(&question) {
             Some(password) => password,
-            None => match turn.secret(question.clone()).await {
-                Ok(password) => password,
-                Err(unanswered) => return self.not_told("password", unanswered, passwords),
-            },
+            None => {
+                self.show_banner();
+                match turn.secret(question.clone()).await {
+                    Ok(password) => password,
+                    Err(unanswered) => return self.not_told(PASSWORD, unanswered),
+                }
+            }
         };
         drop(pause);
         if password.expose_secret().is_empty() {
-            passwords.give_up();
-            self.note("password".to_owned(), "none was given");
+            self.passwords.give_up();
+            self.note(Attempt::missed(PASSWORD, "none was given"));
             return Ok(Outcome::Skipped);
         }
         let outcome = self.send_password(password.clone()).await?;
-        remember(&turn, &question, password, outcome);
-        passwords.is_again = outcome == Outcome::Refused;
+        remember(&turn, &question, &password, outcome);
+        self.passwords.is_again = outcome == Outcome::Refused;
         Ok(outcome)
     }
 
     async fn send_password(&mut self, password: SecretString) -> Result<Outcome, TunnelError> {
-        let user = self.login.hop.user.as_str();
+        let login = self.login;
+        let user = login.hop.user.as_str();
         // russh wipes its copy when the attempt is over.
-        let login = self
+        let sending = self
             .handle
             .authenticate_password(user, password.expose_secret());
-        let answer = limited(self.login, login).await?;
-        self.settle(answer.ok(), "password").await
-    }
-
-    pub(super) async fn keyboard_interactive(
-        &mut self,
-        passwords: &mut Passwords,
-    ) -> Result<Outcome, TunnelError> {
-        passwords.keyboard_tries -= 1;
-        let what = "keyboard-interactive";
-        let mut password = Lone::Unused;
-        let user = self.login.hop.user.as_str();
-        let start = self
-            .handle
-            .authenticate_keyboard_interactive_start(user, None);
-        let mut response = limited(self.login, start).await?;
-        for round in 0.. {
-            let request = match response {
-                Ok(Response::InfoRequest {
-                    name,
-                    instructions,
-                    prompts,
-                }) => {
-                    self.show(&name);
-                    self.show(&instructions);
-                    prompts
-                }
-                Ok(Response::Success) => {
-                    self.settle_lone(password, Outcome::LoggedIn).await;
-                    return self.settle(Some(AuthResult::Success), what).await;
-                }
-                Ok(Response::Failure {
-                    remaining_methods,
-                    partial_success,
-                }) => {
-                    let failure = AuthResult::Failure {
-                        remaining_methods,
-                        partial_success,
-                    };
-                    let outcome = self.settle(Some(failure), what).await?;
-                    self.settle_lone(password, outcome).await;
-                    if round == 0 {
-                        // It would be the same again.
-                        passwords.keyboard_tries = 0;
-                    }
-                    return Ok(outcome);
-                }
-                Err(_) => return self.settle(None, what).await,
-            };
-            if round >= MOST_ROUNDS || request.len() > MOST_PROMPTS {
-                break;
-            }
-            let is_lone = matches!(&request[..], [prompt] if !prompt.echo);
-            let answers = if is_lone && matches!(password, Lone::Unused) {
-                match self.lone_answer(&request[0], passwords).await {
-                    Ok((answer, used)) => {
-                        password = used;
-                        vec![answer]
-                    }
-                    Err(unanswered) => return self.hang(unanswered, passwords),
-                }
-            } else {
-                match self.ask_all(&request).await {
-                    Ok(answers) => answers,
-                    Err(unanswered) => return self.hang(unanswered, passwords),
-                }
-            };
-            let answers = answers
-                .iter()
-                .map(|answer| answer.expose_secret().to_owned())
-                .collect();
-            let respond = self
-                .handle
-                .authenticate_keyboard_interactive_respond(answers);
-            response = limited(self.login, respond).await?;
-        }
-        Err(TunnelError::Protocol {
-            host: self.login.hop.name.clone(),
-            reason: "it does not stop asking questions".to_owned(),
-        })
-    }
-
-    /// The answer to a prompt that most likely wants the password.
-    async fn lone_answer(
-        &mut self,
-        prompt: &Prompt,
-        passwords: &mut Passwords,
-    ) -> Result<(SecretString, Lone), Unanswered> {
-        if passwords.is_configured() {
-            // If the source fails, the prompt is still answered, with nothing.
-            let password = self.configured_password(passwords).await;
-            return Ok((password.unwrap_or_default(), Lone::Configured));
-        }
-        let question = self.ssh_password();
-        let kept = self.login.answers.turn().await.kept(&question);
-        if let Some(password) = kept {
-            return Ok((password.clone(), Lone::Answered(password)));
-        }
-        let password = self.ask(prompt).await?;
-        Ok((password.clone(), Lone::Answered(password)))
-    }
-
-    async fn settle_lone(&self, lone: Lone, outcome: Outcome) {
-        if let Lone::Answered(password) = lone {
-            let turn = self.login.answers.turn().await;
-            remember(&turn, &self.ssh_password(), password, outcome);
-        }
-    }
-
-    async fn ask_all(&self, prompts: &[Prompt]) -> Result<Vec<SecretString>, Unanswered> {
-        let mut answers = Vec::with_capacity(prompts.len());
-        for prompt in prompts {
-            answers.push(self.ask(prompt).await?);
-        }
-        Ok(answers)
-    }
-
-    async fn ask(&self, prompt: &Prompt) -> Result<SecretString, Unanswered> {
-        let _pause = self.login.patience.pause();
-        let question = SecretQuestion::SshPrompt {
-            login: self.login.hop.login(),
-            prompt: clean(&prompt.prompt, SHOWN),
-            echo: prompt.echo,
+        let sending = limited(login, sending);
+        let answer = unless_heard_otherwise(login, sending).await;
+        let Some(answer) = answer else {
+            let hint = format!(
+                "set a new password, for example with: ssh {}@{}",
+                login.hop.user, login.hop.name
+            );
+            self.note(Attempt::missed(PASSWORD, EXPIRED).hint(hint));
+            return Err(self.failure(None));
         };
-        self.login.answers.turn().await.secret(question).await
-    }
-
-    /// Shows what a server says around its prompts.
-    fn show(&self, text: &str) {
-        let text = clean(text, SHOWN);
-        if !text.is_empty() {
-            self.login
-                .caller
-                .notice(format!("{}: {text}", self.login.hop.login()));
-        }
+        self.settle(answer?.ok(), MethodKind::Password, PASSWORD)
+            .await
     }
 
     /// The password from where the plan says it is; a failure of that is noted and final.
-    async fn configured_password(&mut self, passwords: &mut Passwords) -> Option<SecretString> {
-        match self
-            .login
+    pub(super) async fn configured_password(&mut self) -> Option<SecretString> {
+        let login = self.login;
+        // However long a command thinks, the server is not to blame.
+        let _pause = login.patience.pause();
+        let question = self.ssh_password();
+        match login
             .answers
-            .configured(&passwords.source, self.ssh_password())
+            .configured(&self.passwords.source, question)
             .await
         {
             Ok(password) => Some(password),
-            Err(outcome) => {
-                passwords.give_up();
-                self.note("password".to_owned(), &outcome);
+            Err((outcome, hint)) => {
+                self.passwords.give_up();
+                let attempt = Attempt::missed(PASSWORD, outcome);
+                self.note(match hint {
+                    Some(hint) => attempt.hint(hint),
+                    None => attempt,
+                });
                 None
             }
         }
     }
 
-    fn ssh_password(&self) -> SecretQuestion {
+    pub(super) fn ssh_password(&self) -> SecretQuestion {
         SecretQuestion::SshPassword {
             login: self.login.hop.login(),
             again: false,
@@ -270,53 +167,68 @@ impl Exchange<'_> {
     }
 
     /// Notes that a person did not answer, and goes on if that was to be expected.
-    fn not_told(
+    pub(super) fn not_told(
         &mut self,
         what: &str,
         unanswered: Unanswered,
-        passwords: &mut Passwords,
     ) -> Result<Outcome, TunnelError> {
         if unanswered != Unanswered::NoTerminal {
             return Err(self.unanswered(unanswered));
         }
-        passwords.give_up();
+        self.passwords.give_up();
         self.no_terminal = true;
-        self.note(what.to_owned(), "there is no terminal to ask on");
+        self.note(Attempt::missed(what, "there is no terminal to ask on"));
         Ok(Outcome::Skipped)
     }
+}
 
-    /// Leaves an exchange of prompts half done. Answering them with nothing would be a failed login
-    /// in the server's books, so the session ends here.
-    fn hang(
-        &mut self,
-        unanswered: Unanswered,
-        passwords: &mut Passwords,
-    ) -> Result<Outcome, TunnelError> {
-        self.not_told("keyboard-interactive", unanswered, passwords)?;
-        Err(self.failure(None))
+/// Waits for an answer; none if the server said something that was not one, and waits itself.
+///
+/// A banner may come at any time and is not meant.
+async fn unless_heard_otherwise<F: Future>(
+    login: super::Login<'_>,
+    answer: F,
+) -> Option<F::Output> {
+    let banner = || login.banner.lock().map_or(0, |banner| banner.len());
+    let mut before = (login.heard.octets(), banner());
+    let waiting = async {
+        loop {
+            let now = (login.heard.octets(), banner());
+            tokio::time::sleep(AN_ANSWER_FOLLOWS_WITHIN).await;
+            if now.1 != before.1 {
+                before = now;
+            } else if now.0 > before.0 && login.heard.octets() == now.0 {
+                return;
+            }
+        }
+    };
+    let (mut answer, mut waiting) = (pin!(answer), pin!(waiting));
+    tokio::select! {
+        biased;
+        answer = &mut answer => Some(answer),
+        () = &mut waiting => None,
     }
 }
 
-/// What answered the lone hidden prompt of an exchange.
-enum Lone {
-    Answered(SecretString),
-    Configured,
-    Unused,
-}
-
-fn remember(turn: &Turn<'_>, question: &SecretQuestion, password: SecretString, outcome: Outcome) {
+/// Keeps a password that proved right, and forgets one that proved wrong.
+pub(super) fn remember(
+    turn: &Turn<'_>,
+    question: &SecretQuestion,
+    password: &SecretString,
+    outcome: Outcome,
+) {
     match outcome {
         Outcome::LoggedIn | Outcome::Accepted => turn.keep(question, password),
         Outcome::Refused => turn.forget(question),
-        Outcome::Skipped => {}
+        Outcome::Skipped | Outcome::Unwanted => {}
     }
 }
 
-/// As `NumberOfPasswordPrompts` in ssh_config(5).
-const PROMPTS: usize = 3;
+/// The method, as messages show it.
+pub(super) const PASSWORD: &str = "password";
 
-/// A password, a new password twice, and some one-time codes.
-const MOST_ROUNDS: usize = 16;
+/// `SSH_MSG_USERAUTH_PASSWD_CHANGEREQ` (RFC 4252 §8).
+const EXPIRED: &str = "it has expired: the server wants a new one in its place";
 
-/// More prompts at once than anybody would want to answer.
-const MOST_PROMPTS: usize = 16;
+/// A server that has begun to answer is soon done with it.
+const AN_ANSWER_FOLLOWS_WITHIN: Duration = Duration::from_secs(5);

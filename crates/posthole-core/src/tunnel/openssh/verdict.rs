@@ -12,7 +12,7 @@ use crate::plan::{Hop, HostPort};
 
 use super::super::answers::Answers;
 use super::super::error::{
-    AuthenticationFailed, HostKeyChanged, Refusal, TunnelError, TunnelErrorKind,
+    Attempt, AuthenticationFailed, HostKeyChanged, Refusal, TunnelError, TunnelErrorKind,
 };
 use super::super::host_key::Gatekeeper;
 use super::super::known_hosts::host_name;
@@ -27,6 +27,8 @@ pub(super) struct Failure<'a> {
     pub(super) to: &'a HostPort,
     pub(super) heard: &'a Heard,
     pub(super) outcome: &'a Outcome,
+    /// Whether there was somebody to ask.
+    pub(super) may_ask: bool,
 }
 
 impl Failure<'_> {
@@ -59,13 +61,7 @@ impl Failure<'_> {
             return self.permission_denied(line);
         }
         if let Some(line) = self.line("Too many authentication failures") {
-            return TunnelError::AuthenticationFailed(Box::new(AuthenticationFailed {
-                login: hop.login(),
-                tried: self.heard.attempts(),
-                offered: Vec::new(),
-                said: Some(line.to_owned()),
-                no_terminal: false,
-            }));
+            return self.not_let_in(hop, Vec::new(), Some(line));
         }
         if let Some(line) = self.line(": open failed: ") {
             return self.channel_refused(line);
@@ -199,17 +195,27 @@ impl Failure<'_> {
             login == hop.login() || login == format!("{}@{}", hop.user, hop.address.host)
         };
         let refusing = self.hops.iter().find(is_named).unwrap_or(hop);
-        let is_last = std::ptr::eq(refusing, hop);
+        let offered = methods.split(',').map(str::to_owned).collect();
+        self.not_let_in(refusing, offered, None)
+    }
+
+    fn not_let_in(&self, refusing: &Hop, offered: Vec<String>, said: Option<&str>) -> TunnelError {
+        let (hop, _) = split(self.hops);
+        let mut tried = Vec::new();
+        if std::ptr::eq(refusing, hop) {
+            tried = self.heard.attempts();
+        }
+        if tried.is_empty() {
+            tried.push(Attempt::refused("ssh", "permission denied"));
+        }
+        let asks = |method: &String| method == "password" || method == "keyboard-interactive";
         TunnelError::AuthenticationFailed(Box::new(AuthenticationFailed {
             login: refusing.login(),
-            tried: if is_last {
-                self.heard.attempts()
-            } else {
-                Vec::new()
-            },
-            offered: methods.split(',').map(str::to_owned).collect(),
-            said: None,
-            no_terminal: false,
+            tried,
+            no_terminal: !self.may_ask && offered.iter().any(asks),
+            offered,
+            allowed: refusing.methods.clone(),
+            said: said.map(str::to_owned),
         }))
     }
 
@@ -346,6 +352,7 @@ mod tests {
             },
             heard: &heard,
             outcome: &outcome,
+            may_ask: false,
         };
         failure.verdict(&Arc::new(Answers::new(Arc::new(Nobody))))
     }
@@ -384,14 +391,13 @@ mod tests {
                 "msingh@192.0.2.1: Permission denied (publickey).\n\
                  kex_exchange_identification: Connection closed by remote host",
                 Authentication,
-                "msingh@gate did not let us in: there was no key or password to try; the server \
-                 takes publickey",
+                "msingh@gate did not let us in: ssh: permission denied; the server takes publickey",
             ),
             (
                 "Received disconnect from 127.0.0.1 port 22:2: Too many authentication failures",
                 Authentication,
-                "msingh@popserver did not let us in: there was no key or password to try; it says: \
-                 Received disconnect from 127.0.0.1 port 22:2: Too many authentication failures",
+                "msingh@popserver did not let us in: ssh: permission denied; it says: Received \
+                 disconnect from 127.0.0.1 port 22:2: Too many authentication failures",
             ),
             (
                 "Authenticated to 127.0.0.1 ([127.0.0.1]:20222) using \"publickey\".\n\

@@ -178,11 +178,10 @@ impl Heard {
 
     /// The keys that were offered, none of which was good.
     pub(super) fn attempts(&self) -> Vec<Attempt> {
-        let attempts = self.offered.iter().map(|key| Attempt {
-            what: key.clone(),
-            outcome: "not accepted".to_owned(),
-        });
-        attempts.collect()
+        let offered = self.offered.iter();
+        offered
+            .map(|key| Attempt::refused(key, "not accepted"))
+            .collect()
     }
 
     /// What is going on.
