@@ -24,6 +24,12 @@ pub trait Ask: Send + Sync {
     fn is_anybody_there(&self) -> bool {
         true
     }
+
+    /// The program that carries questions of other programs here, if anybody would answer them; see
+    /// [`messenger`](crate::tunnel::messenger).
+    fn messenger(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// Which secret is wanted.

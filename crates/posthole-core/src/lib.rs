@@ -23,6 +23,7 @@ pub mod error;
 pub mod openssh;
 pub mod plan;
 pub mod policy;
+mod process_group;
 pub mod progress;
 pub mod record;
 pub mod retrieve;

@@ -16,7 +16,7 @@ use crate::plan::{HostPort, Job, Route};
 use crate::progress::Observer;
 use crate::tunnel::{TunnelError, Tunnels};
 
-use dial::DialError;
+use dial::{Choice, DialError};
 
 /// Opens a stream to the mail server of a job, by way of its route.
 ///
@@ -40,7 +40,7 @@ pub async fn open(
     } = job;
     match &job.route {
         Route::Direct => {
-            let stream = dial::tcp(server, account, observer, *timeout).await?;
+            let stream = dial::tcp(server, Choice::default(), account, observer, *timeout).await?;
             // The plan has looked at the name; what it stands for is known only now.
             let peer = stream.peer_addr().map(|peer| peer.ip());
             match peer {

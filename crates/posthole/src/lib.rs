@@ -11,6 +11,7 @@ mod console;
 mod exit;
 mod limits;
 mod logging;
+mod messenger;
 mod progress;
 mod prompt;
 mod render;
@@ -37,6 +38,10 @@ use exit::Exit;
 /// ended by the signal.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     limits::set();
+    let args: Vec<_> = args.into_iter().collect();
+    if let Some(exit) = messenger::run(&args) {
+        return exit;
+    }
     let Cli { command, global } = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return refuse_arguments(&error).into(),

@@ -5,6 +5,7 @@
 //! the terminal until an answer is given (`console`). With neither, every question is turned down
 //! at once.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use posthole_core::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
@@ -100,6 +101,10 @@ impl Ask for Prompt {
         self.askpass.before_a_terminal().is_some()
             || Tty::open().is_some()
             || self.askpass.without_a_terminal().is_some()
+    }
+
+    fn messenger(&self) -> Option<PathBuf> {
+        self.is_anybody_there().then(std::env::current_exe)?.ok()
     }
 }
 

@@ -8,11 +8,12 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
+
+use crate::process_group::ProcessGroup;
 
 use super::{CommandFailure, LENGTH_LIMIT, NoPassword, SecretError, first_line, secret_buffer};
 
@@ -39,7 +40,7 @@ async fn run_shell(command: &str, limit: Duration) -> Result<SecretString, Comma
         .process_group(0)
         .spawn()
         .map_err(CommandFailure::NotRun)?;
-    let group = Group::of(&child);
+    let group = ProcessGroup::of(&child);
     let mut output = secret_buffer();
     let mut complaints = Vec::with_capacity(COMPLAINTS_LIMIT);
     let ended = tokio::time::timeout(limit, talk(&mut child, &mut output, &mut complaints)).await;
@@ -121,33 +122,6 @@ fn complaint(stderr: &[u8], secret: Option<&SecretString>) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// A process group that is killed on drop.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        Self(
-            child
-                .id()
-                .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
-        )
-    }
-
-    /// What a command that ended well left in the background is there on purpose.
-    fn leave_alone(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // An error says that nobody is left in it.
-            let _: rustix::io::Result<()> = kill_process_group(group, Signal::KILL);
-        }
-    }
 }
 
 /// Long enough for a person to unlock a password store in a window of its own.

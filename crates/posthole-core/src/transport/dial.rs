@@ -7,15 +7,24 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout_at;
 
-use crate::plan::HostPort;
+use crate::plan::{AddressFamily, HostPort};
 use crate::progress::{Event, Observer, Step};
+
+/// Which of the ways to a host a connection may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Choice<'a> {
+    /// The local address to connect from, or a name for it.
+    pub(crate) bind_address: Option<&'a str>,
+    /// Which addresses of the host count.
+    pub(crate) family: AddressFamily,
+}
 
 /// Connects to a host, telling the observer what it resolved to and who answered.
 ///
@@ -23,6 +32,7 @@ use crate::progress::{Event, Observer, Step};
 /// TCP keepalive is on, as `TCPKeepAlive` in ssh_config(5).
 pub(crate) async fn tcp(
     to: &HostPort,
+    choice: Choice<'_>,
     account: &str,
     observer: &dyn Observer,
     limit: Duration,
@@ -34,7 +44,14 @@ pub(crate) async fn tcp(
         after: limit,
     };
 
-    let addresses = timeout_at(deadline, resolve(to))
+    let resolving = async {
+        let sources = match choice.bind_address {
+            None => None,
+            Some(name) => Some(Sources::resolve(name).await?),
+        };
+        Ok((resolve(to, choice.family).await?, sources))
+    };
+    let (addresses, sources) = timeout_at(deadline, resolving)
         .await
         .map_err(|_| timed_out())??;
     let step = Step::Resolved {
@@ -62,7 +79,7 @@ pub(crate) async fn tcp(
         } else {
             deadline.min(now + PATIENCE_PER_ADDRESS)
         };
-        let error = match timeout_at(until, connect(address)).await {
+        let error = match timeout_at(until, connect(address, sources.as_ref())).await {
             Ok(Ok(stream)) => {
                 let step = Step::Connected { address };
                 observer.event(
@@ -94,7 +111,7 @@ pub(crate) async fn tcp(
     })
 }
 
-async fn resolve(to: &HostPort) -> Result<Vec<SocketAddr>, DialError> {
+async fn resolve(to: &HostPort, family: AddressFamily) -> Result<Vec<SocketAddr>, DialError> {
     let failed = |error| DialError::Resolve {
         host: to.host.clone(),
         error: Arc::new(error),
@@ -104,25 +121,80 @@ async fn resolve(to: &HostPort) -> Result<Vec<SocketAddr>, DialError> {
         .map_err(failed)?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
-        if !addresses.contains(&address) {
+        let counts = match family {
+            AddressFamily::Any => true,
+            AddressFamily::Inet => address.is_ipv4(),
+            AddressFamily::Inet6 => address.is_ipv6(),
+        };
+        if counts && !addresses.contains(&address) {
             addresses.push(address);
         }
     }
     if addresses.is_empty() {
+        let kind = match family {
+            AddressFamily::Any => "address",
+            AddressFamily::Inet => "IPv4 address",
+            AddressFamily::Inet6 => "IPv6 address",
+        };
         return Err(failed(io::Error::new(
             io::ErrorKind::NotFound,
-            "it has no address",
+            format!("it has no {kind}"),
         )));
     }
     Ok(addresses)
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+/// The local addresses that a connection may come from.
+struct Sources {
+    name: String,
+    addresses: Vec<IpAddr>,
+}
+
+impl Sources {
+    async fn resolve(name: &str) -> Result<Self, DialError> {
+        let found = lookup_host((name, 0))
+            .await
+            .map_err(|error| DialError::Source {
+                name: name.to_owned(),
+                error: Arc::new(error),
+            })?;
+        Ok(Self {
+            name: name.to_owned(),
+            addresses: found.map(|address| address.ip()).collect(),
+        })
+    }
+
+    /// The first address of the kind that leads to the peer.
+    fn towards(&self, peer: SocketAddr) -> io::Result<SocketAddr> {
+        let mut addresses = self.addresses.iter();
+        let address = addresses.find(|address| address.is_ipv4() == peer.is_ipv4());
+        let Some(&address) = address else {
+            let kind = if peer.is_ipv4() { "IPv4" } else { "IPv6" };
+            return Err(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                format!("the local address {} is not one of {kind}", self.name),
+            ));
+        };
+        Ok((address, 0).into())
+    }
+}
+
+async fn connect(address: SocketAddr, sources: Option<&Sources>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
         TcpSocket::new_v6()?
     };
+    if let Some(sources) = sources {
+        socket.bind(sources.towards(address)?).map_err(|error| {
+            let text = format!(
+                "cannot use the local address {}: {}",
+                sources.name,
+                plain(&error)
+            );
+            io::Error::new(error.kind(), text)
+        })?;
+    }
     socket.set_keepalive(true)?;
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
@@ -149,6 +221,14 @@ pub enum DialError {
         /// The resolver's answer.
         error: Arc<io::Error>,
     },
+    /// The local address to connect from is not known.
+    #[error("cannot resolve the local address {name}: {}", plain(error))]
+    Source {
+        /// The address or its name.
+        name: String,
+        /// The resolver's answer.
+        error: Arc<io::Error>,
+    },
     /// Nobody answered in time.
     #[error("{to} did not answer within {}", humantime::format_duration(*after))]
     Timeout {
@@ -170,9 +250,15 @@ impl DialError {
                     to.host, to.port
                 ))
             }
+            Self::Connect { attempts, .. } if attempts.all(io::ErrorKind::AddrNotAvailable) => {
+                Some("check the local address that is to be used (BindAddress)".to_owned())
+            }
             Self::Connect { .. } => None,
             Self::Resolve { .. } => {
                 Some("check the spelling of the host and that the network is up".to_owned())
+            }
+            Self::Source { .. } => {
+                Some("check the local address that is to be used (BindAddress)".to_owned())
             }
             Self::Timeout { .. } => Some(
                 "check that the network is up, the host is right and no firewall drops the port"
@@ -265,9 +351,15 @@ mod tests {
             host: "127.0.0.1".to_owned(),
             port,
         };
-        let error = tcp(&to, "work", &Silent, Duration::from_secs(5))
-            .await
-            .unwrap_err();
+        let error = tcp(
+            &to,
+            Choice::default(),
+            "work",
+            &Silent,
+            Duration::from_secs(5),
+        )
+        .await
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("cannot connect to 127.0.0.1:{port}: connection refused")
@@ -279,9 +371,15 @@ mod tests {
             host: "localhost".to_owned(),
             port,
         };
-        let error = tcp(&to, "work", &Silent, Duration::from_secs(5))
-            .await
-            .unwrap_err();
+        let error = tcp(
+            &to,
+            Choice::default(),
+            "work",
+            &Silent,
+            Duration::from_secs(5),
+        )
+        .await
+        .unwrap_err();
         assert!(
             error.to_string().contains("127.0.0.1: connection refused"),
             "{error}"
@@ -294,9 +392,15 @@ mod tests {
             host: "nowhere.invalid".to_owned(),
             port: 22,
         };
-        let error = tcp(&to, "work", &Silent, Duration::from_secs(30))
-            .await
-            .unwrap_err();
+        let error = tcp(
+            &to,
+            Choice::default(),
+            "work",
+            &Silent,
+            Duration::from_secs(30),
+        )
+        .await
+        .unwrap_err();
         let text = error.to_string();
         let reason = text.strip_prefix("cannot resolve the name nowhere.invalid: ");
         let reason = reason.unwrap_or_else(|| panic!("{text}"));
@@ -311,5 +415,76 @@ mod tests {
             "connection refused"
         );
         assert_eq!(plain(&io::Error::other("TLS is off")), "TLS is off");
+    }
+
+    async fn listening(ip: &str) -> (tokio::net::TcpListener, HostPort) {
+        let listener = tokio::net::TcpListener::bind((ip, 0)).await.unwrap();
+        let to = HostPort {
+            host: ip.to_owned(),
+            port: listener.local_addr().unwrap().port(),
+        };
+        (listener, to)
+    }
+
+    async fn from(bind_address: &str, to: &HostPort) -> Result<TcpStream, DialError> {
+        let choice = Choice {
+            bind_address: Some(bind_address),
+            ..Choice::default()
+        };
+        tcp(to, choice, "work", &Silent, Duration::from_secs(5)).await
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_connection_comes_from_the_address_it_is_bound_to() {
+        let (listener, to) = listening("127.0.0.1").await;
+        let _stream = from("127.0.0.9", &to).await.unwrap();
+        let (_, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer.ip().to_string(), "127.0.0.9");
+    }
+
+    #[tokio::test]
+    async fn a_local_address_that_cannot_be_used_is_named() {
+        let (_listener, to) = listening("127.0.0.1").await;
+        // Of TEST-NET-1, which nobody has (RFC 5737).
+        let error = from("192.0.2.7", &to).await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("cannot use the local address 192.0.2.7: cannot assign"),
+            "{text}"
+        );
+        assert!(error.hint().unwrap().contains("BindAddress"));
+        let error = from("::1", &to).await.unwrap_err().to_string();
+        assert!(
+            error.contains("the local address ::1 is not one of IPv4"),
+            "{error}"
+        );
+        let error = from("nowhere.invalid", &to).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("cannot resolve the local address nowhere.invalid: "),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn addresses_of_the_other_family_do_not_count() {
+        let (_listener, to) = listening("127.0.0.1").await;
+        for (family, is_good) in [(AddressFamily::Inet, true), (AddressFamily::Inet6, false)] {
+            let choice = Choice {
+                family,
+                ..Choice::default()
+            };
+            let stream = tcp(&to, choice, "work", &Silent, Duration::from_secs(5)).await;
+            match stream {
+                Ok(_) => assert!(is_good),
+                Err(error) => {
+                    let text = error.to_string();
+                    assert!(
+                        !is_good && text.ends_with("it has no IPv6 address"),
+                        "{text}"
+                    );
+                }
+            }
+        }
     }
 }

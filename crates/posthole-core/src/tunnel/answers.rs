@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secrecy::SecretString;
@@ -53,6 +54,11 @@ impl Answers {
             _guard: turn.lock_owned().await,
             answers: self,
         }
+    }
+
+    /// The program that carries questions of other programs here.
+    pub(super) fn messenger(&self) -> Option<PathBuf> {
+        self.ask.messenger()
     }
 
     /// Whether a question would reach somebody, as far as can be told.

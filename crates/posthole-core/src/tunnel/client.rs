@@ -12,12 +12,13 @@ use std::time::Duration;
 use russh::Names;
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyOrCertificate};
-use russh::{Channel, ChannelId, ChannelOpenFailure, Preferred, SshId, cipher, compression, mac};
+use russh::{Channel, ChannelId, ChannelOpenFailure, SshId};
 use tokio::sync::{Notify, watch};
 
 use crate::plan::Hop;
 use crate::transport::dial::DialError;
 
+use super::algorithms::{Ciphers, Unsupported, is_open_to_terrapin, preferred, rekey_limits};
 use super::error::{Refusal, TunnelError};
 use super::host_key::Gatekeeper;
 use super::known_hosts::{HostKey, KnownHostsError};
@@ -25,8 +26,14 @@ use super::loss::{Loss, explain};
 use super::text::{BANNER, SHOWN, clean, clean_lines};
 
 /// The settings for a session with a host whose keys of these algorithms are known.
-pub(super) fn config(hop: &Hop, known: &[Algorithm], ciphers: Ciphers) -> client::Config {
-    client::Config {
+pub(super) fn config(
+    hop: &Hop,
+    known: &[Algorithm],
+    ciphers: Ciphers,
+) -> Result<client::Config, Unsupported> {
+    let host_keys = host_key_algorithms(known);
+    let preferred = preferred(&hop.algorithms, ciphers, host_keys, hop.compression)?;
+    Ok(client::Config {
         client_id: SshId::Standard(Cow::Borrowed(concat!(
             "SSH-2.0-posthole_",
             env!("CARGO_PKG_VERSION")
@@ -39,66 +46,10 @@ pub(super) fn config(hop: &Hop, known: &[Algorithm], ciphers: Ciphers) -> client
         nodelay: true,
         keepalive_interval: (hop.keepalive > Duration::ZERO).then_some(hop.keepalive),
         keepalive_max: hop.keepalive_max as usize,
-        preferred: Preferred {
-            key: Cow::Owned(host_key_algorithms(known)),
-            cipher: Cow::Owned(ciphers.names()),
-            mac: Cow::Borrowed(&MACS),
-            compression: Cow::Borrowed(if hop.compression {
-                &[
-                    compression::ZLIB_LEGACY,
-                    compression::ZLIB,
-                    compression::NONE,
-                ]
-            } else {
-                &[compression::NONE]
-            }),
-            // The key exchange methods stay russh's, with the pseudo-methods that stand for strict
-            // key exchange and extension negotiation among them.
-            ..Preferred::DEFAULT
-        },
+        preferred,
+        limits: rekey_limits(hop.rekey),
         ..client::Config::default()
-    }
-}
-
-/// Which ciphers are offered.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Ciphers {
-    /// All that are good.
-    All,
-    /// Those that are good without strict key exchange, too.
-    ///
-    /// An attacker on the way can cut messages off the start of a ChaCha20-Poly1305 session
-    /// (Terrapin, CVE-2023-48795); CBC with encrypt-then-MAC is never offered.
-    WithoutStrictKex,
-}
-
-impl Ciphers {
-    fn names(self) -> Vec<cipher::Name> {
-        let gcm = [cipher::AES_128_GCM, cipher::AES_256_GCM];
-        let ctr = [
-            cipher::AES_256_CTR,
-            cipher::AES_192_CTR,
-            cipher::AES_128_CTR,
-        ];
-        let chacha = match self {
-            Self::All => Some(cipher::CHACHA20_POLY1305),
-            Self::WithoutStrictKex => None,
-        };
-        if has_aes_instructions() {
-            gcm.into_iter().chain(chacha).chain(ctr).collect()
-        } else {
-            chacha.into_iter().chain(gcm).chain(ctr).collect()
-        }
-    }
-}
-
-fn has_aes_instructions() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("aes");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("aes");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    return false;
+    })
 }
 
 /// Host key algorithms with the known ones first, as OpenSSH orders them, so that a server with
@@ -144,7 +95,7 @@ impl client::Handler for Client {
         names: &Names,
         _session: &mut Session,
     ) -> Result<(), Fault> {
-        if names.cipher == cipher::CHACHA20_POLY1305 && !names.strict_kex() {
+        if is_open_to_terrapin(names) {
             return Err(Fault::NotStrict);
         }
         Ok(())
@@ -277,7 +228,7 @@ async fn reject(reply: ChannelOpenHandle) -> Result<(), Fault> {
 /// Why a session cannot go on.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// ChaCha20-Poly1305 was agreed on without strict key exchange.
+    /// A cipher was agreed on that is not safe without strict key exchange.
     NotStrict,
     /// The host key was not admitted, or the host was not even reached.
     Failed(TunnelError),
@@ -285,6 +236,8 @@ pub(super) enum Fault {
     Seen(HostKey),
     /// The protocol or the connection failed.
     Ssh(russh::Error),
+    /// The configuration leaves nothing to offer.
+    Unsupported(Unsupported),
 }
 
 impl From<russh::Error> for Fault {
@@ -318,6 +271,7 @@ impl fmt::Display for Fault {
             Self::Failed(error) => error.fmt(f),
             Self::Seen(_) => f.write_str("only the host key was wanted"),
             Self::Ssh(error) => f.write_str(&explain(error)),
+            Self::Unsupported(unsupported) => unsupported.fmt(f),
         }
     }
 }
@@ -409,14 +363,6 @@ const HOST_KEY_ALGORITHMS: [Algorithm; 6] = [
     },
 ];
 
-/// For the ciphers in counter mode; the others authenticate by themselves.
-const MACS: [mac::Name; 4] = [
-    mac::HMAC_SHA256_ETM,
-    mac::HMAC_SHA512_ETM,
-    mac::HMAC_SHA256,
-    mac::HMAC_SHA512,
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -428,16 +374,6 @@ mod tests {
         assert_eq!(names[..3], ["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]);
         assert!(!names.contains(&"ssh-rsa".to_owned()));
         assert_eq!(host_key_algorithms(&[])[0], Algorithm::Ed25519);
-    }
-
-    #[test]
-    fn chacha_is_not_offered_to_a_server_without_strict_key_exchange() {
-        assert!(Ciphers::All.names().contains(&cipher::CHACHA20_POLY1305));
-        assert!(
-            !Ciphers::WithoutStrictKex
-                .names()
-                .contains(&cipher::CHACHA20_POLY1305)
-        );
     }
 
     #[tokio::test(start_paused = true)]

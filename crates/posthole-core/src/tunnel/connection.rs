@@ -16,17 +16,18 @@ use russh::{Channel, Disconnect};
 
 use crate::plan::{Hop, HostPort};
 use crate::progress::{Event, Observer, Step};
-use crate::transport::{BoxStream, dial};
 
-use super::answers::Answers;
+use super::algorithms::Ciphers;
 use super::auth;
-use super::client::{Ciphers, Client, Fault, Refusals, config};
+use super::client::{Client, Fault, Refusals, config};
 use super::error::{Phase, Refusal, TunnelError};
 use super::host_key::Gatekeeper;
 use super::known_hosts::HostKey;
 use super::loss::{Cause, Ending, Loss, explain};
 use super::patience::{Patience, TimedOut};
-use super::stream::{ChannelStream, Heard, QuickAck, Wire};
+use super::process::Ended;
+use super::stream::{ChannelStream, Heard, Wire};
+use super::{Tunnels, proxy_command};
 
 /// Who wants a connection, and who is told about it.
 #[derive(Clone, Copy)]
@@ -57,14 +58,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to a host and logs in; by way of another connection if there is one.
+    /// Connects to a host, by way of the hosts before it, and logs in.
     pub(super) async fn dial(
         hop: &Hop,
         before: &[Hop],
-        below: Option<&Arc<Self>>,
-        answers: &Arc<Answers>,
+        tunnels: &Tunnels,
         caller: Caller<'_>,
     ) -> Result<Self, TunnelError> {
+        let answers = &tunnels.answers;
         let patience = Arc::new(Patience::new());
         let gatekeeper = || {
             Arc::new(Gatekeeper::new(
@@ -74,17 +75,20 @@ impl Connection {
                 Arc::clone(&patience),
             ))
         };
-        let mut session =
-            match Session::negotiate(hop, below, gatekeeper(), Ciphers::All, &patience, caller)
-                .await
-            {
-                Err(Fault::NotStrict) => {
-                    let ciphers = Ciphers::WithoutStrictKex;
-                    Session::negotiate(hop, below, gatekeeper(), ciphers, &patience, caller).await
-                }
-                other => other,
+        let route = Route {
+            hop,
+            before,
+            tunnels,
+            caller,
+        };
+        let mut session = match route.negotiate(gatekeeper(), Ciphers::All, &patience).await {
+            Err(Fault::NotStrict) => {
+                let ciphers = Ciphers::WithoutStrictKex;
+                route.negotiate(gatekeeper(), ciphers, &patience).await
             }
-            .map_err(|fault| fault.into_error(hop))?;
+            other => other,
+        }
+        .map_err(|fault| fault.into_error(hop))?;
 
         let began = Instant::now();
         let asked = patience.asked();
@@ -180,6 +184,7 @@ impl Connection {
                 Err(TunnelError::ChannelRefused {
                     host: self.hop.name.clone(),
                     to: to.clone(),
+                    next: None,
                     refusal,
                     text: self.refusals.words(refusal).await,
                 })
@@ -236,12 +241,19 @@ impl fmt::Debug for Connection {
 /// Connects to a host as far as needed to see its key, asking nobody and trusting nothing.
 pub(super) async fn scan(
     hop: &Hop,
-    below: Option<&Arc<Connection>>,
+    before: &[Hop],
+    tunnels: &Tunnels,
     caller: Caller<'_>,
 ) -> Result<HostKey, TunnelError> {
-    let patience = Patience::new();
+    let patience = Arc::new(Patience::new());
     let gatekeeper = Arc::new(Gatekeeper::scanning(hop));
-    match Session::negotiate(hop, below, gatekeeper, Ciphers::All, &patience, caller).await {
+    let route = Route {
+        hop,
+        before,
+        tunnels,
+        caller,
+    };
+    match route.negotiate(gatekeeper, Ciphers::All, &patience).await {
         Err(Fault::Seen(key)) => Ok(key),
         Err(fault) => Err(fault.into_error(hop)),
         // The key exchange cannot succeed when its key is never admitted.
@@ -258,30 +270,38 @@ struct Session {
     banner: Arc<Mutex<String>>,
 }
 
-impl Session {
+/// The way to a host.
+#[derive(Clone, Copy)]
+struct Route<'a> {
+    hop: &'a Hop,
+    before: &'a [Hop],
+    tunnels: &'a Tunnels,
+    caller: Caller<'a>,
+}
+
+impl Route<'_> {
     /// Connects and exchanges keys.
     async fn negotiate(
-        hop: &Hop,
-        below: Option<&Arc<Connection>>,
+        self,
         gatekeeper: Arc<Gatekeeper>,
         ciphers: Ciphers,
-        patience: &Patience,
-        caller: Caller<'_>,
-    ) -> Result<Self, Fault> {
+        patience: &Arc<Patience>,
+    ) -> Result<Session, Fault> {
+        let Self {
+            hop,
+            before,
+            tunnels,
+            caller,
+        } = self;
         let known = gatekeeper.known_algorithms().await?;
+        // Before anything is sent, since no server can help if there is nothing to offer.
+        let config = config(hop, &known, ciphers).map_err(|unsupported| match ciphers {
+            Ciphers::All => Fault::Unsupported(unsupported),
+            // Something was left before the server turned out to be without it.
+            Ciphers::WithoutStrictKex => Fault::NotStrict,
+        })?;
         let began = Instant::now();
-        let stream: BoxStream = match below {
-            None => {
-                let tcp = dial::tcp(
-                    &hop.address,
-                    caller.account,
-                    caller.observer,
-                    hop.connect_timeout,
-                );
-                Box::new(QuickAck::new(tcp.await?))
-            }
-            Some(below) => Box::new(below.open(&hop.address, caller).await?),
-        };
+        let stream = tunnels.wire(hop, before, patience, caller).await?;
         let left = hop
             .connect_timeout
             .saturating_sub(began.elapsed())
@@ -296,12 +316,12 @@ impl Session {
             banner: Arc::clone(&banner),
             loss,
         };
-        let config = Arc::new(config(hop, &known, ciphers));
         let wire = Wire::new(stream);
         let heard = wire.heard();
-        let connecting = client::connect_stream(config, wire, client);
+        let connecting = client::connect_stream(Arc::new(config), wire, client);
         let handle = match patience.limit(left, connecting).await {
-            Ok(connected) => connected?,
+            Ok(Ok(handle)) => handle,
+            Ok(Err(fault)) => return Err(parting_words(fault, &ending, hop)),
             Err(TimedOut) => {
                 return Err(Fault::Failed(TunnelError::Timeout {
                     host: hop.name.clone(),
@@ -322,7 +342,7 @@ impl Session {
                 caller.notice(format!("{error}, so the question will come again"));
             }
         }
-        Ok(Self {
+        Ok(Session {
             handle,
             ending,
             heard,
@@ -332,11 +352,33 @@ impl Session {
     }
 }
 
+/// The server's own reason to end the key exchange, which russh forgets, or the fault.
+fn parting_words(fault: Fault, ending: &Ending, hop: &Hop) -> Fault {
+    match ending.known() {
+        Some(Loss {
+            reason,
+            cause: Cause::Disconnected,
+        }) => Fault::Failed(TunnelError::ConnectionLost {
+            host: hop.name.clone(),
+            during: Phase::KeyExchange,
+            reason,
+        }),
+        _ => fault,
+    }
+}
+
 impl Fault {
     fn into_error(self, hop: &Hop) -> TunnelError {
         let host = hop.name.clone();
         match self {
             Self::Failed(error) => error,
+            Self::Unsupported(unsupported) => TunnelError::Unsupported {
+                host,
+                what: unsupported.to_string(),
+            },
+            Self::Ssh(russh::Error::IO(error)) if Ended::in_error(&error).is_some() => {
+                proxy_command::failed(hop, &error)
+            }
             Self::Ssh(
                 error @ (russh::Error::HUP | russh::Error::Disconnect | russh::Error::IO(_)),
             ) => {
@@ -347,7 +389,11 @@ impl Fault {
                     reason,
                 }
             }
-            Self::Ssh(error @ (russh::Error::Version | russh::Error::PacketSize(_))) => {
+            Self::Ssh(russh::Error::PacketSize(_)) => TunnelError::NotSsh {
+                host,
+                reason: "it does not send SSH packets".to_owned(),
+            },
+            Self::Ssh(error @ russh::Error::Version) => {
                 let reason = explain(&error);
                 TunnelError::NotSsh { host, reason }
             }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ask::Unanswered;
-use crate::plan::HostPort;
+use crate::plan::{Hop, HostPort};
 use crate::transport::dial::{DialError, plain};
 
 use super::known_hosts::KnownHostsError;
@@ -23,13 +23,19 @@ pub enum TunnelError {
     /// The server accepted none of the logins we have.
     #[error(transparent)]
     AuthenticationFailed(Box<AuthenticationFailed>),
-    /// The SSH server would not connect to the mail server.
-    #[error("{host} could not open a channel to {to}: {}", refusal_text(refusal, text.as_deref()))]
+    /// The SSH server would not connect to the mail server, or to the next SSH server.
+    #[error(
+        "{host} could not open a channel to {}: {}",
+        target_text(to, next.as_deref()),
+        refusal_text(refusal, text.as_deref())
+    )]
     ChannelRefused {
         /// The SSH server.
         host: String,
         /// Where the channel should have led.
         to: HostPort,
+        /// The SSH host that is there, if it is not the mail server.
+        next: Option<String>,
         /// The reason code (RFC 4254 §5.1).
         refusal: Refusal,
         /// The server's own words.
@@ -98,6 +104,18 @@ pub enum TunnelError {
     /// A known_hosts file cannot be used.
     #[error(transparent)]
     KnownHosts(#[from] KnownHostsError),
+    /// The program `ssh` failed.
+    #[error("ssh did not get through to {host}: {reason}")]
+    OpenSsh {
+        /// The SSH server.
+        host: String,
+        /// Who must act.
+        kind: TunnelErrorKind,
+        /// What it said.
+        reason: String,
+        /// What the reader can do about it.
+        hint: Option<String>,
+    },
     /// The other side is not an SSH server at all.
     #[error("{host} does not answer as an SSH server: {reason}")]
     NotSsh {
@@ -113,6 +131,18 @@ pub enum TunnelError {
         host: String,
         /// What was wrong.
         reason: String,
+    },
+    /// The program that should have connected to the SSH server failed.
+    #[error("the proxy command for {host} failed: {reason}")]
+    ProxyCommand {
+        /// The SSH server.
+        host: String,
+        /// The command.
+        command: String,
+        /// How it ended, and what it said.
+        reason: String,
+        /// Whether there is no such program.
+        is_missing: bool,
     },
     /// A step took too long.
     #[error("{host} did not finish {during} within {}", humantime::format_duration(*after))]
@@ -132,9 +162,25 @@ pub enum TunnelError {
         /// Why.
         reason: Unanswered,
     },
+    /// The configuration allows only algorithms that we do not have.
+    #[error("cannot talk SSH with {host}: {what}")]
+    Unsupported {
+        /// The SSH server.
+        host: String,
+        /// Which algorithms.
+        what: String,
+    },
 }
 
 impl TunnelError {
+    /// Names the SSH host that a channel was to lead to.
+    pub(super) fn on_the_way_to(mut self, hop: &Hop) -> Self {
+        if let Self::ChannelRefused { next, .. } = &mut self {
+            next.get_or_insert_with(|| hop.name.clone());
+        }
+        self
+    }
+
     /// Who must act, which decides the exit code and whether to try again.
     #[must_use]
     pub fn kind(&self) -> TunnelErrorKind {
@@ -148,7 +194,14 @@ impl TunnelError {
             | Self::HostKeyDeclined { .. }
             | Self::HostKeyRevoked { .. }
             | Self::HostKeyUnknown { .. } => TunnelErrorKind::HostKey,
-            Self::IdentityMissing { .. } | Self::KnownHosts(_) => TunnelErrorKind::Local,
+            Self::OpenSsh { kind, .. } => *kind,
+            Self::ProxyCommand {
+                is_missing: false, ..
+            } => TunnelErrorKind::Network,
+            Self::IdentityMissing { .. }
+            | Self::KnownHosts(_)
+            | Self::ProxyCommand { .. }
+            | Self::Unsupported { .. } => TunnelErrorKind::Local,
             Self::NotSsh { .. } | Self::Protocol { .. } => TunnelErrorKind::Protocol,
             Self::Unanswered { .. } => TunnelErrorKind::Unanswered,
         }
@@ -160,6 +213,8 @@ impl TunnelError {
         match self {
             Self::Dial(error) => error.is_temporary(),
             Self::ConnectionLost { .. } | Self::Timeout { .. } => true,
+            Self::OpenSsh { kind, .. } => *kind == TunnelErrorKind::Network,
+            Self::ProxyCommand { is_missing, .. } => !is_missing,
             Self::ChannelRefused { refusal, .. } => {
                 matches!(refusal, Refusal::ConnectFailed | Refusal::ResourceShortage)
             }
@@ -175,9 +230,16 @@ impl TunnelError {
             Self::ChannelRefused {
                 host,
                 to,
+                next,
                 refusal,
                 text,
-            } => Some(channel_hint(host, to, *refusal, text.as_deref())),
+            } => Some(channel_hint(
+                host,
+                to,
+                next.is_some(),
+                *refusal,
+                text.as_deref(),
+            )),
             Self::ConnectionLost {
                 during: Phase::KeyExchange,
                 ..
@@ -202,6 +264,14 @@ impl TunnelError {
             }
             Self::HostKeyUnknown { trust, .. } => Some(format!(
                 "compare the fingerprint with the host's own, then run: {trust}"
+            )),
+            Self::OpenSsh { hint, .. } => hint.clone(),
+            Self::ProxyCommand { command, .. } => {
+                Some(format!("run it by hand to see what it does: {command}"))
+            }
+            Self::Unsupported { host, .. } => Some(format!(
+                "allow another one, or let ssh itself connect: backend = \"openssh\" in \
+                 [ssh.{host}]"
             )),
             Self::IdentityMissing { .. } => {
                 Some("correct the path, or leave it out to use the usual keys".to_owned())
@@ -324,13 +394,31 @@ fn refusal_text(refusal: &Refusal, text: Option<&str>) -> String {
     }
 }
 
-fn channel_hint(host: &str, to: &HostPort, refusal: Refusal, text: Option<&str>) -> String {
+fn target_text(to: &HostPort, next: Option<&str>) -> String {
+    match next {
+        Some(next) if next != to.host => format!("{next} ({to})"),
+        _ => to.to_string(),
+    }
+}
+
+fn channel_hint(
+    host: &str,
+    to: &HostPort,
+    is_ssh: bool,
+    refusal: Refusal,
+    text: Option<&str>,
+) -> String {
     let text = text.unwrap_or_default().to_ascii_lowercase();
     match refusal {
         Refusal::AdministrativelyProhibited => format!(
             "{host} does not let this login forward to {to}: AllowTcpForwarding and PermitOpen in \
              its sshd_config(5), or permitopen and restrict in authorized_keys, decide that; nor is \
              anything forwarded for a password that has expired"
+        ),
+        Refusal::ConnectFailed if text.contains("refused") && is_ssh => format!(
+            "nothing listens on port {} of {} as {host} sees it: check host and port of the SSH \
+             server",
+            to.port, to.host
         ),
         Refusal::ConnectFailed if text.contains("refused") => format!(
             "nothing listens on port {} of {} as {host} sees it: check the server address, 110 is \
@@ -515,6 +603,7 @@ mod tests {
                 host: "localhost".to_owned(),
                 port: 111,
             },
+            next: None,
             refusal,
             text: Some(text.to_owned()),
         }

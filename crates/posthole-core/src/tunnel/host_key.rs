@@ -221,7 +221,8 @@ impl Gatekeeper {
         }
     }
 
-    fn trust_command(&self) -> String {
+    /// The command that records the key after a look at it.
+    pub(super) fn trust_command(&self) -> String {
         let mut command = "posthole trust".to_owned();
         for host in &self.via {
             command += &format!(" --via {host}");

@@ -85,6 +85,11 @@ impl Ending {
         (sender, Self(receiver))
     }
 
+    /// The reason, if there is one already.
+    pub(super) fn known(&self) -> Option<Loss> {
+        self.0.borrow().clone()
+    }
+
     /// Waits for the end of the connection.
     pub(super) async fn wait(mut self) -> Loss {
         match self.0.wait_for(Option::is_some).await {
@@ -121,7 +126,17 @@ pub(super) fn explain(error: &russh::Error) -> String {
         Error::PacketAuth | Error::DecryptionError => {
             "a packet was damaged or tampered with".to_owned()
         }
-        Error::PacketSize(_) => "it does not send SSH packets".to_owned(),
+        Error::PacketSize(_) => "it sent a packet of a size that no packet has".to_owned(),
+        Error::Decompress(_) => "it sent something that does not decompress".to_owned(),
+        Error::Kex | Error::KexInit | Error::StrictKeyExchangeViolation { .. } => {
+            "it broke the protocol of the key exchange".to_owned()
+        }
+        Error::Inconsistent
+        | Error::IndexOutOfBounds
+        | Error::Pending
+        | Error::SshEncoding(_)
+        | Error::SshKey(_)
+        | Error::Utf8(_) => "it broke the protocol".to_owned(),
         other => {
             // russh words its errors as sentences of their own.
             let text = clean(&other.to_string(), SHOWN);

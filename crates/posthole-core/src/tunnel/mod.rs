@@ -1,18 +1,19 @@
 //! The SSH client: from hosts in the plan to a channel that leads to the mail server.
 //!
 //! ```text
-//! Hop ─dial→ TCP ─host_key→ session ─auth→ Connection ─open→ channel
-//!              └── or a channel of the connection to the host before it
+//! Hop ─wire→ byte stream ─host_key→ session ─auth→ Connection ─open→ channel
+//!              └── TCP, a proxy command, or a channel of the connection to the host before it
 //! ```
 //!
 //! [`Tunnels`] keeps one connection for each destination, so that accounts behind the same host
 //! share its handshake, its login and its questions. The hard problems are russh's silence about why
 //! things end (`loss`, `stream`), trust in host keys ([`known_hosts`], `host_key`), and logins
-//! that ask as little as possible, and nothing before it is needed (`auth`).
+//! that ask as little as possible, and nothing before it is needed (`auth`). Where the plan says so,
+//! the program `ssh` is the transport instead (`openssh`), with a process for each channel.
 //!
-//! What is not here: OpenSSH's configuration files, proxy commands, certificates of hosts, and
-//! `ssh` itself as a transport.
+//! What is not here: OpenSSH's configuration files, which the plan has read.
 
+mod algorithms;
 mod answers;
 mod auth;
 mod client;
@@ -21,7 +22,12 @@ mod error;
 mod host_key;
 pub mod known_hosts;
 mod loss;
+pub mod messenger;
+mod openssh;
 mod patience;
+mod process;
+mod proxy_command;
+mod slot;
 mod stream;
 mod text;
 
@@ -29,14 +35,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
 
 use crate::ask::Ask;
 use crate::plan::{AddressFamily, Algorithms, Backend, Hop, HostPort, Rekey, UnknownHostKey};
 use crate::progress::Observer;
 use crate::transport::BoxStream;
+use crate::transport::dial::{self, Choice, plain};
 
 pub use error::{
     Attempt, AuthenticationFailed, HostKeyChanged, Phase, Refusal, TunnelError, TunnelErrorKind,
@@ -45,6 +53,10 @@ pub use known_hosts::HostKey;
 
 use answers::Answers;
 use connection::{Caller, Connection};
+use messenger::{Asker, Messenger};
+use patience::Patience;
+use slot::Slot;
+use stream::QuickAck;
 
 /// The SSH connections of this process.
 ///
@@ -52,7 +64,9 @@ use connection::{Caller, Connection};
 pub struct Tunnels {
     answers: Arc<Answers>,
     observer: Arc<dyn Observer>,
-    slots: Mutex<HashMap<Destination, Arc<Slot>>>,
+    slots: Mutex<HashMap<Destination, Arc<Slot<Link>>>>,
+    /// What tends the programs that were started.
+    programs: TaskTracker,
 }
 
 impl Tunnels {
@@ -66,14 +80,15 @@ impl Tunnels {
             answers: Arc::new(Answers::new(ask)),
             observer,
             slots: Mutex::default(),
+            programs: TaskTracker::new(),
         }
     }
 
     /// Opens a channel (RFC 4254 §7.2) to a host as the last hop sees it.
     ///
     /// The connection is opened if there is none, or if it turns out to be dead. Accounts that ask
-    /// for it meanwhile wait for it, and share its failure. Steps are told under the account whose
-    /// call took them.
+    /// for it meanwhile wait for it, and share its failure; so does who asks soon after it failed.
+    /// Steps are told under the account whose call took them.
     ///
     /// The stream must be read all the time: a channel that is not read stops the others of its
     /// connection. Its end is the server's word; a lost connection is an error.
@@ -93,19 +108,8 @@ impl Tunnels {
         hops: &[Hop],
         to: &HostPort,
     ) -> Result<BoxStream, TunnelError> {
-        let caller = Caller {
-            account,
-            observer: &*self.observer,
-        };
-        let (connection, is_fresh) = self.connection(hops, caller).await?;
-        match connection.open(to, caller).await {
-            // It was open before, and nobody had noticed that it had died since.
-            Err(TunnelError::ConnectionLost { .. }) if !is_fresh => {
-                let (connection, _) = self.connection(hops, caller).await?;
-                Ok(Box::new(connection.open(to, caller).await?))
-            }
-            opened => Ok(Box::new(opened?)),
-        }
+        let hops = compressed_once(hops);
+        self.channel(&hops, to, self.caller(account)).await
     }
 
     /// Connects to the last hop as far as needed to see its host key, without judging it.
@@ -120,80 +124,171 @@ impl Tunnels {
     ///
     /// If there are no hops.
     pub async fn scan_host_key(&self, account: &str, hops: &[Hop]) -> Result<HostKey, TunnelError> {
-        let caller = Caller {
-            account,
-            observer: &*self.observer,
-        };
-        let (hop, before) = split(hops);
-        let below = match before {
-            [] => None,
-            before => Some(self.connection(before, caller).await?.0),
-        };
-        connection::scan(hop, below.as_ref(), caller).await
+        let hops = compressed_once(hops);
+        let (hop, before) = split(&hops);
+        connection::scan(hop, before, self, self.caller(account)).await
     }
 
     /// Ends all connections with a goodbye, but does not wait long for it to be heard.
     ///
-    /// Streams that are still open fail.
+    /// Streams that are still open fail. Failures are forgotten, too.
     pub async fn close(&self) {
         let mut slots: Vec<_> = std::mem::take(&mut *self.slots()).into_iter().collect();
         // A connection that runs through another one must end before it.
         slots.sort_by_key(|(destination, _)| std::cmp::Reverse(destination.0.len()));
+        self.programs.close();
         let closing = async {
             for (_, slot) in slots {
-                if let Some(connection) = slot.state.lock().await.connection.take() {
+                if let Some(Link::Connection(connection)) = slot.take().await {
                     connection.close().await;
                 }
             }
+            self.programs.wait().await;
         };
         // What did not hear it in time will notice.
         tokio::time::timeout(GOODBYE, closing).await.ok();
+        self.programs.reopen();
     }
 
-    /// The connection to the last hop, opened if need be, and whether it was opened just now.
-    fn connection<'a>(&'a self, hops: &'a [Hop], caller: Caller<'a>) -> Connecting<'a> {
+    fn caller<'a>(&'a self, account: &'a str) -> Caller<'a> {
+        Caller {
+            account,
+            observer: &*self.observer,
+        }
+    }
+
+    /// A channel from the last hop.
+    fn channel<'a>(&'a self, hops: &'a [Hop], to: &'a HostPort, caller: Caller<'a>) -> Opening<'a> {
         Box::pin(async move {
-            let (hop, before) = split(hops);
-            let slot = Arc::clone(self.slots().entry(Destination::from(hops)).or_default());
-            let seen = slot.attempts.load(Ordering::Acquire);
-            let mut state = slot.state.lock().await;
-            if let Some(connection) = &state.connection
-                && connection.is_alive()
-            {
-                return Ok((Arc::clone(connection), false));
+            let (hop, _) = split(hops);
+            if let Backend::OpenSsh { .. } = hop.backend {
+                return self.channel_of_openssh(hops, to, caller).await;
             }
-            if let Some(failure) = &state.failure
-                && slot.attempts.load(Ordering::Acquire) != seen
-            {
-                // Somebody else tried while we waited for our turn.
-                return Err(failure.clone());
-            }
-            state.connection = None;
-            state.failure = None;
-            let dialled = async {
-                let below = match before {
-                    [] => None,
-                    before => Some(self.connection(before, caller).await?.0),
-                };
-                Connection::dial(hop, before, below.as_ref(), &self.answers, caller).await
-            };
-            let dialled = dialled.await;
-            slot.attempts.fetch_add(1, Ordering::Release);
-            match dialled {
-                Ok(connection) => {
-                    let connection = Arc::new(connection);
-                    state.connection = Some(Arc::clone(&connection));
-                    Ok((connection, true))
+            let (connection, is_fresh) = self.connection(hops, caller).await?;
+            match connection.open(to, caller).await {
+                // It was open before, and nobody had noticed that it had died since.
+                Err(TunnelError::ConnectionLost { .. }) if !is_fresh => {
+                    let (connection, _) = self.connection(hops, caller).await?;
+                    Ok(Box::new(connection.open(to, caller).await?) as BoxStream)
                 }
-                Err(error) => {
-                    state.failure = Some(error.clone());
-                    Err(error)
-                }
+                opened => Ok(Box::new(opened?)),
             }
         })
     }
 
-    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Destination, Arc<Slot>>> {
+    /// A channel that the program `ssh` opens. Until one has worked they are opened one by one, so
+    /// that many accounts do not run into the same refusal side by side.
+    async fn channel_of_openssh(
+        &self,
+        hops: &[Hop],
+        to: &HostPort,
+        caller: Caller<'_>,
+    ) -> Result<BoxStream, TunnelError> {
+        let slot = self.slot(hops);
+        let open = || openssh::open(hops, to, self, caller);
+        let mut first = None;
+        let login = async {
+            match open().await {
+                // The login was good, and others may want to go elsewhere.
+                refused @ Err(TunnelError::ChannelRefused { .. }) => first = Some(refused),
+                opened => first = Some(Ok(opened?)),
+            }
+            Ok(Link::OpenSsh)
+        };
+        slot.get(Link::is_alive, login).await?;
+        if let Some(opened) = first {
+            return opened;
+        }
+        let opened = open().await;
+        if !matches!(opened, Ok(_) | Err(TunnelError::ChannelRefused { .. })) {
+            slot.take().await;
+        }
+        opened
+    }
+
+    /// The connection to the last hop, opened if need be, and whether it was opened just now.
+    async fn connection(
+        &self,
+        hops: &[Hop],
+        caller: Caller<'_>,
+    ) -> Result<(Arc<Connection>, bool), TunnelError> {
+        let (hop, before) = split(hops);
+        let mut fresh = None;
+        let connect = async {
+            let connection = Connection::dial(hop, before, self, caller).await?;
+            let connection = fresh.insert(Arc::new(connection));
+            Ok(Link::Connection(Arc::clone(connection)))
+        };
+        let (link, is_fresh) = self.slot(hops).get(Link::is_alive, connect).await?;
+        match link {
+            Link::Connection(connection) => Ok((connection, is_fresh)),
+            // The backend is part of the destination.
+            Link::OpenSsh => unreachable!("a connection of ours is one of `ssh`"),
+        }
+    }
+
+    /// What a session with a host runs over.
+    async fn wire(
+        &self,
+        hop: &Hop,
+        before: &[Hop],
+        patience: &Arc<Patience>,
+        caller: Caller<'_>,
+    ) -> Result<BoxStream, TunnelError> {
+        match (before, &hop.proxy_command) {
+            ([], None) => {
+                let choice = Choice {
+                    bind_address: hop.bind_address.as_deref(),
+                    family: hop.address_family,
+                };
+                let (account, observer) = (caller.account, caller.observer);
+                let limit = hop.connect_timeout;
+                let tcp = dial::tcp(&hop.address, choice, account, observer, limit).await?;
+                Ok(Box::new(QuickAck::new(tcp)))
+            }
+            ([], Some(command)) => {
+                let hops = std::slice::from_ref(hop);
+                let messenger = self.messenger(hops, patience, caller);
+                let process = proxy_command::start(hop, command, messenger, &self.programs)?;
+                Ok(Box::new(process))
+            }
+            (before, _) => self
+                .channel(before, &hop.address, caller)
+                .await
+                .map_err(|error| error.on_the_way_to(hop)),
+        }
+    }
+
+    /// Somebody who passes on the questions of a program, if there is anybody to ask.
+    fn messenger(
+        &self,
+        hops: &[Hop],
+        patience: &Arc<Patience>,
+        caller: Caller<'_>,
+    ) -> Option<Messenger> {
+        let program = self.answers.messenger()?;
+        let (answers, observer) = (Arc::clone(&self.answers), Arc::clone(&self.observer));
+        let asker = Asker::new(
+            answers,
+            observer,
+            caller.account,
+            hops,
+            Arc::clone(patience),
+        );
+        match Messenger::start(asker, &program, &self.programs) {
+            Ok(messenger) => Some(messenger),
+            Err(error) => {
+                tracing::warn!("ssh cannot ask anything: {}", plain(&error));
+                None
+            }
+        }
+    }
+
+    fn slot(&self, hops: &[Hop]) -> Arc<Slot<Link>> {
+        Arc::clone(self.slots().entry(Destination::from(hops)).or_default())
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Destination, Arc<Slot<Link>>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -207,28 +302,41 @@ impl fmt::Debug for Tunnels {
 }
 
 /// Boxed, because a connection may need the one to the host before it.
-type Connecting<'a> =
-    Pin<Box<dyn Future<Output = Result<(Arc<Connection>, bool), TunnelError>> + Send + 'a>>;
+type Opening<'a> = Pin<Box<dyn Future<Output = Result<BoxStream, TunnelError>> + Send + 'a>>;
+
+/// What leads to the last host of a route.
+#[derive(Clone)]
+enum Link {
+    /// A connection of ours.
+    Connection(Arc<Connection>),
+    /// The program `ssh`, started anew for each channel, which has worked before.
+    OpenSsh,
+}
+
+impl Link {
+    fn is_alive(&self) -> bool {
+        match self {
+            Self::Connection(connection) => connection.is_alive(),
+            Self::OpenSsh => true,
+        }
+    }
+}
 
 fn split(hops: &[Hop]) -> (&Hop, &[Hop]) {
     hops.split_last()
         .expect("a route through SSH has at least one host")
 }
 
-/// The place of a connection, existing or not.
-#[derive(Default)]
-struct Slot {
-    /// How often a connection was attempted.
-    attempts: AtomicU64,
-    /// Held by whoever is connecting.
-    state: tokio::sync::Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    connection: Option<Arc<Connection>>,
-    /// Why the last attempt failed.
-    failure: Option<TunnelError>,
+/// The same hosts, of which only the last one compresses: what passes through the others is
+/// encrypted, and does not get smaller.
+fn compressed_once(hops: &[Hop]) -> Vec<Hop> {
+    let mut hops = hops.to_vec();
+    if let Some((_, before)) = hops.split_last_mut() {
+        for hop in before {
+            hop.compression = false;
+        }
+    }
+    hops
 }
 
 /// What makes two routes the same: every host on the way and how it is logged in to.

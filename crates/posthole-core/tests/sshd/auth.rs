@@ -430,11 +430,14 @@ async fn a_locked_agent_is_told_from_an_empty_one() {
         .await
         .unwrap();
     ssh.lock(b"secret").await.unwrap();
+    // Which forgets that it has just failed.
+    client.tunnels.close().await;
     let locked = failed(&client).await;
     assert_eq!(locked.offered, ["publickey"]);
     assert_eq!(outcomes(&locked), ["shows no keys; it may be locked"]);
     assert!(hint(&locked).starts_with("unlock the agent with ssh-add -X"));
     ssh.unlock(b"secret").await.unwrap();
+    client.tunnels.close().await;
     client.open().await.unwrap();
 }
 

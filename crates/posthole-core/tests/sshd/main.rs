@@ -5,6 +5,8 @@
 mod auth;
 #[path = "../tunnel/fake_agent.rs"]
 mod fake_agent;
+mod links;
+mod openssh;
 #[path = "../tunnel/world.rs"]
 mod world;
 
@@ -23,7 +25,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use world::{Client, Person, carries, echo};
 
 fn main() -> ExitCode {
-    auth::tests(Suite::new())
+    openssh::tests(links::tests(auth::tests(Suite::new())))
         .test("host_keys_of_all_kinds_are_known", SSHD, || {
             run(host_keys_of_all_kinds_are_known());
         })

@@ -91,6 +91,27 @@ async fn megabytes_pass_unharmed_with_and_without_compression() {
 }
 
 #[tokio::test]
+async fn what_is_written_at_once_is_one_packet_and_a_small_one_if_compressed() {
+    for (compression, most) in [(false, 2_200), (true, 500)] {
+        let server = server().await;
+        let mut client = client(&server);
+        client.hop.compression = compression;
+        let mut stream = client.open().await.unwrap();
+        assert!(carries(&mut stream).await);
+        let commands: String = (1..=200).map(|n| format!("RETR {n}\r\n")).collect();
+        let (received, sent) = (server.traffic().received(), server.traffic().sent());
+        stream.write_all(commands.as_bytes()).await.unwrap();
+        let mut back = vec![0; commands.len()];
+        stream.read_exact(&mut back).await.unwrap();
+        let received = server.traffic().received() - received;
+        let sent = server.traffic().sent() - sent;
+        // Of text alone there are 1692 octets.
+        assert!(received <= most, "{received} octets");
+        assert!(sent <= most, "{sent} octets");
+    }
+}
+
+#[tokio::test]
 async fn a_lost_connection_is_an_error_and_not_the_end() {
     for ending in [Ending::Reset, Ending::Close] {
         let server = server().await;

@@ -43,9 +43,33 @@ async fn accounts_that_waited_share_the_failure() {
         );
     }
     assert_eq!(server.connections(), 1);
+    // Who comes soon shares it, too, before the server shuts us out for our attempts.
+    client.error().await;
+    assert_eq!(server.connections(), 1);
     // Who comes later tries anew.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
     client.error().await;
     assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_host_that_is_down_is_left_alone_for_a_moment() {
+    let server = server().await;
+    let mut client = client(&server);
+    let good = client.hop.address.port;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    client.hop.address.port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let error = client.error().await;
+    assert!(error.is_temporary(), "{error}");
+    let resolved = client.notes.steps().len();
+    client.error().await;
+    assert_eq!(client.notes.steps().len(), resolved, "it was tried again");
+    // Another destination has nothing to do with it.
+    client.hop.address.port = good;
+    client.open().await.unwrap();
 }
 
 #[tokio::test]

@@ -412,6 +412,47 @@ async fn chacha_without_strict_key_exchange_is_given_up_for_counter_mode() {
 }
 
 #[tokio::test]
+async fn configured_ciphers_are_given_up_like_ours_without_strict_key_exchange() {
+    let server = start(wanting(&[MethodKind::Password]), |config| {
+        config.preferred = Preferred {
+            kex: Cow::Borrowed(&[kex::CURVE25519]),
+            cipher: Cow::Borrowed(&[cipher::CHACHA20_POLY1305, cipher::AES_256_CTR]),
+            ..Preferred::DEFAULT
+        };
+    })
+    .await;
+    let mut client = server.client(Person::absent());
+    let chacha = "chacha20-poly1305@openssh.com".to_owned();
+    client.hop.algorithms.ciphers = Some(vec![chacha.clone(), "aes256-ctr".to_owned()]);
+    client.open().await.unwrap();
+
+    client.hop.algorithms.ciphers = Some(vec![chacha]);
+    let error = client.error().await;
+    assert_eq!(
+        error.to_string(),
+        "cannot talk SSH with popserver: no cipher is safe without strict key exchange"
+    );
+}
+
+#[tokio::test]
+async fn a_list_without_anything_built_in_is_explained_before_a_connection_is_made() {
+    let mut client = Client::at(([127, 0, 0, 1], 1).into(), "", Person::absent());
+    let names = ["sntrup761x25519-sha512", "kex-of-tomorrow"];
+    client.hop.algorithms.key_exchanges = Some(names.map(str::to_owned).to_vec());
+    let error = client.error().await;
+    assert_eq!(
+        error.to_string(),
+        "cannot talk SSH with popserver: no key exchange method allowed is built in: \
+         sntrup761x25519-sha512, kex-of-tomorrow"
+    );
+    let hint = error.hint().unwrap();
+    assert!(
+        hint.contains("backend = \"openssh\" in [ssh.popserver]"),
+        "{hint}"
+    );
+}
+
+#[tokio::test]
 async fn chacha_with_strict_key_exchange_is_fine() {
     let server = start(wanting(&[MethodKind::Password]), |config| {
         config.preferred.cipher = Cow::Borrowed(&[cipher::CHACHA20_POLY1305]);

@@ -1,4 +1,4 @@
-//! Real servers: OpenSSH's `sshd` and `ssh-agent`, and Dovecot.
+//! Real servers: OpenSSH's `sshd` and `ssh-agent`, Dropbear, and Dovecot.
 //!
 //! Each runs with a configuration of its own in a temporary directory, on a loopback port that was
 //! free a moment before, as root and as an ordinary user alike, and is ended with all its processes
@@ -11,6 +11,7 @@ mod agent;
 mod asyncssh;
 mod daemon;
 mod dovecot;
+mod dropbear;
 mod mailhost;
 mod sshd;
 mod suite;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 pub use agent::Agent;
 pub use asyncssh::AsyncSsh;
 pub use dovecot::Dovecot;
+pub use dropbear::Dropbear;
 pub use mailhost::Mailhost;
 pub use sshd::{Builder as SshdBuilder, Round, Sshd};
 pub use suite::Suite;
@@ -31,6 +33,8 @@ pub enum Requirement {
     Dovecot,
     /// Dovecot's IMAP server; Debian package `dovecot-imapd`.
     DovecotImap,
+    /// Another SSH server, and the program that makes its keys; Debian package `dropbear-bin`.
+    Dropbear,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
     /// The library that shows a process PAM services of its own; Debian package `libpam-wrapper`.
@@ -68,6 +72,10 @@ impl Requirement {
                 "dovecot-pop3d",
             ),
             Self::DovecotImap => (dovecot_has("imap"), "dovecot-imapd"),
+            Self::Dropbear => (
+                find_program("dropbear").is_some() && find_program("dropbearkey").is_some(),
+                "dropbear-bin",
+            ),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::PamWrapper => (pam_wrapper().is_some(), "libpam-wrapper"),
             Self::AsyncSsh => (asyncssh::is_installed(), "python3-asyncssh"),

@@ -20,6 +20,7 @@
 //! ```
 
 mod handler;
+pub mod raw;
 
 use std::collections::HashMap;
 use std::fmt;

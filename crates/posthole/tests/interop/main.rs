@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod check;
+mod dropbear;
 mod fetch;
 mod host_key;
 mod interrupted;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let suite = prompts::tests(suite);
     let suite = host_key::tests(suite);
     let suite = refusals::tests(suite);
+    let suite = dropbear::tests(suite);
     let suite = check::tests(suite);
     let suite = output::tests(suite);
     suite.run()

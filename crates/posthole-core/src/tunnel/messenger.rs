@@ -1,0 +1,429 @@
+//! Questions of `ssh`, passed on to whoever answers ours.
+//!
+//! ```text
+//! ssh ─SSH_ASKPASS→ our program as a messenger ─socket→ Messenger ─Ask→ person
+//! ```
+//!
+//! An `ssh` that we start must not ask on the terminal: it would do so in the middle of what is
+//! shown there, several of them at once, and it is not in the terminal's foreground anyway. It has a
+//! way to ask through a program instead (`SSH_ASKPASS` in ssh(1)), and that program is ours, started
+//! under another name. It finds the socket beside itself, in a directory that nobody else can enter.
+//!
+//! So its questions stand in line with ours, an answer that was right is not asked for again, and a
+//! password that the configuration has is given without a question.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::Permissions;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::process::Command;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::task::TaskTracker;
+
+use crate::ask::SecretQuestion;
+use crate::plan::{Hop, PasswordSource};
+use crate::progress::{Event, Observer};
+
+use super::answers::Answers;
+use super::patience::Patience;
+use super::text::{SHOWN, clean};
+
+/// The name that our program is started under to carry a question.
+pub const NAME: &str = "posthole-askpass";
+
+/// Carries a question to the process that started `ssh`, and its answer back.
+///
+/// `program` is the path under which the messenger was started, `hint` the variable
+/// `SSH_ASKPASS_PROMPT`.
+///
+/// # Errors
+///
+/// There is no answer.
+pub fn carry(program: &Path, question: &str, hint: &str) -> io::Result<SecretString> {
+    let mut socket = StdUnixStream::connect(program.with_file_name(SOCKET))?;
+    write!(socket, "{hint}\n{question}")?;
+    socket.shutdown(std::net::Shutdown::Write)?;
+    let mut reply = Zeroizing::new(Vec::with_capacity(ANSWER_LIMIT));
+    socket.take(ANSWER_LIMIT as u64).read_to_end(&mut reply)?;
+    match reply.split_first() {
+        Some((&ANSWERED, answer)) => std::str::from_utf8(answer)
+            .map(SecretString::from)
+            .map_err(io::Error::other),
+        _ => Err(io::Error::other("there is no answer")),
+    }
+}
+
+/// Waits for questions until it is dropped.
+pub(super) struct Messenger {
+    directory: TempDir,
+    asker: Arc<Asker>,
+    task: AbortHandle,
+}
+
+impl Messenger {
+    /// Starts to wait for questions that have to do with these hosts.
+    pub(super) fn start(asker: Asker, program: &Path, tasks: &TaskTracker) -> io::Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("posthole-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()?;
+        std::os::unix::fs::symlink(program, directory.path().join(NAME))?;
+        let listener = UnixListener::bind(directory.path().join(SOCKET))?;
+        let asker = Arc::new(asker);
+        let task = tasks.spawn(serve(listener, Arc::clone(&asker)));
+        Ok(Self {
+            directory,
+            asker,
+            task: task.abort_handle(),
+        })
+    }
+
+    /// Makes a program ask through this.
+    pub(super) fn equip(&self, command: &mut Command) {
+        command
+            .env("SSH_ASKPASS", self.directory.path().join(NAME))
+            .env("SSH_ASKPASS_REQUIRE", "force");
+    }
+
+    /// The answers were right.
+    pub(super) async fn keep_answers(&self) {
+        let given = std::mem::take(&mut *lock(&self.asker.given));
+        for (question, answer) in given {
+            let turn = self.asker.answers.turn_for(&question).await;
+            turn.keep(&question, &answer);
+        }
+    }
+}
+
+impl Drop for Messenger {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Messenger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messenger").finish_non_exhaustive()
+    }
+}
+
+async fn serve(listener: UnixListener, asker: Arc<Asker>) {
+    let mut questions = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let asker = Arc::clone(&asker);
+        questions.spawn(async move {
+            // Without an answer the messenger sees the end of the stream.
+            asker.attend(stream).await.ok();
+        });
+        while questions.try_join_next().is_some() {}
+    }
+}
+
+/// Whom to ask, and about what.
+pub(super) struct Asker {
+    pub(super) answers: Arc<Answers>,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) account: String,
+    pub(super) hops: Vec<Hop>,
+    pub(super) patience: Arc<Patience>,
+    asked: Mutex<HashSet<SecretQuestion>>,
+    /// Nobody wants to answer any more.
+    is_declined: AtomicBool,
+    given: Mutex<Vec<(SecretQuestion, SecretString)>>,
+}
+
+impl Asker {
+    pub(super) fn new(
+        answers: Arc<Answers>,
+        observer: Arc<dyn Observer>,
+        account: &str,
+        hops: &[Hop],
+        patience: Arc<Patience>,
+    ) -> Self {
+        Self {
+            answers,
+            observer,
+            account: account.to_owned(),
+            hops: hops.to_vec(),
+            patience,
+            asked: Mutex::default(),
+            is_declined: AtomicBool::new(false),
+            given: Mutex::default(),
+        }
+    }
+
+    /// Takes a question and gives its answer.
+    async fn attend(&self, mut stream: UnixStream) -> io::Result<()> {
+        let mut text = Vec::new();
+        let mut question = (&mut stream).take(QUESTION_LIMIT);
+        let reading = question.read_to_end(&mut text);
+        tokio::time::timeout(QUESTION_COMES_WITHIN, reading).await??;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let (hint, text) = text.split_once('\n').unwrap_or(("", &text));
+        let text = clean(text, SHOWN);
+        if hint == NOTICE {
+            // Such as the wish for a touch. It is taken back by killing the messenger.
+            self.observer.event(&self.account, &Event::Notice(text));
+            stream.read_u8().await?;
+            return Ok(());
+        }
+        let Some(answer) = self.answer(&text).await else {
+            return Ok(());
+        };
+        let mut reply = Zeroizing::new(Vec::with_capacity(ANSWER_LIMIT));
+        reply.push(ANSWERED);
+        reply.extend_from_slice(answer.expose_secret().as_bytes());
+        stream.write_all(&reply).await
+    }
+
+    async fn answer(&self, text: &str) -> Option<SecretString> {
+        let (mut question, configured) = self.understand(text);
+        let is_first = lock(&self.asked).insert(question.clone());
+        if is_first && let Some(source) = configured {
+            let source = source.clone();
+            return self.answers.configured(&source, question).await.ok();
+        }
+        let _pause = self.patience.pause();
+        let turn = self.answers.turn_for(&question).await;
+        if is_first {
+            if let Some(kept) = turn.kept(&question) {
+                return Some(kept);
+            }
+        } else {
+            turn.forget(&question);
+            lock(&self.given).retain(|(given, _)| *given != question);
+        }
+        let kept_under = question.clone();
+        if let SecretQuestion::Passphrase { again, .. }
+        | SecretQuestion::SshPassword { again, .. } = &mut question
+        {
+            *again = !is_first;
+        }
+        // `ssh` takes a refusal for an empty answer, and asks again.
+        if self.is_declined.load(Ordering::Relaxed) {
+            return None;
+        }
+        let Ok(answer) = turn.secret(question).await else {
+            self.is_declined.store(true, Ordering::Relaxed);
+            return None;
+        };
+        lock(&self.given).push((kept_under, answer.clone()));
+        Some(answer)
+    }
+
+    /// What `ssh` wants to know, in our own terms where there are such, and where the configuration
+    /// has the answer.
+    fn understand(&self, text: &str) -> (SecretQuestion, Option<&PasswordSource>) {
+        let about = |login: &str| {
+            self.hops.iter().find(|hop| {
+                login == hop.login() || login == format!("{}@{}", hop.user, hop.address.host)
+            })
+        };
+        let has_source = |hop: &&Hop| !matches!(hop.password, PasswordSource::Prompt);
+        // msingh@popserver's password:
+        if let Some(login) = text.strip_suffix("'s password:") {
+            let hop = about(login);
+            let question = SecretQuestion::SshPassword {
+                login: hop.map_or_else(|| login.to_owned(), Hop::login),
+                again: false,
+            };
+            return (question, hop.filter(has_source).map(|hop| &hop.password));
+        }
+        // Enter passphrase for key '/home/x/.ssh/id':
+        if let Some(key) = text.strip_prefix("Enter passphrase for key '")
+            && let Some(key) = key.strip_suffix("':")
+        {
+            let question = SecretQuestion::Passphrase {
+                key: PathBuf::from(key),
+                again: false,
+            };
+            return (question, None);
+        }
+        // (msingh@popserver) Password:
+        let named = text
+            .strip_prefix('(')
+            .and_then(|rest| rest.split_once(") "))
+            .and_then(|(login, prompt)| Some((about(login)?, prompt)));
+        let (hop, prompt) = match named {
+            Some((hop, prompt)) => (Some(hop), prompt),
+            None => (self.hops.last(), text),
+        };
+        let question = SecretQuestion::SshPrompt {
+            login: hop.map(Hop::login).unwrap_or_default(),
+            prompt: prompt.to_owned(),
+            echo: false,
+        };
+        let wants_password = named.is_some() && prompt.eq_ignore_ascii_case("password:");
+        let source = hop.filter(|hop| wants_password && has_source(hop));
+        (question, source.map(|hop| &hop.password))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const SOCKET: &str = "socket";
+/// What an answer begins with, which may be empty.
+const ANSWERED: u8 = b'+';
+/// `SSH_ASKPASS_PROMPT` for a text that wants no answer (ssh-add(1)).
+const NOTICE: &str = "none";
+const QUESTION_LIMIT: u64 = 8 * 1024;
+/// As long as a line that a person may type.
+const ANSWER_LIMIT: usize = 4096;
+const QUESTION_COMES_WITHIN: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use crate::ask::{Ask, HostKeyQuestion, Unanswered};
+    use crate::progress::Silent;
+
+    use super::*;
+
+    /// Somebody who answers from a list.
+    struct Person {
+        answers: Mutex<Vec<&'static str>>,
+        asked: Mutex<Vec<SecretQuestion>>,
+    }
+
+    impl Ask for Person {
+        fn secret(&self, question: &SecretQuestion) -> Result<SecretString, Unanswered> {
+            lock(&self.asked).push(question.clone());
+            let answer = lock(&self.answers).pop();
+            answer.map(SecretString::from).ok_or(Unanswered::NoTerminal)
+        }
+
+        fn trust_host_key(&self, _: &HostKeyQuestion) -> Result<bool, Unanswered> {
+            Err(Unanswered::NoTerminal)
+        }
+    }
+
+    struct World {
+        person: Arc<Person>,
+        answers: Arc<Answers>,
+        tasks: TaskTracker,
+        hop: Hop,
+    }
+
+    impl World {
+        fn new(answers: &[&'static str]) -> Self {
+            let person = Arc::new(Person {
+                answers: Mutex::new(answers.iter().rev().copied().collect()),
+                asked: Mutex::default(),
+            });
+            let ask: Arc<dyn Ask> = Arc::clone(&person) as Arc<dyn Ask>;
+            let mut hop = Hop::new("popserver", "msingh");
+            hop.address.host = "192.0.2.7".to_owned();
+            Self {
+                person,
+                answers: Arc::new(Answers::new(ask)),
+                tasks: TaskTracker::new(),
+                hop,
+            }
+        }
+
+        fn messenger(&self) -> Messenger {
+            let asker = Asker::new(
+                Arc::clone(&self.answers),
+                Arc::new(Silent),
+                "work",
+                std::slice::from_ref(&self.hop),
+                Arc::new(Patience::new()),
+            );
+            Messenger::start(asker, Path::new("/bin/posthole"), &self.tasks).unwrap()
+        }
+    }
+
+    async fn ask(messenger: &Messenger, question: &str) -> Option<String> {
+        let program = messenger.directory.path().join(NAME);
+        let question = question.to_owned();
+        let carried = tokio::task::spawn_blocking(move || carry(&program, &question, ""));
+        let answer = carried.await.unwrap().ok()?;
+        Some(answer.expose_secret().to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_question_of_ssh_is_asked_as_ours_and_its_answer_kept_once_it_was_right() {
+        let world = World::new(&["wrong", "right", "1234"]);
+        let messenger = world.messenger();
+        let password = "msingh@192.0.2.7's password: ";
+        assert_eq!(ask(&messenger, password).await.unwrap(), "wrong");
+        assert_eq!(ask(&messenger, password).await.unwrap(), "right");
+        let pin = "Enter PIN for 'Token': ";
+        assert_eq!(ask(&messenger, pin).await.unwrap(), "1234");
+        let of = |again| SecretQuestion::SshPassword {
+            login: "msingh@popserver".to_owned(),
+            again,
+        };
+        let pin_question = SecretQuestion::SshPrompt {
+            login: "msingh@popserver".to_owned(),
+            prompt: "Enter PIN for 'Token':".to_owned(),
+            echo: false,
+        };
+        let expected = [of(false), of(true), pin_question];
+        assert_eq!(*lock(&world.person.asked), expected);
+
+        // For another process, which is not let in.
+        assert_eq!(ask(&world.messenger(), password).await, None);
+        messenger.keep_answers().await;
+        let next = world.messenger();
+        assert_eq!(ask(&next, password).await.unwrap(), "right");
+        assert_eq!(ask(&next, pin).await.unwrap(), "1234");
+        // It was not right after all.
+        assert_eq!(ask(&next, password).await, None);
+        assert_eq!(ask(&world.messenger(), password).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_configured_password_is_given_once_and_to_its_host_only() {
+        let mut world = World::new(&["typed"]);
+        world.hop.password = PasswordSource::Given {
+            origin: "the test".to_owned(),
+            secret: SecretString::from("configured"),
+        };
+        let messenger = world.messenger();
+        let prompt = "(msingh@popserver) Password: ";
+        assert_eq!(ask(&messenger, prompt).await.unwrap(), "configured");
+        assert_eq!(ask(&messenger, prompt).await.unwrap(), "typed");
+        for other in [
+            "msingh@elsewhere's password: ",
+            "(other@popserver) Password: ",
+            "(msingh@popserver) Code: ",
+            "Enter passphrase for key '/k': ",
+        ] {
+            assert_eq!(ask(&messenger, other).await, None, "{other}");
+        }
+        let login = "msingh@192.0.2.7's password: ";
+        assert_eq!(ask(&messenger, login).await.unwrap(), "configured");
+        // Nobody answered before, so nobody is bothered again.
+        let asked = lock(&world.person.asked).len();
+        assert_eq!(asked, 2, "{:?}", world.person.asked);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_behind_and_nobody_else_can_enter() {
+        let world = World::new(&[]);
+        let messenger = world.messenger();
+        let path = messenger.directory.path().to_owned();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        drop(messenger);
+        assert!(!path.exists());
+        world.tasks.close();
+        world.tasks.wait().await;
+    }
+}
