@@ -9,6 +9,7 @@ mod deliver;
 mod duration;
 mod listen;
 mod server;
+mod tls;
 mod via;
 
 use std::ops::Range;
@@ -19,6 +20,7 @@ pub use deliver::Deliver;
 pub use duration::{parse_duration, parse_keep};
 pub use listen::Listen;
 pub use server::ServerUrl;
+pub use tls::{Pin, TlsWhen};
 pub use via::SshTarget;
 
 pub(super) use duration::keep_for;

@@ -7,6 +7,7 @@ use posthole_proto::pop3::{Error as Pop3Error, RespCode};
 use posthole_proto::text::Text;
 
 use crate::error::Class;
+use crate::transport::tls::TlsError;
 
 /// Why a session ended early.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,9 @@ pub enum SessionError {
         /// How long.
         after: Duration,
     },
+    /// TLS could not be started, or broke.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The mailbox holds more than we are ready to remember.
     #[error("the mail server lists too many messages, or unique-ids that are too long")]
     TooManyMessages,
@@ -55,6 +59,14 @@ impl SessionError {
             command: command.to_owned(),
             code,
             text,
+        }
+    }
+
+    /// What an error of the stream means: with TLS it may be the server's verdict on us.
+    pub(crate) fn lost(error: io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(error) => Self::Tls(TlsError::clone(error)),
+            None => Self::Lost(error),
         }
     }
 
@@ -78,6 +90,7 @@ impl SessionError {
                 Class::Temporary
             }
             Self::Protocol(_) | Self::TooManyMessages => Class::Protocol,
+            Self::Tls(error) => error.class(),
             Self::Rejected { command, code, .. } => match code {
                 Some(RespCode::InUse | RespCode::LoginDelay | RespCode::SysTemp) => {
                     Class::Temporary
@@ -93,6 +106,7 @@ impl SessionError {
 
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Tls(error) => return error.hint(),
             Self::NoUniqueIds => {
                 "set keep = false, so that fetched mail is deleted, or use a server with UIDL"
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use posthole_core::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
 use posthole_core::error::Error;
-use posthole_core::plan::{DeliverTo, HostPort, Job, Keep, PasswordSource, Route};
+use posthole_core::plan::{DeliverTo, HostPort, Job, Keep, PasswordSource, Route, Tls};
 use posthole_core::progress::Silent;
 use posthole_core::record::Records;
 use posthole_core::retrieve::{self, BatchLimits, Context, Preview, Report, Summary};
@@ -144,6 +144,7 @@ pub(crate) fn job(directory: &Path, port: u16) -> Job {
         timeout: Duration::from_secs(20),
         deliver: DeliverTo::Maildir(directory.join("Mail")),
         allow_plaintext: false,
+        tls: Tls::never("127.0.0.1"),
     }
 }
 
@@ -155,6 +156,7 @@ pub(crate) fn context(directory: &Path, stop: CancellationToken, batch: BatchLim
         tunnels: Arc::new(Tunnels::new(Arc::clone(&ask), observer.clone())),
         ask,
         observer,
+        trust_stores: Arc::default(),
         records: Records::open(&directory.join("state")).unwrap(),
         stop,
         batch,
