@@ -65,25 +65,25 @@ pub(crate) async fn open(
         })
     };
     let ((stream, exposed), client) = tokio::try_join!(connect(job, tunnels, observer), client)?;
-    let may_go_without = exposed.is_none() || job.allow_plaintext;
-    let (stream, protection) = match (start, client) {
-        (TlsStart::AtOnce, Some(client)) => {
+    // Where a password could be overheard.
+    let exposed = exposed.filter(|_| !job.allow_plaintext);
+    let protection = match (client, exposed) {
+        (None, None) => Protection::Enough(None),
+        (None, Some(address)) => {
+            return Err(TransportError::Exposed {
+                server: job.server.clone(),
+                address,
+            });
+        }
+        (Some(client), _) if start == TlsStart::AtOnce => {
             let (stream, secured) = secure(&client, stream, &job.account, observer).await?;
-            (stream, Protection::Tls(Box::new(secured)))
+            let protection = Protection::Tls(Box::new(secured));
+            return Ok(Opened { stream, protection });
         }
-        (TlsStart::IfOffered, client) if may_go_without => {
-            (stream, Protection::Enough(client.map(Box::new)))
+        (Some(client), None) if start == TlsStart::IfOffered => {
+            Protection::Enough(Some(Box::new(client)))
         }
-        (_, Some(client)) => (stream, Protection::NeedsTls(Box::new(client))),
-        (_, None) => match exposed {
-            Some(address) if !may_go_without => {
-                return Err(TransportError::Exposed {
-                    server: job.server.clone(),
-                    address,
-                });
-            }
-            _ => (stream, Protection::Enough(None)),
-        },
+        (Some(client), _) => Protection::NeedsTls(Box::new(client)),
     };
     Ok(Opened { stream, protection })
 }

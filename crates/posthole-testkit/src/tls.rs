@@ -172,10 +172,17 @@ impl Request {
         self
     }
 
-    /// Changes the kind of key.
+    /// Asks for an Ed25519 key.
     #[must_use]
-    pub fn algorithm(mut self, algorithm: &'static SignatureAlgorithm) -> Self {
-        self.algorithm = algorithm;
+    pub fn ed25519(mut self) -> Self {
+        self.algorithm = &rcgen::PKCS_ED25519;
+        self
+    }
+
+    /// Asks for an ECDSA key on P-384.
+    #[must_use]
+    pub fn p384(mut self) -> Self {
+        self.algorithm = &rcgen::PKCS_ECDSA_P384_SHA384;
         self
     }
 

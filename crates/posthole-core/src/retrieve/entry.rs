@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::plan::{Job, PasswordSource};
 use crate::progress::{Event, Step};
 use crate::record::{KnownCapabilities, Mailbox, Secrecy, ServerMemory};
-use crate::session::{Listing, Login, Session};
-use crate::transport::{self, Opened};
+use crate::session::{Listing, Login, Session, SessionError};
+use crate::transport::{self, Opened, Protection};
 
 /// A session in which the mailbox is open and listed.
 pub(super) struct Entered {
@@ -143,7 +143,11 @@ impl Way<'_> {
         let mut session = Session::new(stream, &job.account, job.timeout);
 
         let started = Instant::now();
-        let text = session.greeting().await?;
+        let is_tls = matches!(protection, Protection::Tls(_));
+        let text = session.greeting().await.map_err(|error| match error {
+            SessionError::TimedOut { after } if !is_tls => SessionError::NoGreeting { after },
+            error => error,
+        })?;
         self.tell(Step::Greeting { text }, started);
 
         let protected = self.protect(session, protection, may).await?;

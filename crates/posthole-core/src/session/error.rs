@@ -19,6 +19,12 @@ pub enum SessionError {
     /// Messages cannot be told apart, so keeping them on the server would fetch them for ever.
     #[error("the mail server gives messages no unique-ids (UIDL), so mail cannot be kept on it")]
     NoUniqueIds,
+    /// The server did not greet us, on a connection without TLS.
+    #[error("the mail server did not greet us within {}", humantime::format_duration(*after))]
+    NoGreeting {
+        /// How long was waited.
+        after: Duration,
+    },
     /// The server broke the protocol or ended the session, or a command cannot be sent.
     #[error("the POP3 session failed")]
     Protocol(#[from] Pop3Error),
@@ -86,9 +92,10 @@ impl SessionError {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::NoUniqueIds | Self::Protocol(Pop3Error::Misuse(_)) => Class::Config,
-            Self::Lost(_) | Self::Protocol(Pop3Error::Closed(_)) | Self::TimedOut { .. } => {
-                Class::Temporary
-            }
+            Self::Lost(_)
+            | Self::NoGreeting { .. }
+            | Self::Protocol(Pop3Error::Closed(_))
+            | Self::TimedOut { .. } => Class::Temporary,
             Self::Protocol(_) | Self::TooManyMessages => Class::Protocol,
             Self::Tls(error) => error.class(),
             Self::Rejected { command, code, .. } => match code {
@@ -113,6 +120,10 @@ impl SessionError {
             Self::Protocol(error) if error.hint().is_some() => error.hint()?,
             Self::Protocol(Pop3Error::Violation(_)) => {
                 "check that host and port are those of a POP3 server; -vv shows the dialogue"
+            }
+            Self::NoGreeting { .. } => {
+                "a server that waits for TLS says nothing: if this port is for TLS from the start, \
+                 as 995 usually is, write pop3s:// in place of pop3://"
             }
             Self::TimedOut { .. } => "raise `timeout` if the server is only slow",
             Self::Rejected {

@@ -246,3 +246,6 @@ fn trace(account: &str, event: &Event<'_>) {
 
 /// Room for two of the largest packets that OpenSSH's sshd sends.
 const INPUT_SIZE: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;

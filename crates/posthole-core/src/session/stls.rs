@@ -2,7 +2,7 @@
 
 use std::ops::AsyncFnOnce;
 
-use posthole_proto::pop3::{Command, Error as Pop3Error, Event, RespCode, Violation};
+use posthole_proto::pop3::{Command, Error as Pop3Error, Event, Violation};
 
 use super::{Session, SessionError};
 use crate::plan::HostPort;
@@ -28,14 +28,10 @@ impl Session {
         server: &HostPort,
         secure: impl AsyncFnOnce(BoxStream) -> Result<(BoxStream, Secured), TlsError>,
     ) -> Result<Stls, SessionError> {
-        let mut refused = None;
+        let mut refusal = None;
         let asked = self.ask(Command::Stls, |event| {
             if let Event::Rejected { code, text, .. } = event {
-                refused = Some(TlsError::Refused {
-                    server: server.clone(),
-                    text: text.clean().trim().to_owned(),
-                    is_temporary: code == Some(RespCode::SysTemp),
-                });
+                refusal = Some(TlsError::refused(server.clone(), code, text));
             }
             Ok(())
         });
@@ -50,8 +46,8 @@ impl Session {
             }
             asked => asked?,
         }
-        if let Some(refused) = refused {
-            return Ok(Stls::Refused(Box::new(self), refused));
+        if let Some(refusal) = refusal {
+            return Ok(Stls::Refused(Box::new(self), refusal));
         }
         let (stream, secured) = secure(self.stream).await?;
         let session = Self { stream, ..self };

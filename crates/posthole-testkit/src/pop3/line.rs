@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::net::{Connection, Ending, Metered};
+use crate::net::{Connection, Metered};
 
 /// A connection that may begin to speak TLS; its limits count what is on the wire.
 pub(super) enum Line<S> {
@@ -43,12 +43,12 @@ impl<S: Connection> Line<S> {
         matches!(self, Self::Tls(_))
     }
 
-    /// The bare connection; with TLS, its client hears no goodbye of TLS if a limit was reached.
-    pub(super) async fn into_bare(self, ending: Ending) -> Option<Metered<S>> {
+    /// The bare connection, after the goodbye of TLS if that is to be said and no limit was reached.
+    pub(super) async fn into_bare(self, says_goodbye: bool) -> Option<Metered<S>> {
         match self {
             Self::Clear(stream) => Some(stream),
             Self::Tls(mut stream) => {
-                if ending == Ending::Close && !stream.get_ref().0.is_spent() {
+                if says_goodbye && !stream.get_ref().0.is_spent() {
                     stream.shutdown().await.ok();
                 }
                 Some(stream.into_inner().0)

@@ -38,8 +38,14 @@ pub(super) async fn serve<S: Connection>(shared: Arc<Shared>, stream: S) {
     if session.faults.commit == Commit::WhenConnectionEnds {
         session.commit();
     }
-    let Session { stream, state, .. } = session;
-    let Some(mut stream) = stream.into_bare(ending).await else {
+    let Session {
+        stream,
+        state,
+        faults,
+        ..
+    } = session;
+    let says_goodbye = ending == Ending::Close && !faults.without_tls_goodbye;
+    let Some(mut stream) = stream.into_bare(says_goodbye).await else {
         return shared.end_connection();
     };
     let ending = if stream.is_spent() {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use posthole_proto::pop3::RespCode;
+use posthole_proto::text::Text;
 use rustls::{AlertDescription, PeerIncompatible};
 
 use super::Certificate;
@@ -144,6 +146,19 @@ impl TlsError {
             error => error.to_string(),
         };
         Self::Protocol { server, reason }
+    }
+
+    /// A no to STLS in the server's words.
+    pub(crate) fn refused(server: HostPort, code: Option<RespCode>, words: Text<'_>) -> Self {
+        let text = match words.clean().trim() {
+            "" => "it gave no reason".to_owned(),
+            text => text.to_owned(),
+        };
+        Self::Refused {
+            server,
+            text,
+            is_temporary: code == Some(RespCode::SysTemp),
+        }
     }
 
     pub(super) fn file(path: &Path, problem: TlsFileProblem) -> Self {
