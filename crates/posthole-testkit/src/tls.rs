@@ -279,10 +279,10 @@ impl fmt::Debug for Identity {
 /// How a server speaks TLS.
 #[derive(Clone)]
 pub struct Tls {
-    chain: Vec<CertificateDer<'static>>,
+    certificate_pem: String,
     key_pem: String,
     versions: &'static [&'static SupportedProtocolVersion],
-    clients: Option<CertificateDer<'static>>,
+    clients_pem: Option<String>,
 }
 
 impl Tls {
@@ -290,10 +290,10 @@ impl Tls {
     #[must_use]
     pub fn new(identity: &Identity) -> Self {
         Self {
-            chain: vec![identity.certificate.der().clone()],
+            certificate_pem: identity.pem(),
             key_pem: identity.key_pem(),
             versions: rustls::ALL_VERSIONS,
-            clients: None,
+            clients_pem: None,
         }
     }
 
@@ -307,8 +307,23 @@ impl Tls {
     /// Takes only clients with a certificate of this authority.
     #[must_use]
     pub fn only_clients_of(mut self, authority: &Authority) -> Self {
-        self.clients = Some(authority.certificate.der().clone());
+        self.clients_pem = Some(authority.pem());
         self
+    }
+
+    /// The certificate (PEM).
+    pub(crate) fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// Its private key (PEM).
+    pub(crate) fn key_pem(&self) -> &str {
+        &self.key_pem
+    }
+
+    /// The authority that clients must have a certificate of (PEM).
+    pub(crate) fn clients_pem(&self) -> Option<&str> {
+        self.clients_pem.as_deref()
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
@@ -316,18 +331,24 @@ impl Tls {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(self.versions)
             .expect("the provider knows these versions");
-        let builder = match &self.clients {
+        let certificate =
+            |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("it is PEM");
+        let builder = match &self.clients_pem {
             None => builder.with_no_client_auth(),
             Some(authority) => {
                 let mut roots = RootCertStore::empty();
-                roots.add(authority.clone()).expect("it is an authority");
+                let added = roots.add(certificate(authority));
+                added.expect("it is an authority");
                 let verifier =
                     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
                 builder.with_client_cert_verifier(verifier.expect("there is an authority"))
             }
         };
         let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes());
-        let config = builder.with_single_cert(self.chain.clone(), key.expect("it is a key"));
+        let config = builder.with_single_cert(
+            vec![certificate(&self.certificate_pem)],
+            key.expect("it is a key"),
+        );
         Arc::new(config.expect("the key belongs to the certificate"))
     }
 }
@@ -335,7 +356,7 @@ impl Tls {
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
-            .field("clients", &self.clients.is_some())
+            .field("clients", &self.clients_pem.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -13,6 +13,7 @@ mod interrupted;
 mod login;
 mod output;
 mod refusals;
+mod tls;
 mod world;
 
 use std::process::ExitCode;
@@ -28,5 +29,6 @@ fn main() -> ExitCode {
     let suite = refusals::tests(suite);
     let suite = check::tests(suite);
     let suite = output::tests(suite);
+    let suite = tls::tests(suite);
     suite.run()
 }
