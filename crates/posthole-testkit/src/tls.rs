@@ -326,7 +326,13 @@ impl Tls {
         self.clients_pem.as_deref()
     }
 
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+    /// What rustls needs to know of it.
+    ///
+    /// # Panics
+    ///
+    /// If the parts do not fit together, which is no fault of the caller.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
         let provider = Arc::new(default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(self.versions)

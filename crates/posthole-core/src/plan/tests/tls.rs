@@ -233,6 +233,10 @@ fn tls_is_described_as_it_will_be() {
     };
     expect!["tls: never"].assert_eq(&shown("pop3://u@localhost", ""));
     expect![[r#"
+        tls: from the start
+          certificate: for gate.example.org (the SSH host), signed by an authority that this machine trusts"#]]
+    .assert_eq(&shown("pop3s://u@localhost", "via = 'gate.example.org'"));
+    expect![[r#"
           tls: after STLS, or there is no login
             certificate: for mail, signed by an authority that this machine trusts"#]]
     .assert_eq(&shown("pop3://u@mail", ""));
