@@ -219,7 +219,7 @@ impl Request {
         let params = CertificateParams::new(self.names.clone());
         let mut params = params.expect("these can be names of a certificate");
         params.distinguished_name = rcgen::DistinguishedName::new();
-        let common_name = self.common_name.as_ref().or(self.names.first());
+        let common_name = self.common_name.as_ref().or_else(|| self.names.first());
         if let Some(name) = common_name {
             params.distinguished_name.push(DnType::CommonName, name);
         }

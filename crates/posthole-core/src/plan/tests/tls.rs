@@ -167,7 +167,7 @@ fn the_authorities_are_the_systems_unless_files_are_named() {
         authorities(&plain),
         Authorities::System(SystemStore::default())
     );
-    let mut set = plain.clone();
+    let mut set = plain;
     for (name, value) in [("SSL_CERT_FILE", "/a.pem"), ("SSL_CERT_DIR", "/b:/c")] {
         set.environment.vars.insert(name.into(), value.into());
     }
