@@ -12,6 +12,7 @@ mod hop;
 mod mailbox;
 mod overrides;
 mod resolve;
+mod tls;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,8 +25,9 @@ use crate::config::Diagnostic;
 
 pub use environment::Environment;
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
-pub use overrides::{Overrides, SshOverrides};
+pub use overrides::{Overrides, SshOverrides, TlsOverrides};
 pub use resolve::{ConfigFile, resolve, resolve_way};
+pub use tls::{Authorities, NameFrom, Pin, SystemStore, Tls, TlsIdentity, TlsStart};
 
 /// Everything one run will do.
 #[derive(Clone, Debug)]
@@ -65,7 +67,7 @@ pub struct Job {
     ///
     /// It names the mailbox, not the way to it, so that giving an account a name, another SSH
     /// user or another jump host does not make its mail new again. Ports are part of it where they
-    /// are not the usual ones (110 and 22).
+    /// are not the usual ones (110, 995 with TLS, and 22).
     pub mailbox: String,
     /// The user name for the mail server.
     pub user: String,
@@ -85,6 +87,8 @@ pub struct Job {
     pub deliver: DeliverTo,
     /// Whether a password may cross a network unprotected.
     pub allow_plaintext: bool,
+    /// How TLS protects the stream.
+    pub tls: Tls,
 }
 
 /// A host and a port.

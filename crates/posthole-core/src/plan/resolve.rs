@@ -3,6 +3,7 @@
 mod backend;
 mod hop;
 mod said;
+mod tls;
 mod tokens;
 mod way;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::mailbox;
+use super::tls::TlsStart;
 use super::{
     DeliverTo, Environment, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Remarks, Route,
     Select, Way,
@@ -26,6 +28,7 @@ use crate::config::{
 };
 use crate::openssh::OpenSsh;
 
+use tls::usual_port;
 use way::Listed;
 
 /// A configuration file that was read without errors.
@@ -248,7 +251,10 @@ impl<'a> Resolver<'a> {
         let user = self.mail_user(wanted);
         let server = HostPort {
             host: wanted.server.host.clone(),
-            port: wanted.server.port.unwrap_or(POP3_PORT),
+            port: wanted
+                .server
+                .port
+                .unwrap_or_else(|| usual_port(wanted.server.is_tls)),
         };
         let targets = self.via(wanted);
         let hops = self.way(&targets);
@@ -258,7 +264,12 @@ impl<'a> Resolver<'a> {
                 .and_then(|options| options.allow_plaintext.as_ref())
                 .is_some_and(|allow| allow.value)
         });
-        if targets.is_empty() && !allow_plaintext && !is_loopback(&server.host) {
+        let tls = match &hops {
+            Some(hops) => self.tls(wanted, &server, hops, allow_plaintext),
+            None => None,
+        };
+        let is_without_tls = tls.as_ref().is_some_and(|tls| tls.start == TlsStart::Never);
+        if is_without_tls && targets.is_empty() && !allow_plaintext && !is_loopback(&server.host) {
             self.note(
                 wanted.at_server(
                     Diagnostic::error(format!(
@@ -266,7 +277,12 @@ impl<'a> Resolver<'a> {
                         wanted.name, server.host
                     ))
                     .help(format!(
-                        "go through SSH with `via`, or accept the risk with {}",
+                        "allow TLS with {}, go through SSH with `via`, or accept the risk with {}",
+                        if wanted.options.is_some() {
+                            "tls = \"required\""
+                        } else {
+                            "--tls required"
+                        },
                         if wanted.options.is_some() {
                             "allow-plaintext = true"
                         } else {
@@ -305,7 +321,12 @@ impl<'a> Resolver<'a> {
         };
         Some(Job {
             account: wanted.name.clone(),
-            mailbox: mailbox::key(&user, &server, targets.last().map(|(target, _)| target)),
+            mailbox: mailbox::key(
+                &user,
+                &server,
+                usual_port(wanted.server.is_tls),
+                targets.last().map(|(target, _)| target),
+            ),
             user,
             server,
             route,
@@ -315,6 +336,7 @@ impl<'a> Resolver<'a> {
             timeout: timeout.unwrap_or(TIMEOUT),
             deliver: deliver?,
             allow_plaintext,
+            tls: tls?,
         })
     }
 

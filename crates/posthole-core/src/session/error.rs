@@ -7,6 +7,7 @@ use posthole_proto::pop3::{Error as Pop3Error, RespCode};
 use posthole_proto::text::Text;
 
 use crate::error::Class;
+use crate::transport::tls::TlsError;
 
 /// Why a session ended early.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,12 @@ pub enum SessionError {
     /// Messages cannot be told apart, so keeping them on the server would fetch them for ever.
     #[error("the mail server gives messages no unique-ids (UIDL), so mail cannot be kept on it")]
     NoUniqueIds,
+    /// The server did not greet us, on a connection without TLS.
+    #[error("the mail server did not greet us within {}", humantime::format_duration(*after))]
+    NoGreeting {
+        /// How long was waited.
+        after: Duration,
+    },
     /// The server broke the protocol or ended the session, or a command cannot be sent.
     #[error("the POP3 session failed")]
     Protocol(#[from] Pop3Error),
@@ -37,6 +44,9 @@ pub enum SessionError {
         /// How long.
         after: Duration,
     },
+    /// TLS could not be started, or broke.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The mailbox holds more than we are ready to remember.
     #[error("the mail server lists too many messages, or unique-ids that are too long")]
     TooManyMessages,
@@ -58,6 +68,14 @@ impl SessionError {
         }
     }
 
+    /// What an error of the stream means: with TLS it may be the server's verdict on us.
+    pub(crate) fn lost(error: io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(error) => Self::Tls(TlsError::clone(error)),
+            None => Self::Lost(error),
+        }
+    }
+
     /// Whether the connection is gone, for whatever reason.
     pub(crate) fn is_loss(&self) -> bool {
         matches!(
@@ -74,10 +92,12 @@ impl SessionError {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::NoUniqueIds | Self::Protocol(Pop3Error::Misuse(_)) => Class::Config,
-            Self::Lost(_) | Self::Protocol(Pop3Error::Closed(_)) | Self::TimedOut { .. } => {
-                Class::Temporary
-            }
+            Self::Lost(_)
+            | Self::NoGreeting { .. }
+            | Self::Protocol(Pop3Error::Closed(_))
+            | Self::TimedOut { .. } => Class::Temporary,
             Self::Protocol(_) | Self::TooManyMessages => Class::Protocol,
+            Self::Tls(error) => error.class(),
             Self::Rejected { command, code, .. } => match code {
                 Some(RespCode::InUse | RespCode::LoginDelay | RespCode::SysTemp) => {
                     Class::Temporary
@@ -93,12 +113,17 @@ impl SessionError {
 
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Tls(error) => return error.hint(),
             Self::NoUniqueIds => {
                 "set keep = false, so that fetched mail is deleted, or use a server with UIDL"
             }
             Self::Protocol(error) if error.hint().is_some() => error.hint()?,
             Self::Protocol(Pop3Error::Violation(_)) => {
                 "check that host and port are those of a POP3 server; -vv shows the dialogue"
+            }
+            Self::NoGreeting { .. } => {
+                "a server that waits for TLS says nothing: if this port is for TLS from the start, \
+                 as 995 usually is, write pop3s:// in place of pop3://"
             }
             Self::TimedOut { .. } => "raise `timeout` if the server is only slow",
             Self::Rejected {

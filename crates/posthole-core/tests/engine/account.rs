@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use posthole_core::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
 use posthole_core::error::Error;
-use posthole_core::plan::{DeliverTo, HostPort, Job, Keep, PasswordSource, Route, Select};
+use posthole_core::plan::{DeliverTo, HostPort, Job, Keep, PasswordSource, Route, Select, Tls};
 use posthole_core::progress::Silent;
 use posthole_core::record::Records;
 use posthole_core::retrieve::{self, BatchLimits, Context, Preview, Report, Summary};
 use posthole_core::tunnel::Tunnels;
 use posthole_testkit::mail;
-use posthole_testkit::pop3::{Faults, Maildrop, Pop3Server};
+use posthole_testkit::pop3::{Builder, Faults, Maildrop, Pop3Server};
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -30,12 +30,16 @@ pub(crate) struct Account {
 impl Account {
     /// An account that deletes what it fetched, with these messages on its server.
     pub(crate) fn with(messages: &[Vec<u8>], faults: Faults) -> Self {
+        Self::on(messages, |server| server.faults(faults))
+    }
+
+    /// The same, on a server that is changed before it starts.
+    pub(crate) fn on(messages: &[Vec<u8>], change: impl FnOnce(Builder) -> Builder) -> Self {
         let maildrop = Maildrop::of(messages.to_vec());
         let server = Pop3Server::builder()
             .account("msingh", "secret", &maildrop)
-            .faults(faults)
-            .gather(Duration::from_millis(2))
-            .start();
+            .gather(Duration::from_millis(2));
+        let server = change(server).start();
         let directory = TempDir::new().unwrap();
         let job = job(directory.path(), server.port());
         let stop = CancellationToken::new();
@@ -59,7 +63,7 @@ impl Account {
         self
     }
 
-    fn context(&self) -> Context {
+    pub(crate) fn context(&self) -> Context {
         context(self.directory(), self.stop.clone(), self.batch)
     }
 
@@ -145,6 +149,7 @@ pub(crate) fn job(directory: &Path, port: u16) -> Job {
         timeout: Duration::from_secs(20),
         deliver: DeliverTo::Maildir(directory.join("Mail")),
         allow_plaintext: false,
+        tls: Tls::never("127.0.0.1"),
     }
 }
 
@@ -156,6 +161,7 @@ pub(crate) fn context(directory: &Path, stop: CancellationToken, batch: BatchLim
         tunnels: Arc::new(Tunnels::new(Arc::clone(&ask), observer.clone())),
         ask,
         observer,
+        trust_stores: Arc::default(),
         records: Records::open(&directory.join("state")).unwrap(),
         stop,
         batch,

@@ -38,6 +38,8 @@ pub enum Command {
     Rset,
     /// Asks how much there is.
     Stat,
+    /// Asks for TLS, whose handshake follows a positive reply (RFC 2595 §4).
+    Stls,
     /// Asks for the header and so many lines of the body.
     Top(MessageNumber, u32),
     /// Asks for the unique-ids of all messages, or of one.
@@ -60,6 +62,7 @@ impl Command {
             Self::Retr(number) => CommandKind::Retr(number),
             Self::Rset => CommandKind::Rset,
             Self::Stat => CommandKind::Stat,
+            Self::Stls => CommandKind::Stls,
             Self::Top(number, lines) => CommandKind::Top(number, lines),
             Self::Uidl(number) => CommandKind::Uidl(number),
             Self::User(_) => CommandKind::User,
@@ -119,6 +122,8 @@ pub enum CommandKind {
     Rset,
     /// STAT.
     Stat,
+    /// STLS.
+    Stls,
     /// TOP, with the number of body lines.
     Top(MessageNumber, u32),
     /// UIDL, of all messages or of one.
@@ -142,6 +147,7 @@ impl fmt::Display for CommandKind {
             Self::Retr(number) => write!(f, "RETR {number}"),
             Self::Rset => f.write_str("RSET"),
             Self::Stat => f.write_str("STAT"),
+            Self::Stls => f.write_str("STLS"),
             Self::Top(number, lines) => write!(f, "TOP {number} {lines}"),
             Self::Uidl(None) => f.write_str("UIDL"),
             Self::Uidl(Some(number)) => write!(f, "UIDL {number}"),

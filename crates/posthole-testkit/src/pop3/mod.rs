@@ -16,10 +16,11 @@
 //!
 //! Tests look at the model afterwards: the [`Maildrop`] knows what is left, what was deleted for
 //! good and what was retrieved how often; the server knows every command, how it arrived (see
-//! [`Received`]) and how many bytes passed. It does not do TLS, APOP or SASL.
+//! [`Received`]), how many bytes passed, and which it received. It does not do APOP or SASL.
 
 mod answer;
 mod faults;
+mod line;
 mod maildrop;
 mod session;
 
@@ -36,6 +37,7 @@ pub use maildrop::{Body, Entry, Maildrop, Uid};
 
 use crate::background::Background;
 use crate::net::{Connection, Traffic};
+use crate::tls::Tls;
 
 /// A POP3 server on a loopback port; it stops when this is dropped.
 pub struct Pop3Server {
@@ -62,6 +64,8 @@ impl Pop3Server {
             faults: Faults::new(),
             exclusive: false,
             gather: None,
+            tls: None,
+            tls_at_once: false,
         }
     }
 
@@ -185,6 +189,8 @@ pub struct Builder {
     faults: Faults,
     exclusive: bool,
     gather: Option<Duration>,
+    tls: Option<Tls>,
+    tls_at_once: bool,
 }
 
 impl Builder {
@@ -220,6 +226,22 @@ impl Builder {
         self
     }
 
+    /// Speaks TLS with each connection from its start.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self.tls_at_once = true;
+        self
+    }
+
+    /// Offers STLS (RFC 2595 §4); a login without it is taken all the same.
+    #[must_use]
+    pub fn stls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self.tls_at_once = false;
+        self
+    }
+
     /// Listens on another loopback address, such as `::1`.
     #[must_use]
     pub fn listen_on(mut self, ip: IpAddr) -> Self {
@@ -235,6 +257,8 @@ impl Builder {
             faults: Mutex::new(Arc::new(self.faults)),
             exclusive: self.exclusive,
             gather: self.gather,
+            tls: self.tls.map(|tls| tls.config()),
+            tls_at_once: self.tls_at_once,
             log: Mutex::default(),
             connections: Mutex::default(),
             ended: Condvar::new(),
@@ -287,6 +311,8 @@ struct Shared {
     faults: Mutex<Arc<Faults>>,
     exclusive: bool,
     gather: Option<Duration>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    tls_at_once: bool,
     log: Mutex<Vec<Received>>,
     connections: Mutex<Connections>,
     ended: Condvar,

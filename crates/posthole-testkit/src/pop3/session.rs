@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::answer::{self, Answer};
 use super::faults::{Commit, Faults, GREETING, Request, Step, split};
+use super::line::Line;
 use super::maildrop::{Entry, Maildrop, MaildropLock};
 use super::{CAPABILITIES, Received, Shared};
 use crate::net::{Connection, Ending, Metered};
@@ -17,7 +18,8 @@ pub(super) async fn serve<S: Connection>(shared: Arc<Shared>, stream: S) {
     let (connection, faults) = shared.begin_connection();
     let limits = faults.limits;
     let mut session = Session {
-        stream: Metered::new(stream, limits, shared.traffic.clone()),
+        stream: Line::Clear(Metered::new(stream, limits, shared.traffic.clone())),
+        starting_tls: false,
         shared: Arc::clone(&shared),
         faults,
         connection,
@@ -37,8 +39,15 @@ pub(super) async fn serve<S: Connection>(shared: Arc<Shared>, stream: S) {
         session.commit();
     }
     let Session {
-        mut stream, state, ..
+        stream,
+        state,
+        faults,
+        ..
     } = session;
+    let says_goodbye = ending == Ending::Close && !faults.without_tls_goodbye;
+    let Some(mut stream) = stream.into_bare(says_goodbye).await else {
+        return shared.end_connection();
+    };
     let ending = if stream.is_spent() {
         stream.ending()
     } else {
@@ -55,7 +64,9 @@ pub(super) async fn serve<S: Connection>(shared: Arc<Shared>, stream: S) {
 }
 
 struct Session<S> {
-    stream: Metered<S>,
+    stream: Line<S>,
+    /// Whether STLS was accepted.
+    starting_tls: bool,
     shared: Arc<Shared>,
     faults: Arc<Faults>,
     connection: u64,
@@ -95,6 +106,11 @@ struct Outcome {
 impl<S: Connection> Session<S> {
     /// Talks until the connection is to end, and says how.
     async fn talk(&mut self) -> io::Result<Ending> {
+        if let Some(config) = self.shared.tls.clone()
+            && self.shared.tls_at_once
+        {
+            self.stream.start_tls(config).await?;
+        }
         if let Some(ending) = self.answer(GREETING, "").await? {
             return Ok(ending);
         }
@@ -125,6 +141,14 @@ impl<S: Connection> Session<S> {
                     return Ok(ending);
                 }
                 self.index += 1;
+                if std::mem::take(&mut self.starting_tls)
+                    && let Some(config) = self.shared.tls.clone()
+                {
+                    self.flush().await?;
+                    // RFC 2595 §4: what was said before TLS does not count.
+                    self.input.clear();
+                    self.stream.start_tls(config).await?;
+                }
                 if matches!(self.state, State::Update) {
                     self.flush().await?;
                     return Ok(Ending::Close);
@@ -303,18 +327,27 @@ impl<S: Connection> Session<S> {
             answer: answer::line(text),
             sends: None,
         };
+        let offers_stls = self.offers_stls();
         match (verb, &mut self.state) {
             (GREETING, _) => line("+OK posthole test server ready"),
             ("CAPA", _) => {
                 let lines = match &self.faults.capabilities {
                     Some(lines) => lines.clone(),
-                    None => CAPABILITIES.iter().map(|&line| line.to_owned()).collect(),
+                    None => {
+                        let stls = offers_stls.then_some("STLS");
+                        let lines = CAPABILITIES.iter().copied().chain(stls);
+                        lines.map(str::to_owned).collect::<Vec<_>>()
+                    }
                 };
                 let lines = lines.into_iter().map(String::into_bytes);
                 Outcome {
                     answer: answer::lines("+OK", lines),
                     sends: None,
                 }
+            }
+            ("STLS", State::Authorization { .. }) if offers_stls => {
+                self.starting_tls = true;
+                line("+OK begin TLS")
             }
             ("USER", State::Authorization { user }) => {
                 *user = Some(argument.to_owned());
@@ -346,6 +379,10 @@ impl<S: Connection> Session<S> {
             }
             _ => line("-ERR unknown command in this state"),
         }
+    }
+
+    fn offers_stls(&self) -> bool {
+        self.shared.tls.is_some() && !self.stream.is_tls()
     }
 
     fn open(&mut self, maildrop: Maildrop) -> &'static str {

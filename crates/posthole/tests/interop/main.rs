@@ -17,6 +17,7 @@ mod output;
 mod prompts;
 mod refusals;
 mod ssh_config;
+mod tls;
 mod world;
 
 use std::process::ExitCode;
@@ -36,5 +37,6 @@ fn main() -> ExitCode {
     let suite = dropbear::tests(suite);
     let suite = check::tests(suite);
     let suite = output::tests(suite);
+    let suite = tls::tests(suite);
     suite.run()
 }
