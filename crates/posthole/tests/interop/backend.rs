@@ -335,6 +335,20 @@ fn a_proxy_command_of_the_configuration_leads_through_a_gate() {
         assert_delivered(host, account, &messages);
     }
     assert_eq!(logins(host), 1);
+    // The key of a host behind it is fetched the same way.
+    let known = fs::read_to_string(host.home().known_hosts()).unwrap();
+    host.home()
+        .write_known_hosts(&gate.known_hosts_line("127.0.0.1"));
+    run(host.home(), &["fetch"])
+        .exits(68)
+        .says(&["is not known", "posthole trust pop"]);
+    let fingerprint = keys::fingerprint(host.sshd().host_key());
+    run(
+        host.home(),
+        &["trust", "pop", "--fingerprint", &fingerprint],
+    )
+    .exits(0);
+    host.home().write_known_hosts(&known);
     drop(gate);
     run(host.home(), &["fetch"]).exits(75).says(&[
         "posthole: work: the proxy command for pop failed: exit status 255: ",
