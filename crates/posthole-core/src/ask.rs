@@ -25,7 +25,7 @@ pub trait Ask: Send + Sync {
         true
     }
 
-    /// The program that carries questions of other programs here, if anybody would answer them; see
+    /// The program that carries questions of other programs here, if there is one; see
     /// [`messenger`](crate::tunnel::messenger).
     fn messenger(&self) -> Option<PathBuf> {
         None

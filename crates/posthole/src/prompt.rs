@@ -104,7 +104,7 @@ impl Ask for Prompt {
     }
 
     fn messenger(&self) -> Option<PathBuf> {
-        self.is_anybody_there().then(std::env::current_exe)?.ok()
+        std::env::current_exe().ok()
     }
 }
 

@@ -9,6 +9,7 @@ use posthole_core::transport::TransportError;
 use posthole_core::transport::dial::DialError;
 use posthole_core::transport::tls::{Certificate, Parameters};
 use posthole_core::tunnel::{Phase, TunnelError};
+use posthole_core::tunnel::{Phase, TunnelError, TunnelErrorKind};
 
 use crate::render::size;
 
@@ -177,7 +178,7 @@ pub(crate) fn failed(error: &Error) -> Option<&'static str> {
 
 fn failed_dial(error: &DialError) -> &'static str {
     match error {
-        DialError::Resolve { .. } => "name",
+        DialError::Family { .. } | DialError::Resolve { .. } => "name",
         _ => "tcp",
     }
 }
@@ -201,7 +202,17 @@ fn failed_tunnel(error: &TunnelError) -> Option<&'static str> {
         | TunnelError::HostKeyDeclined { .. }
         | TunnelError::HostKeyRevoked { .. }
         | TunnelError::HostKeyUnknown { .. }
-        | TunnelError::KnownHosts(_) => Some("host key"),
+        | TunnelError::KnownHosts(_)
+        | TunnelError::NothingInCommon { .. }
+        | TunnelError::NotSsh { .. }
+        | TunnelError::Unsupported { .. } => Some("host key"),
+        TunnelError::OpenSsh { kind, .. } => Some(match kind {
+            TunnelErrorKind::Authentication => "ssh login",
+            TunnelErrorKind::HostKey => "host key",
+            TunnelErrorKind::Refused => "channel",
+            _ => "ssh",
+        }),
+        TunnelError::ProxyCommand { .. } => Some("proxy"),
         _ => None,
     }
 }

@@ -130,18 +130,21 @@ async fn resolve(to: &HostPort, family: AddressFamily) -> Result<Vec<SocketAddr>
             addresses.push(address);
         }
     }
-    if addresses.is_empty() {
-        let kind = match family {
-            AddressFamily::Any => "address",
-            AddressFamily::Inet => "IPv4 address",
-            AddressFamily::Inet6 => "IPv6 address",
-        };
-        return Err(failed(io::Error::new(
+    match family {
+        _ if !addresses.is_empty() => Ok(addresses),
+        AddressFamily::Any => Err(failed(io::Error::new(
             io::ErrorKind::NotFound,
-            format!("it has no {kind}"),
-        )));
+            "it has no address",
+        ))),
+        AddressFamily::Inet | AddressFamily::Inet6 => Err(DialError::Family {
+            host: to.host.clone(),
+            family: if family == AddressFamily::Inet {
+                "IPv4"
+            } else {
+                "IPv6"
+            },
+        }),
     }
-    Ok(addresses)
 }
 
 /// The local addresses that a connection may come from.
@@ -213,6 +216,14 @@ pub enum DialError {
         /// What happened at each address.
         attempts: Attempts,
     },
+    /// The name has addresses, but none of the family that is wanted.
+    #[error("{host} has no address of {family}")]
+    Family {
+        /// The name.
+        host: String,
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+    },
     /// The name has no address.
     #[error("cannot resolve the name {host}: {}", plain(error))]
     Resolve {
@@ -251,15 +262,21 @@ impl DialError {
                 ))
             }
             Self::Connect { attempts, .. } if attempts.all(io::ErrorKind::AddrNotAvailable) => {
-                Some("check the local address that is to be used (BindAddress)".to_owned())
+                Some(
+                    "check the local address that is to be used (bind-address, BindAddress)"
+                        .to_owned(),
+                )
             }
             Self::Connect { .. } => None,
+            Self::Family { .. } => {
+                Some("allow the other family, too (address-family, AddressFamily)".to_owned())
+            }
             Self::Resolve { .. } => {
                 Some("check the spelling of the host and that the network is up".to_owned())
             }
-            Self::Source { .. } => {
-                Some("check the local address that is to be used (BindAddress)".to_owned())
-            }
+            Self::Source { .. } => Some(
+                "check the local address that is to be used (bind-address, BindAddress)".to_owned(),
+            ),
             Self::Timeout { .. } => Some(
                 "check that the network is up, the host is right and no firewall drops the port"
                     .to_owned(),
@@ -480,7 +497,7 @@ mod tests {
                 Err(error) => {
                     let text = error.to_string();
                     assert!(
-                        !is_good && text.ends_with("it has no IPv6 address"),
+                        !is_good && text.ends_with("127.0.0.1 has no address of IPv6"),
                         "{text}"
                     );
                 }

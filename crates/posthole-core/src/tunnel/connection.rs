@@ -376,6 +376,10 @@ impl Fault {
                 host,
                 what: unsupported.to_string(),
             },
+            Self::Ssh(error @ russh::Error::NoCommonAlgo { .. }) => {
+                let what = explain(&error);
+                TunnelError::NothingInCommon { host, what }
+            }
             Self::Ssh(russh::Error::IO(error)) if Ended::in_error(&error).is_some() => {
                 proxy_command::failed(hop, &error)
             }

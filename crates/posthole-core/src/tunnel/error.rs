@@ -104,6 +104,14 @@ pub enum TunnelError {
     /// A known_hosts file cannot be used.
     #[error(transparent)]
     KnownHosts(#[from] KnownHostsError),
+    /// The server and we have no algorithm of some kind in common.
+    #[error("cannot talk SSH with {host}: {what}")]
+    NothingInCommon {
+        /// The SSH server.
+        host: String,
+        /// The kind, and what the server has.
+        what: String,
+    },
     /// The program `ssh` failed.
     #[error("ssh did not get through to {host}: {reason}")]
     OpenSsh {
@@ -202,7 +210,9 @@ impl TunnelError {
             | Self::KnownHosts(_)
             | Self::ProxyCommand { .. }
             | Self::Unsupported { .. } => TunnelErrorKind::Local,
-            Self::NotSsh { .. } | Self::Protocol { .. } => TunnelErrorKind::Protocol,
+            Self::NothingInCommon { .. } | Self::NotSsh { .. } | Self::Protocol { .. } => {
+                TunnelErrorKind::Protocol
+            }
             Self::Unanswered { .. } => TunnelErrorKind::Unanswered,
         }
     }
@@ -269,9 +279,14 @@ impl TunnelError {
             Self::ProxyCommand { command, .. } => {
                 Some(format!("run it by hand to see what it does: {command}"))
             }
+            Self::NothingInCommon { host, .. } => Some(format!(
+                "allow one of these in [ssh.{}]; if the built-in client has none of them, let ssh \
+                 itself connect: backend = \"openssh\"",
+                key(host)
+            )),
             Self::Unsupported { host, .. } => Some(format!(
-                "allow another one, or let ssh itself connect: backend = \"openssh\" in \
-                 [ssh.{host}]"
+                "allow another one, or let ssh itself connect: backend = \"openssh\" in [ssh.{}]",
+                key(host)
             )),
             Self::IdentityMissing { .. } => {
                 Some("correct the path, or leave it out to use the usual keys".to_owned())
@@ -391,6 +406,16 @@ fn refusal_text(refusal: &Refusal, text: Option<&str>) -> String {
         // OpenSSH says "open failed" for a prohibition, which adds nothing.
         Some(text) if !text.is_empty() && text != "open failed" => format!("{refusal}: {text}"),
         _ => refusal.to_string(),
+    }
+}
+
+/// A name as a key of the configuration file: bare where TOML allows it.
+fn key(name: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.chars().all(is_bare) {
+        name.to_owned()
+    } else {
+        format!("\"{name}\"")
     }
 }
 

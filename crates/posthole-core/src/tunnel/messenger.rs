@@ -68,7 +68,7 @@ pub fn carry(program: &Path, question: &str, hint: &str) -> io::Result<SecretStr
 /// Waits for questions until it is dropped.
 pub(super) struct Messenger {
     directory: TempDir,
-    asker: Arc<Asker>,
+    errand: Arc<Errand>,
     task: AbortHandle,
 }
 
@@ -81,11 +81,16 @@ impl Messenger {
             .tempdir()?;
         std::os::unix::fs::symlink(program, directory.path().join(NAME))?;
         let listener = UnixListener::bind(directory.path().join(SOCKET))?;
-        let asker = Arc::new(asker);
-        let task = tasks.spawn(serve(listener, Arc::clone(&asker)));
+        let errand = Arc::new(Errand {
+            is_declined: AtomicBool::new(!asker.is_anybody_there),
+            asker,
+            asked: Mutex::default(),
+            given: Mutex::default(),
+        });
+        let task = tasks.spawn(serve(listener, Arc::clone(&errand)));
         Ok(Self {
             directory,
-            asker,
+            errand,
             task: task.abort_handle(),
         })
     }
@@ -97,11 +102,16 @@ impl Messenger {
             .env("SSH_ASKPASS_REQUIRE", "force");
     }
 
+    /// Whether questions reach a person.
+    pub(super) fn is_anybody_there(&self) -> bool {
+        self.errand.asker.is_anybody_there
+    }
+
     /// The answers were right.
     pub(super) async fn keep_answers(&self) {
-        let given = std::mem::take(&mut *lock(&self.asker.given));
+        let given = std::mem::take(&mut *lock(&self.errand.given));
         for (question, answer) in given {
-            let turn = self.asker.answers.turn_for(&question).await;
+            let turn = self.errand.asker.answers.turn_for(&question).await;
             turn.keep(&question, &answer);
         }
     }
@@ -119,13 +129,13 @@ impl fmt::Debug for Messenger {
     }
 }
 
-async fn serve(listener: UnixListener, asker: Arc<Asker>) {
+async fn serve(listener: UnixListener, errand: Arc<Errand>) {
     let mut questions = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let asker = Arc::clone(&asker);
+        let errand = Arc::clone(&errand);
         questions.spawn(async move {
             // Without an answer the messenger sees the end of the stream.
-            asker.attend(stream).await.ok();
+            errand.attend(stream).await.ok();
         });
         while questions.try_join_next().is_some() {}
     }
@@ -134,36 +144,30 @@ async fn serve(listener: UnixListener, asker: Arc<Asker>) {
 /// Whom to ask, and about what.
 pub(super) struct Asker {
     pub(super) answers: Arc<Answers>,
+    pub(super) is_anybody_there: bool,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) account: String,
     pub(super) hops: Vec<Hop>,
     pub(super) patience: Arc<Patience>,
-    asked: Mutex<HashSet<SecretQuestion>>,
-    /// Nobody wants to answer any more.
-    is_declined: AtomicBool,
-    given: Mutex<Vec<(SecretQuestion, SecretString)>>,
 }
 
 impl Asker {
-    pub(super) fn new(
-        answers: Arc<Answers>,
-        observer: Arc<dyn Observer>,
-        account: &str,
-        hops: &[Hop],
-        patience: Arc<Patience>,
-    ) -> Self {
-        Self {
-            answers,
-            observer,
-            account: account.to_owned(),
-            hops: hops.to_vec(),
-            patience,
-            asked: Mutex::default(),
-            is_declined: AtomicBool::new(false),
-            given: Mutex::default(),
-        }
+    /// Whether any question can be answered.
+    pub(super) fn has_answers(&self) -> bool {
+        self.is_anybody_there || self.hops.iter().any(has_source)
     }
+}
 
+/// The questions of one program.
+struct Errand {
+    asker: Asker,
+    asked: Mutex<HashSet<SecretQuestion>>,
+    given: Mutex<Vec<(SecretQuestion, SecretString)>>,
+    /// Nobody wants to answer any more.
+    is_declined: AtomicBool,
+}
+
+impl Errand {
     /// Takes a question and gives its answer.
     async fn attend(&self, mut stream: UnixStream) -> io::Result<()> {
         let mut text = Vec::new();
@@ -175,7 +179,9 @@ impl Asker {
         let text = clean(text, SHOWN);
         if hint == NOTICE {
             // Such as the wish for a touch. It is taken back by killing the messenger.
-            self.observer.event(&self.account, &Event::Notice(text));
+            self.asker
+                .observer
+                .event(&self.asker.account, &Event::Notice(text));
             stream.read_u8().await?;
             return Ok(());
         }
@@ -193,10 +199,10 @@ impl Asker {
         let is_first = lock(&self.asked).insert(question.clone());
         if is_first && let Some(source) = configured {
             let source = source.clone();
-            return self.answers.configured(&source, question).await.ok();
+            return self.asker.answers.configured(&source, question).await.ok();
         }
-        let _pause = self.patience.pause();
-        let turn = self.answers.turn_for(&question).await;
+        let _pause = self.asker.patience.pause();
+        let turn = self.asker.answers.turn_for(&question).await;
         if is_first {
             if let Some(kept) = turn.kept(&question) {
                 return Some(kept);
@@ -227,11 +233,10 @@ impl Asker {
     /// has the answer.
     fn understand(&self, text: &str) -> (SecretQuestion, Option<&PasswordSource>) {
         let about = |login: &str| {
-            self.hops.iter().find(|hop| {
+            self.asker.hops.iter().find(|hop| {
                 login == hop.login() || login == format!("{}@{}", hop.user, hop.address.host)
             })
         };
-        let has_source = |hop: &&Hop| !matches!(hop.password, PasswordSource::Prompt);
         // msingh@popserver's password:
         if let Some(login) = text.strip_suffix("'s password:") {
             let hop = about(login);
@@ -239,7 +244,10 @@ impl Asker {
                 login: hop.map_or_else(|| login.to_owned(), Hop::login),
                 again: false,
             };
-            return (question, hop.filter(has_source).map(|hop| &hop.password));
+            return (
+                question,
+                hop.filter(|hop| has_source(hop)).map(|hop| &hop.password),
+            );
         }
         // Enter passphrase for key '/home/x/.ssh/id':
         if let Some(key) = text.strip_prefix("Enter passphrase for key '")
@@ -258,7 +266,7 @@ impl Asker {
             .and_then(|(login, prompt)| Some((about(login)?, prompt)));
         let (hop, prompt) = match named {
             Some((hop, prompt)) => (Some(hop), prompt),
-            None => (self.hops.last(), text),
+            None => (self.asker.hops.last(), text),
         };
         let question = SecretQuestion::SshPrompt {
             login: hop.map(Hop::login).unwrap_or_default(),
@@ -269,6 +277,11 @@ impl Asker {
         let source = hop.filter(|hop| wants_password && has_source(hop));
         (question, source.map(|hop| &hop.password))
     }
+}
+
+/// Whether the configuration has the host's password.
+fn has_source(hop: &Hop) -> bool {
+    !matches!(hop.password, PasswordSource::Prompt)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -337,13 +350,14 @@ mod tests {
         }
 
         fn messenger(&self) -> Messenger {
-            let asker = Asker::new(
-                Arc::clone(&self.answers),
-                Arc::new(Silent),
-                "work",
-                std::slice::from_ref(&self.hop),
-                Arc::new(Patience::new()),
-            );
+            let asker = Asker {
+                answers: Arc::clone(&self.answers),
+                is_anybody_there: true,
+                observer: Arc::new(Silent),
+                account: "work".to_owned(),
+                hops: vec![self.hop.clone()],
+                patience: Arc::new(Patience::new()),
+            };
             Messenger::start(asker, Path::new("/bin/posthole"), &self.tasks).unwrap()
         }
     }

@@ -248,7 +248,7 @@ impl Tunnels {
             }
             ([], Some(command)) => {
                 let hops = std::slice::from_ref(hop);
-                let messenger = self.messenger(hops, patience, caller);
+                let messenger = self.messenger(hops, patience, caller).await;
                 let process = proxy_command::start(hop, command, messenger, &self.programs)?;
                 Ok(Box::new(process))
             }
@@ -259,22 +259,26 @@ impl Tunnels {
         }
     }
 
-    /// Somebody who passes on the questions of a program, if there is anybody to ask.
-    fn messenger(
+    /// Somebody who passes on the questions of a program that leads to these hosts, if there are
+    /// answers to be had.
+    async fn messenger(
         &self,
         hops: &[Hop],
         patience: &Arc<Patience>,
         caller: Caller<'_>,
     ) -> Option<Messenger> {
         let program = self.answers.messenger()?;
-        let (answers, observer) = (Arc::clone(&self.answers), Arc::clone(&self.observer));
-        let asker = Asker::new(
-            answers,
-            observer,
-            caller.account,
-            hops,
-            Arc::clone(patience),
-        );
+        let asker = Asker {
+            answers: Arc::clone(&self.answers),
+            is_anybody_there: self.answers.is_anybody_there().await,
+            observer: Arc::clone(&self.observer),
+            account: caller.account.to_owned(),
+            hops: hops.to_vec(),
+            patience: Arc::clone(patience),
+        };
+        if !asker.has_answers() {
+            return None;
+        }
         match Messenger::start(asker, &program, &self.programs) {
             Ok(messenger) => Some(messenger),
             Err(error) => {

@@ -30,6 +30,7 @@ use crate::transport::dial::plain;
 
 use super::connection::Caller;
 use super::error::{TunnelError, TunnelErrorKind};
+use super::messenger::Messenger;
 use super::patience::{Patience, TimedOut};
 use super::process::{Outcome, Process};
 use super::{Tunnels, split};
@@ -53,7 +54,7 @@ pub(super) async fn open(
         }
     }
     let patience = Arc::new(Patience::new());
-    let messenger = tunnels.messenger(hops, &patience, caller);
+    let messenger = tunnels.messenger(hops, &patience, caller).await;
     let (words, heard) = mpsc::unbounded_channel();
     let mut command = Command::new("/bin/sh");
     command
@@ -83,7 +84,7 @@ pub(super) async fn open(
         to,
         tunnels,
         caller,
-        may_ask: messenger.is_some(),
+        is_anybody_there: messenger.as_ref().is_some_and(Messenger::is_anybody_there),
         patience,
         heard: Heard::default(),
         since: Instant::now(),
@@ -102,7 +103,7 @@ struct OpeningChannel<'a> {
     to: &'a HostPort,
     tunnels: &'a Tunnels,
     caller: Caller<'a>,
-    may_ask: bool,
+    is_anybody_there: bool,
     patience: Arc<Patience>,
     heard: Heard,
     /// When the last step was done.
@@ -197,7 +198,7 @@ impl OpeningChannel<'_> {
             to: self.to,
             heard: &self.heard,
             outcome,
-            may_ask: self.may_ask,
+            is_anybody_there: self.is_anybody_there,
         };
         failure.verdict(&self.tunnels.answers)
     }

@@ -24,6 +24,9 @@ pub(crate) fn tests(suite: Suite) -> Suite {
         .test("three_hosts_lead_to_each_other", SSHD, || {
             run(three_hosts_lead_to_each_other());
         })
+        .test("forwarding_that_is_switched_off_is_explained", SSHD, || {
+            run(forwarding_that_is_switched_off_is_explained());
+        })
         .test("a_host_on_the_way_is_named_when_it_fails", SSHD, || {
             run(a_host_on_the_way_is_named_when_it_fails());
         })
@@ -223,6 +226,25 @@ async fn a_host_on_the_way_is_named_when_it_fails() {
         "{stranger}"
     );
     client.tunnels.close().await;
+}
+
+async fn forwarding_that_is_switched_off_is_explained() {
+    let mail = greeter().await;
+    for option in ["AllowTcpForwarding no", "DisableForwarding yes"] {
+        let host = Host::start(|sshd| sshd.permit_open("127.0.0.1", mail.port()).option(option));
+        let client = client(mail);
+        let hops = [host.hop(&client, "popserver")];
+        let refused = error(&client, &hops).await;
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "popserver could not open a channel to {}: administratively prohibited",
+                client.target
+            )
+        );
+        let hint = refused.hint().unwrap();
+        assert!(hint.contains("AllowTcpForwarding"), "{hint}");
+    }
 }
 
 async fn only_the_last_host_compresses() {

@@ -136,6 +136,34 @@ async fn a_connection_that_died_is_opened_again() {
 }
 
 #[tokio::test]
+async fn a_connection_that_went_silent_is_opened_again() {
+    let server = server().await;
+    let relay = posthole_testkit::relay::Relay::to(server.addr())
+        .cut_to_client(20_000)
+        .ending(posthole_testkit::net::Ending::Stall)
+        .start();
+    let mut client = client(&server);
+    client.hop.address.port = relay.port();
+    client.hop.keepalive = Duration::from_millis(100);
+    let known = server.known_hosts_line("127.0.0.1");
+    let known = known.replace(&server.port().to_string(), &relay.port().to_string());
+    std::fs::write(client.known_hosts(), known).unwrap();
+    let (mut reader, mut writer) = tokio::io::split(client.open().await.unwrap());
+    let pump = async {
+        use tokio::io::AsyncWriteExt;
+        while writer.write_all(&[0; 4096]).await.is_ok() {}
+    };
+    let drain = async { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await };
+    let (_, drained) = tokio::join!(pump, drain);
+    let error = drained.unwrap_err().to_string();
+    assert!(error.ends_with("the server stopped answering"), "{error}");
+    relay.cut_to_client(None);
+    let mut stream = client.open().await.unwrap();
+    assert!(carries(&mut stream).await);
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
 async fn closing_says_goodbye() {
     let server = server().await;
     let client = client(&server);

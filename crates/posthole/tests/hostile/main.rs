@@ -79,6 +79,9 @@ impl Case {
         let output = home
             .posthole(Path::new(env!("CARGO_BIN_EXE_posthole")))
             .arg("fetch")
+            // Somebody who answers everything with nothing, or no question would be waited for.
+            .env("SSH_ASKPASS", "true")
+            .env("SSH_ASKPASS_REQUIRE", "force")
             .stdin(Stdio::null())
             .output()
             .unwrap();

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod backend;
 mod check;
 mod dropbear;
 mod fetch;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     let suite = host_key::tests(suite);
     let suite = refusals::tests(suite);
     let suite = dropbear::tests(suite);
+    let suite = backend::tests(suite);
     let suite = check::tests(suite);
     let suite = output::tests(suite);
     let suite = tls::tests(suite);

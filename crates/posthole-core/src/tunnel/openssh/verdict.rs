@@ -28,7 +28,7 @@ pub(super) struct Failure<'a> {
     pub(super) heard: &'a Heard,
     pub(super) outcome: &'a Outcome,
     /// Whether there was somebody to ask.
-    pub(super) may_ask: bool,
+    pub(super) is_anybody_there: bool,
 }
 
 impl Failure<'_> {
@@ -209,10 +209,11 @@ impl Failure<'_> {
             tried.push(Attempt::refused("ssh", "permission denied"));
         }
         let asks = |method: &String| method == "password" || method == "keyboard-interactive";
+        let had_questions = offered.iter().any(asks) || self.heard.is_key_locked();
         TunnelError::AuthenticationFailed(Box::new(AuthenticationFailed {
             login: refusing.login(),
             tried,
-            no_terminal: !self.may_ask && offered.iter().any(asks),
+            no_terminal: !self.is_anybody_there && had_questions,
             offered,
             allowed: refusing.methods.clone(),
             said: said.map(str::to_owned),
@@ -352,7 +353,7 @@ mod tests {
             },
             heard: &heard,
             outcome: &outcome,
-            may_ask: false,
+            is_anybody_there: false,
         };
         failure.verdict(&Arc::new(Answers::new(Arc::new(Nobody))))
     }

@@ -106,7 +106,8 @@ pub(super) struct Heard {
     is_connected: bool,
     shown: Option<(String, String)>,
     found: Option<(PathBuf, usize)>,
-    offered: Vec<String>,
+    /// The keys that were offered, and whether the server would have them.
+    offered: Vec<(String, bool)>,
     is_authenticated: bool,
     is_shared: bool,
 }
@@ -141,17 +142,17 @@ impl Heard {
             }
             Word::KeyOffered(key) => {
                 if self.offered.len() < KEYS_KEPT {
-                    self.offered.push(key);
+                    self.offered.push((key, false));
                 }
             }
             Word::KeyAccepted(key) => {
-                self.offered.retain(|offered| *offered != key);
-                self.offered.push(key);
+                self.offered.retain(|(offered, _)| *offered != key);
+                self.offered.push((key, true));
             }
             Word::Authenticated(method) => {
                 self.is_authenticated = true;
                 let method = match self.offered.last() {
-                    Some(key) if method == "publickey" => key.clone(),
+                    Some((key, true)) if method == "publickey" => key.clone(),
                     _ => method,
                 };
                 let login = hop.login();
@@ -176,12 +177,22 @@ impl Heard {
         Some((algorithm, fingerprint))
     }
 
-    /// The keys that were offered, none of which was good.
+    /// The keys that were offered, none of which did.
     pub(super) fn attempts(&self) -> Vec<Attempt> {
-        let offered = self.offered.iter();
-        offered
-            .map(|key| Attempt::refused(key, "not accepted"))
-            .collect()
+        let attempts = self.offered.iter().map(|(key, is_accepted)| {
+            if *is_accepted {
+                let outcome = "the server would take it, but ssh could not sign with it";
+                Attempt::missed(key, outcome)
+            } else {
+                Attempt::refused(key, "not accepted")
+            }
+        });
+        attempts.collect()
+    }
+
+    /// Whether a key was good that could not be used after all.
+    pub(super) fn is_key_locked(&self) -> bool {
+        self.offered.iter().any(|(_, is_accepted)| *is_accepted)
     }
 
     /// What is going on.
