@@ -44,10 +44,14 @@ pub async fn open(
             // The plan has looked at the name; what it stands for is known only now.
             let peer = stream.peer_addr().map(|peer| peer.ip());
             match peer {
-                Ok(ip) if !job.allow_plaintext && is_exposed(ip) => Err(TransportError::Exposed {
-                    server: server.clone(),
-                    address: ip,
-                }),
+                Ok(ip)
+                    if job.auth.may_reveal_secret() && !job.allow_plaintext && is_exposed(ip) =>
+                {
+                    Err(TransportError::Exposed {
+                        server: server.clone(),
+                        address: ip,
+                    })
+                }
                 // A peer without address is gone, which the first read will tell.
                 _ => Ok(Box::new(stream)),
             }

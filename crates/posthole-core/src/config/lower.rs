@@ -120,6 +120,7 @@ impl Reader<'_> {
     /// A key that stands in `[defaults]` as well as in an account; false if it is none.
     fn option(&mut self, entry: Entry<'_>, options: &mut Options) -> bool {
         match entry.key {
+            "auth" => options.auth = self.parsed(entry),
             "deliver" => options.deliver = self.parsed(entry),
             "every" => options.every = self.duration(entry, Limits::INTERVAL),
             "keep" => options.keep = self.keep(entry),
@@ -414,9 +415,12 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("forward", FORWARD_KEYS),
 ];
 const SECTIONS: &[&str] = &["account", "defaults", "forward", "ssh"];
-const DEFAULTS_KEYS: &[&str] = &["deliver", "every", "keep", "password", "timeout", "via"];
+const DEFAULTS_KEYS: &[&str] = &[
+    "auth", "deliver", "every", "keep", "password", "timeout", "via",
+];
 const ACCOUNT_KEYS: &[&str] = &[
     "allow-plaintext",
+    "auth",
     "deliver",
     "every",
     "keep",
@@ -442,6 +446,7 @@ const FORWARD_KEYS: &[&str] = &["idle", "listen", "to", "via"];
 
 /// What other retrievers call it.
 const FOREIGN_KEYS: &[(&str, &str)] = &[
+    ("authentication", "write auth = \"MECHANISM\""),
     (
         "delete",
         "write keep = false to have fetched mail deleted from the server",

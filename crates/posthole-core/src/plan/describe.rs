@@ -27,6 +27,7 @@ impl fmt::Display for Job {
             user,
             server,
             route,
+            auth,
             password,
             keep,
             timeout,
@@ -58,7 +59,10 @@ impl fmt::Display for Job {
             }
             Route::Ssh(hops) => hops.iter().try_for_each(|hop| hop.fmt(f))?,
         }
-        writeln!(f, "  password: {password}")?;
+        writeln!(f, "  auth: {auth}")?;
+        if auth.may_need_secret() {
+            writeln!(f, "  password: {password}")?;
+        }
         writeln!(f, "  keep: {keep}")?;
         writeln!(f, "  timeout: {}", duration(timeout))?;
         writeln!(f, "  deliver: {deliver}")

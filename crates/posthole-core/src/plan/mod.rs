@@ -4,6 +4,7 @@
 //! environment, and of nothing else: it is a pure function, so it does not know which files
 //! exist or what a name resolves to. Like the stage before it, it reports all problems at once.
 
+mod auth;
 mod describe;
 mod environment;
 mod hop;
@@ -18,9 +19,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+pub use auth::Auth;
 pub use environment::Environment;
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{Overrides, SshOverrides};
+pub(crate) use resolve::is_loopback;
 pub use resolve::{ConfigFile, resolve, resolve_hop};
 
 /// Everything one run will do.
@@ -49,6 +52,8 @@ pub struct Job {
     pub server: HostPort,
     /// The way to the mail server.
     pub route: Route,
+    /// How to log in to the mail server.
+    pub auth: Auth,
     /// Where the mail password comes from.
     pub password: PasswordSource,
     /// What happens to fetched messages on the server.

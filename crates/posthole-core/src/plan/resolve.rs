@@ -216,7 +216,11 @@ impl<'a> Resolver<'a> {
                 .and_then(|options| options.allow_plaintext.as_ref())
                 .is_some_and(|allow| allow.value)
         });
-        if targets.is_empty() && !allow_plaintext && !is_loopback(&server.host) {
+        let auth = self.overrides.auth;
+        let auth = auth.or_else(|| self.option(wanted, |options| options.auth.as_ref()));
+        let auth = auth.unwrap_or_default();
+        let may_reveal = auth.may_reveal_secret() && !allow_plaintext;
+        if targets.is_empty() && may_reveal && !is_loopback(&server.host) {
             self.note(
                 wanted.at_server(
                     Diagnostic::error(format!(
@@ -256,6 +260,7 @@ impl<'a> Resolver<'a> {
             user,
             server,
             route,
+            auth,
             password: password?,
             keep: keep.unwrap_or(Keep::Always),
             timeout: timeout.unwrap_or(TIMEOUT),
@@ -496,7 +501,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// Whether a connection to `host` never leaves this machine (RFC 6761 §6.3 for the names).
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     if let Ok(address) = host.parse::<IpAddr>() {
         return address.to_canonical().is_loopback();
     }

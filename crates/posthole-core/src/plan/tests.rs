@@ -159,6 +159,7 @@ fn the_one_liner_needs_no_file() {
             compression: no
             connect timeout: 30s
             keepalive: 30s
+          auth: auto
           password: asked for when it is needed
           keep: always
           timeout: 1m
@@ -225,6 +226,7 @@ password = { file = 'pw' }
             compression: yes
             connect timeout: 30s
             keepalive: never
+          auth: auto
           password: the output of `pass show mail/work`
           keep: 14days after fetching
           timeout: 1m 30s
@@ -235,6 +237,7 @@ password = { file = 'pw' }
           server: [::1]:110
           user: me
           way: directly
+          auth: auto
           password: the configuration file
           keep: no longer than it takes to be safe here
           timeout: 1m 30s
@@ -245,6 +248,7 @@ password = { file = 'pw' }
           server: example.org:110
           user: x
           way: directly, even if the password is in the clear
+          auth: auto
           password: the environment variable MAILPW
           keep: always
           timeout: 1m 30s
@@ -298,6 +302,7 @@ fn what_is_not_said_has_a_default() {
         user,
         server,
         route,
+        auth,
         password,
         keep,
         timeout,
@@ -309,6 +314,7 @@ fn what_is_not_said_has_a_default() {
     assert_eq!(user, "msingh");
     assert_eq!(server.to_string(), "localhost:110");
     assert!(matches!(route, Route::Direct));
+    assert_eq!(*auth, Auth::Auto);
     assert!(matches!(password, PasswordSource::Prompt));
     assert_eq!(*keep, Keep::Always);
     assert_eq!(*timeout, Duration::from_secs(60));

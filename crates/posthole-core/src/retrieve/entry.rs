@@ -6,13 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 use posthole_proto::pop3::Capabilities;
 use secrecy::SecretString;
 
+use super::login::privacy_without_tls;
 use super::{Context, blocking};
 use crate::ask::SecretQuestion;
 use crate::error::Error;
 use crate::plan::{Job, PasswordSource};
 use crate::progress::{Event, Step};
 use crate::record::{Mailbox, ServerMemory};
-use crate::session::{Listing, Login, Session};
+use crate::session::{Listing, Session};
 use crate::transport;
 
 /// A session in which the mailbox is open and listed.
@@ -63,7 +64,8 @@ pub(super) async fn enter(job: &Job, cx: &Context, mailbox: &Mailbox) -> Result<
             pipeline: false,
             ..may
         },
-        During::Prompt => may,
+        // Another login with what was refused would be a step towards a locked account.
+        During::Prompt if !session_error.is_refused_login() => may,
         _ => return Err(error),
     };
     tracing::info!(account = job.account, %error, ?may, "trying again");
@@ -88,9 +90,9 @@ pub(super) async fn distrust_pipelining(mailbox: &Mailbox) -> Result<(), Error> 
     .await
 }
 
-struct Way<'a> {
-    job: &'a Job,
-    cx: &'a Context,
+pub(super) struct Way<'a> {
+    pub(super) job: &'a Job,
+    pub(super) cx: &'a Context,
     mailbox: &'a Mailbox,
     memory: ServerMemory,
     /// Had once, it serves a second attempt as well.
@@ -99,20 +101,20 @@ struct Way<'a> {
 
 /// What an attempt may try with the server.
 #[derive(Clone, Copy, Debug)]
-struct May {
-    ask_capabilities: bool,
-    pipeline: bool,
+pub(super) struct May {
+    pub(super) ask_capabilities: bool,
+    pub(super) pipeline: bool,
 }
 
 /// An attempt that failed.
-struct Failure {
-    error: Error,
-    during: During,
+pub(super) struct Failure {
+    pub(super) error: Error,
+    pub(super) during: During,
 }
 
 /// Where an attempt failed, as far as it matters for the next.
 #[derive(Clone, Copy, Debug)]
-enum During {
+pub(super) enum During {
     /// While the server was asked for its capabilities.
     Capabilities,
     /// While commands were in flight together.
@@ -136,7 +138,7 @@ where
 
 impl Way<'_> {
     async fn attempt(&mut self, may: May) -> Result<Entered, Failure> {
-        let Self { job, cx, .. } = *self;
+        let job = self.job;
         let stream = self.connect().await?;
         let mut session = Session::new(stream, &job.account, job.timeout);
 
@@ -145,51 +147,10 @@ impl Way<'_> {
         self.tell(Step::Greeting { text }, started);
 
         let capabilities = self.capabilities(&mut session, may).await?;
-        let pipelined = may.pipeline && capabilities.pipelining;
-
-        let asked = Instant::now();
-        let password = self.password().await?;
-        let took_long = asked.elapsed() > PATIENCE_OF_SERVERS;
-
-        let login = Login {
-            user: &job.user,
-            password,
-        };
-        let mut started = Instant::now();
-        let mut told = |step| {
-            cx.observer.event(
-                &job.account,
-                &Event::Step {
-                    step,
-                    took: started.elapsed(),
-                },
-            );
-            started = Instant::now();
-        };
-        // A server that cannot take commands in advance mostly says nothing more at all.
-        if pipelined {
-            session.set_timeout(job.timeout.min(PATIENCE_WITH_PIPELINING));
-        }
-        let logged_in = || {
-            told(Step::LoggedIn {
-                mechanism: "USER/PASS".to_owned(),
-            });
-        };
-        let during = match pipelined {
-            _ if took_long => During::Prompt,
-            true => During::Flight,
-            false => During::Other,
-        };
-        let entered = session.enter(login, pipelined, logged_in).await;
-        let listing = entered.map_err(|error| Failure {
-            error: error.into(),
-            during,
-        })?;
-        session.set_timeout(job.timeout);
-        told(Step::Listed {
-            messages: listing.len() as u64,
-            octets: listing.total_size(),
-        });
+        let privacy = privacy_without_tls(job);
+        let (listing, pipelined) = self
+            .log_in(&mut session, capabilities, may, &privacy)
+            .await?;
         Ok(Entered {
             session,
             listing: Arc::new(listing),
@@ -201,7 +162,8 @@ impl Way<'_> {
     async fn connect(&mut self) -> Result<transport::BoxStream, Error> {
         let Self { job, cx, .. } = *self;
         let stream = transport::open(job, &cx.tunnels, &*cx.observer);
-        if matches!(job.password, PasswordSource::Prompt) || self.password.is_some() {
+        let is_prompt = matches!(job.password, PasswordSource::Prompt);
+        if is_prompt || self.password.is_some() || !job.auth.may_need_secret() {
             return Ok(stream.await?);
         }
         let stream = async { Ok::<_, Error>(stream.await?) };
@@ -209,7 +171,7 @@ impl Way<'_> {
         Ok(stream)
     }
 
-    async fn password(&mut self) -> Result<SecretString, Error> {
+    pub(super) async fn password(&mut self) -> Result<SecretString, Error> {
         if let Some(password) = &self.password {
             return Ok(password.clone());
         }
@@ -251,6 +213,14 @@ impl Way<'_> {
                 return Ok(capabilities);
             }
         }
+        self.ask_capabilities(session).await
+    }
+
+    pub(super) async fn ask_capabilities(
+        &mut self,
+        session: &mut Session,
+    ) -> Result<Capabilities, Failure> {
+        let started = Instant::now();
         let answer = session.capabilities().await.map_err(|error| Failure {
             error: error.into(),
             during: During::Capabilities,
@@ -278,7 +248,7 @@ impl Way<'_> {
         blocking(move || mailbox.remember_server(&memory)).await
     }
 
-    fn tell(&self, step: Step, started: Instant) {
+    pub(super) fn tell(&self, step: Step, started: Instant) {
         let event = Event::Step {
             step,
             took: started.elapsed(),
@@ -302,7 +272,7 @@ const CAPABILITIES_KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const DISTRUST_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a server may be silent over the first commands in advance.
-const PATIENCE_WITH_PIPELINING: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE_WITH_PIPELINING: Duration = Duration::from_secs(10);
 
 /// How long a session can be left alone before its login; servers wait a minute or more.
-const PATIENCE_OF_SERVERS: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE_OF_SERVERS: Duration = Duration::from_secs(30);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use posthole_core::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
 use posthole_core::error::Error;
-use posthole_core::plan::{DeliverTo, HostPort, Job, Keep, PasswordSource, Route};
+use posthole_core::plan::{Auth, DeliverTo, HostPort, Job, Keep, PasswordSource, Route};
 use posthole_core::progress::Silent;
 use posthole_core::record::Records;
 use posthole_core::retrieve::{self, BatchLimits, Context, Preview, Report, Summary};
@@ -136,6 +136,7 @@ pub(crate) fn job(directory: &Path, port: u16) -> Job {
             port,
         },
         route: Route::Direct,
+        auth: Auth::Auto,
         password: PasswordSource::Given {
             origin: "the test".to_owned(),
             secret: SecretString::from("secret"),

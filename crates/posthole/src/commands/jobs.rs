@@ -79,7 +79,7 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use posthole_core::plan::{DeliverTo, HostPort, Keep, PasswordSource, Route};
+    use posthole_core::plan::{Auth, DeliverTo, HostPort, Keep, PasswordSource, Route};
 
     use super::*;
     use crate::exit::Exit;
@@ -94,6 +94,7 @@ mod tests {
                 port: 110,
             },
             route: Route::Direct,
+            auth: Auth::Auto,
             password: PasswordSource::Prompt,
             keep: Keep::Always,
             timeout: Duration::from_secs(60),
