@@ -12,7 +12,7 @@ use posthole_core::record::Records;
 use posthole_core::retrieve::{self, BatchLimits, Context, Preview, Report, Summary};
 use posthole_core::tunnel::Tunnels;
 use posthole_testkit::mail;
-use posthole_testkit::pop3::{Faults, Maildrop, Pop3Server};
+use posthole_testkit::pop3::{self, Faults, Maildrop, Pop3Server};
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -30,12 +30,19 @@ pub(crate) struct Account {
 impl Account {
     /// An account that deletes what it fetched, with these messages on its server.
     pub(crate) fn with(messages: &[Vec<u8>], faults: Faults) -> Self {
+        Self::served(messages, |server| server.faults(faults))
+    }
+
+    /// Such an account on a server with more to it.
+    pub(crate) fn served(
+        messages: &[Vec<u8>],
+        more: impl FnOnce(pop3::Builder) -> pop3::Builder,
+    ) -> Self {
         let maildrop = Maildrop::of(messages.to_vec());
         let server = Pop3Server::builder()
             .account("msingh", "secret", &maildrop)
-            .faults(faults)
-            .gather(Duration::from_millis(2))
-            .start();
+            .gather(Duration::from_millis(2));
+        let server = more(server).start();
         let directory = TempDir::new().unwrap();
         let job = job(directory.path(), server.port());
         let stop = CancellationToken::new();
@@ -51,6 +58,19 @@ impl Account {
 
     pub(crate) fn keep(mut self, keep: Keep) -> Self {
         self.job.keep = keep;
+        self
+    }
+
+    pub(crate) fn auth(mut self, auth: &str) -> Self {
+        self.job.auth = auth.parse().unwrap();
+        self
+    }
+
+    pub(crate) fn password(mut self, password: &str) -> Self {
+        self.job.password = PasswordSource::Given {
+            origin: "the test".to_owned(),
+            secret: SecretString::from(password),
+        };
         self
     }
 

@@ -16,11 +16,12 @@
 //!
 //! Tests look at the model afterwards: the [`Maildrop`] knows what is left, what was deleted for
 //! good and what was retrieved how often; the server knows every command, how it arrived (see
-//! [`Received`]) and how many bytes passed. It does not do TLS, APOP or SASL.
+//! [`Received`]) and how many bytes passed. It does not do TLS.
 
 mod answer;
 mod faults;
 mod maildrop;
+mod sasl;
 mod session;
 
 use std::collections::HashMap;
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::DuplexStream;
 
-pub use faults::{Commit, Faults, GREETING, Reply, Request};
+pub use faults::{Commit, Faults, GREETING, RESPONSE, Reply, Request};
 pub use maildrop::{Body, Entry, Maildrop, Uid};
 
 use crate::background::Background;
@@ -62,6 +63,9 @@ impl Pop3Server {
             faults: Faults::new(),
             exclusive: false,
             gather: None,
+            apop: false,
+            sasl: Vec::new(),
+            bindings: Vec::new(),
         }
     }
 
@@ -185,6 +189,9 @@ pub struct Builder {
     faults: Faults,
     exclusive: bool,
     gather: Option<Duration>,
+    apop: bool,
+    sasl: Vec<String>,
+    bindings: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Builder {
@@ -207,6 +214,29 @@ impl Builder {
     #[must_use]
     pub fn exclusive(mut self) -> Self {
         self.exclusive = true;
+        self
+    }
+
+    /// Offers APOP by a challenge in the greeting (RFC 1939 §7).
+    #[must_use]
+    pub fn apop(mut self) -> Self {
+        self.apop = true;
+        self
+    }
+
+    /// Offers these SASL mechanisms (RFC 5034): any of PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1,
+    /// SCRAM-SHA-256 and their `-PLUS`, XOAUTH2 and OAUTHBEARER (the token is the password), and
+    /// EXTERNAL, which believes whatever it is told.
+    #[must_use]
+    pub fn sasl<S: Into<String>>(mut self, mechanisms: impl IntoIterator<Item = S>) -> Self {
+        self.sasl = mechanisms.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Expects this channel binding in the `-PLUS` mechanisms.
+    #[must_use]
+    pub fn channel_binding(mut self, kind: &'static str, data: &[u8]) -> Self {
+        self.bindings.push((kind, data.to_vec()));
         self
     }
 
@@ -235,6 +265,9 @@ impl Builder {
             faults: Mutex::new(Arc::new(self.faults)),
             exclusive: self.exclusive,
             gather: self.gather,
+            apop: self.apop,
+            sasl: self.sasl,
+            bindings: self.bindings,
             log: Mutex::default(),
             connections: Mutex::default(),
             ended: Condvar::new(),
@@ -287,6 +320,9 @@ struct Shared {
     faults: Mutex<Arc<Faults>>,
     exclusive: bool,
     gather: Option<Duration>,
+    apop: bool,
+    sasl: Vec<String>,
+    bindings: Vec<(&'static str, Vec<u8>)>,
     log: Mutex<Vec<Received>>,
     connections: Mutex<Connections>,
     ended: Condvar,
@@ -318,6 +354,24 @@ impl Shared {
     fn log_in(&self, user: &str, password: &str) -> Option<Maildrop> {
         let (expected, maildrop) = self.accounts.get(user)?;
         (expected == password).then(|| maildrop.clone())
+    }
+}
+
+impl sasl::Users for Shared {
+    fn password(&self, user: &str) -> Option<String> {
+        self.accounts
+            .get(user)
+            .map(|(password, _)| password.clone())
+    }
+
+    fn offers(&self, mechanism: &str) -> bool {
+        self.sasl.iter().any(|offered| offered == mechanism)
+    }
+
+    fn binding(&self, kind: &str) -> Option<Vec<u8>> {
+        let mut bindings = self.bindings.iter();
+        let found = bindings.find(|(known, _)| *known == kind);
+        found.map(|(_, data)| data.clone())
     }
 }
 
