@@ -341,3 +341,6 @@ fn nonce() -> Result<String, Failure> {
 
 /// How long a server may take to notice that an exchange was called off.
 const PATIENCE_AFTER_CANCEL: std::time::Duration = std::time::Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

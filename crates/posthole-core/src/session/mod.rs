@@ -20,6 +20,8 @@ pub use error::SessionError;
 pub(crate) use listing::{Listing, ListingBuilder, MessageRef};
 pub(crate) use login::{LoggedIn, Login};
 pub use method::NoMethod;
+#[cfg(test)]
+pub(crate) use method::TlsFacts;
 pub(crate) use method::{Circumstances, Method, Privacy, methods};
 
 use std::collections::VecDeque;

@@ -125,6 +125,7 @@ impl Scram {
 
     /// Answers the server's first message with the proof.
     fn prove(&self, challenge: &[u8]) -> Result<(SecretSlice<u8>, State), Failure> {
+        server_error(challenge)?;
         let challenge =
             core::str::from_utf8(challenge).map_err(|_| Failure::Malformed { what: "text" })?;
         let ServerFirst {
@@ -261,15 +262,20 @@ impl<'a> ServerFirst<'a> {
 /// The signature in the server's final message.
 fn server_final(message: &[u8]) -> Result<Vec<u8>, Failure> {
     let what = "signature";
+    server_error(message)?;
     let first = message.split(|octet| *octet == b',').next();
-    let first = first.unwrap_or_default();
-    if let Some(error) = first.strip_prefix(b"e=") {
-        return Err(Failure::Server(text::excerpt(error)));
-    }
     first
-        .strip_prefix(b"v=")
+        .and_then(|first| first.strip_prefix(b"v="))
         .and_then(|signature| BASE64.decode(signature).ok())
         .ok_or(Failure::Malformed { what })
+}
+
+/// The server's reason to end the exchange, which it may give at any step of it.
+fn server_error(message: &[u8]) -> Result<(), Failure> {
+    match message.strip_prefix(b"e=") {
+        Some(error) => Err(Failure::Server(text::excerpt(error))),
+        None => Ok(()),
+    }
 }
 
 impl Hash {

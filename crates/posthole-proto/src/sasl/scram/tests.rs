@@ -166,6 +166,12 @@ fn a_first_challenge_is_read_strictly_and_never_answered_if_it_is_weak() {
         ("m=new,r=abcd,s=QSXC,i=4096", Some(Failure::Extension)),
         ("", malformed("nonce")),
         ("hello", malformed("nonce")),
+        (
+            "e=unsupported-channel-binding-type",
+            Some(Failure::Server(
+                "unsupported-channel-binding-type".to_string(),
+            )),
+        ),
     ];
     for (challenge, failure) in table {
         assert_eq!(server_first(challenge).err(), failure, "{challenge}");
