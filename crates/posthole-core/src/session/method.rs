@@ -211,7 +211,7 @@ impl Circumstances<'_> {
 
     fn best(&self) -> Result<Vec<Method>, NoMethod> {
         let order = match self.privacy {
-            Privacy::Private => [self.quickest(), LOGIN, SCRAM, CRAM_MD5, TICKET].concat(),
+            Privacy::Private => [self.quickest(), LOGIN, SCRAM, CRAM_MD5, TICKET, USER].concat(),
             Privacy::Tls(_) => [
                 CERTIFICATE,
                 TICKET,
@@ -220,21 +220,25 @@ impl Circumstances<'_> {
                 self.quickest(),
                 LOGIN,
                 CRAM_MD5,
+                USER,
             ]
             .concat(),
             Privacy::BeyondSsh | Privacy::Open { .. } => {
-                [TICKET, SCRAM, CRAM_MD5, self.quickest(), LOGIN].concat()
+                [TICKET, SCRAM, CRAM_MD5, self.quickest(), LOGIN, USER].concat()
             }
         };
-        let mut methods: Vec<_> = order
-            .into_iter()
-            .filter(|method| match method {
-                Method::Sasl(mechanism) => self.offers(*mechanism) && self.can(*mechanism),
+        let mut methods = Vec::new();
+        for method in order {
+            let is_there = match method {
+                Method::Apop => false,
+                Method::Sasl(mechanism) => self.offers(mechanism) && self.can(mechanism),
                 // CAPA came late to POP3: a server that says nothing of it knows USER.
                 Method::UserPass => self.capabilities.user || self.capabilities.sasl.is_empty(),
-                Method::Apop => false,
-            })
-            .collect();
+            };
+            if is_there && !methods.contains(&method) {
+                methods.push(method);
+            }
+        }
         if methods.is_empty() && !self.privacy.is_open() {
             // Some servers know USER and do not say so.
             methods.push(Method::UserPass);
@@ -245,8 +249,16 @@ impl Circumstances<'_> {
     /// The two that hand the password over, the one with fewer round trips first: USER and PASS
     /// take two, or none of their own where they go in one flight with what follows; PLAIN takes
     /// one, and nothing may follow it in its flight.
-    const fn quickest(&self) -> &'static [Method] {
-        if self.pipelined {
+    ///
+    /// Dovecot claims to know USER even where it takes no password at all, which shows in its list
+    /// of mechanisms; USER comes last then.
+    fn quickest(&self) -> &'static [Method] {
+        let takes_passwords = self.capabilities.sasl.is_empty()
+            || self.offers(Mechanism::Plain)
+            || self.offers(Mechanism::Login);
+        if !takes_passwords {
+            &[]
+        } else if self.pipelined {
             &[Method::UserPass, Method::Sasl(Mechanism::Plain)]
         } else {
             &[Method::Sasl(Mechanism::Plain), Method::UserPass]
@@ -346,6 +358,7 @@ const SCRAM: &[Method] = &[
     Method::Sasl(Mechanism::ScramSha256),
     Method::Sasl(Mechanism::ScramSha1),
 ];
+const USER: &[Method] = &[Method::UserPass];
 const TICKET: &[Method] = &[Method::Sasl(Mechanism::Gssapi)];
 
 #[cfg(test)]
@@ -405,6 +418,8 @@ mod tests {
             "SCRAM-SHA-1"
         );
         assert_eq!(chosen("auto", "SASL NTLM", &inside, true), "USER/PASS");
+        let dubious = "USER, SASL CRAM-MD5";
+        assert_eq!(chosen("auto", dubious, &inside, true), "CRAM-MD5 USER/PASS");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod fetch;
 mod host_key;
 mod interrupted;
 mod login;
+mod mail_login;
 mod output;
 mod refusals;
 mod world;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let suite = fetch::tests(suite);
     let suite = interrupted::tests(suite);
     let suite = login::tests(suite);
+    let suite = mail_login::tests(suite);
     let suite = host_key::tests(suite);
     let suite = refusals::tests(suite);
     let suite = check::tests(suite);
