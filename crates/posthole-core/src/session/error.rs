@@ -194,6 +194,9 @@ impl SessionError {
             Self::NoMethod(no_method) => no_method.hint()?,
             Self::NotStarted { failure, .. } | Self::Sasl { failure, .. } => match failure {
                 Failure::Credentials { .. } => "check the user name and the password's source",
+                Failure::Library(_) => {
+                    "get a ticket with kinit(1), or see with klist(1) what is there"
+                }
                 Failure::Signature | Failure::Unproven | Failure::Nonce => {
                     "this may not be your mail server; find out before you log in otherwise"
                 }

@@ -1,4 +1,4 @@
-//! Real servers: OpenSSH's `sshd` and `ssh-agent`, and Dovecot.
+//! Real servers: OpenSSH's `sshd` and `ssh-agent`, Dovecot, and a Kerberos KDC.
 //!
 //! Each runs with a configuration of its own in a temporary directory, on a loopback port that was
 //! free a moment before, as root and as an ordinary user alike, and is ended with all its processes
@@ -10,6 +10,7 @@
 mod agent;
 mod daemon;
 mod dovecot;
+mod kdc;
 mod mailhost;
 mod sshd;
 mod suite;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 pub use agent::Agent;
 pub use dovecot::Dovecot;
+pub use kdc::Kdc;
 pub use mailhost::Mailhost;
 pub use sshd::{Builder as SshdBuilder, Sshd};
 pub use suite::Suite;
@@ -29,6 +31,12 @@ pub enum Requirement {
     Dovecot,
     /// Dovecot's IMAP server; Debian package `dovecot-imapd`.
     DovecotImap,
+    /// Dovecot's part for Kerberos; Debian package `dovecot-gssapi`.
+    DovecotGssapi,
+    /// A feature of the program under test, which was built without it.
+    Feature(&'static str),
+    /// MIT's KDC and its tools; Debian packages `krb5-kdc`, `krb5-admin-server`, `krb5-user`.
+    Kdc,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
     /// The `openssl` command; Debian package `openssl`.
@@ -57,6 +65,14 @@ impl Requirement {
                 "dovecot-pop3d",
             ),
             Self::DovecotImap => (dovecot_has("imap"), "dovecot-imapd"),
+            Self::DovecotGssapi => (dovecot_module("auth/libmech_gssapi.so"), "dovecot-gssapi"),
+            Self::Feature(name) => (false, name),
+            Self::Kdc => (
+                ["krb5kdc", "kdb5_util", "kadmin.local", "kinit"]
+                    .iter()
+                    .all(|name| find_program(name).is_some()),
+                "krb5-kdc krb5-admin-server krb5-user",
+            ),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::OpenSsl => (find_program("openssl").is_some(), "openssl"),
             Self::Ssh => (find_program("ssh").is_some(), "openssh-client"),
@@ -75,6 +91,12 @@ impl Requirement {
 fn dovecot_has(program: &str) -> bool {
     let dirs = ["/usr/lib/dovecot", "/usr/libexec/dovecot"].map(PathBuf::from);
     dirs.iter().any(|dir| dir.join(program).exists())
+}
+
+/// Whether one of Dovecot's modules is installed.
+fn dovecot_module(name: &str) -> bool {
+    let dirs = ["/usr/lib/dovecot/modules", "/usr/lib64/dovecot"].map(PathBuf::from);
+    dirs.iter().any(|dir| dir.join(name).exists())
 }
 
 /// Finds a program in `PATH` or where Debian keeps daemons, which is not in everybody's `PATH`.

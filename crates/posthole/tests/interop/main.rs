@@ -10,6 +10,7 @@ mod check;
 mod fetch;
 mod host_key;
 mod interrupted;
+mod kerberos;
 mod login;
 mod mail_login;
 mod output;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let suite = interrupted::tests(suite);
     let suite = login::tests(suite);
     let suite = mail_login::tests(suite);
+    let suite = kerberos::tests(suite);
     let suite = host_key::tests(suite);
     let suite = refusals::tests(suite);
     let suite = check::tests(suite);
