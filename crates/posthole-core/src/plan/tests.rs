@@ -305,6 +305,7 @@ fn what_is_not_said_has_a_default() {
         auth,
         password,
         keep,
+        select,
         timeout,
         deliver,
         allow_plaintext,
@@ -317,6 +318,7 @@ fn what_is_not_said_has_a_default() {
     assert_eq!(*auth, Auth::Auto);
     assert!(matches!(password, PasswordSource::Prompt));
     assert_eq!(*keep, Keep::Always);
+    assert_eq!(*select, Select::default());
     assert_eq!(*timeout, Duration::from_secs(60));
     assert_eq!(deliver.to_string(), "maildir:/etc/posthole/Mail");
     assert!(!allow_plaintext);
