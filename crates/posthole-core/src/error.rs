@@ -48,6 +48,8 @@ pub enum Error {
 pub enum Class {
     /// A login was refused, by the SSH or the mail server, or a secret was not to be had.
     Authentication,
+    /// A certificate cannot be trusted.
+    Certificate,
     /// The configuration, or a file it names, must be changed.
     Config,
     /// A host key is unknown, changed or revoked.
@@ -101,6 +103,7 @@ fn transport_class(error: &TransportError) -> Class {
     match error {
         TransportError::Dial(_) => Class::Unavailable,
         TransportError::Exposed { .. } => Class::Config,
+        TransportError::Tls(error) => error.class(),
         TransportError::Tunnel(error) => match error.kind() {
             TunnelErrorKind::Authentication | TunnelErrorKind::Unanswered => Class::Authentication,
             TunnelErrorKind::HostKey => Class::HostKey,

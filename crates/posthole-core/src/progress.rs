@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::transport::tls::Parameters;
+
 /// Somebody who is told what happens.
 ///
 /// Called often and from several threads, so an implementation is quick and never blocks.
@@ -93,6 +95,9 @@ pub enum Step {
         /// `host:port` as the SSH server sees it.
         to: String,
     },
+    /// TLS protects the connection to the mail server: before its greeting, or after its
+    /// capabilities were asked for without.
+    Secured(Box<Parameters>),
     /// The mail server greeted us.
     Greeting {
         /// Its words.

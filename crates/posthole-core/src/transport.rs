@@ -4,34 +4,111 @@
 //! comes out is the same: a [`BoxStream`] whose end is told apart from its failure, so that a
 //! protocol driver above never takes a broken connection for a server that said goodbye.
 //!
-//! TLS is not spoken here; it will be wrapped around the stream.
+//! TLS from the start is part of it. Where TLS comes later (STLS), or not at all, [`Protection`]
+//! says whether a password may go without: it never may by accident.
 
 pub mod dial;
+pub mod tls;
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::plan::{HostPort, Job, Route};
-use crate::progress::Observer;
+use crate::error::Class;
+use crate::plan::{HostPort, Job, Route, TlsStart};
+use crate::progress::{Event, Observer, Step};
 use crate::tunnel::{TunnelError, Tunnels};
 
 use dial::DialError;
+use tls::{Secured, TlsError, TrustStores};
 
-/// Opens a stream to the mail server of a job, by way of its route.
+/// A stream to a mail server, and what protects it.
+pub(crate) struct Opened {
+    pub(crate) stream: BoxStream,
+    pub(crate) protection: Protection,
+}
+
+/// What protects a stream to a mail server.
+pub(crate) enum Protection {
+    /// TLS.
+    Tls(Box<Secured>),
+    /// No TLS so far, which nothing secret may be sent without.
+    NeedsTls(Box<tls::Client>),
+    /// SSH, or that it does not leave this machine, or that a person said it need not be
+    /// protected. TLS may be started if the server offers it.
+    Enough(Option<Box<tls::Client>>),
+}
+
+/// Opens a stream to the mail server of a job, by way of its route, and speaks TLS on it if that
+/// is due from the start.
 ///
-/// The job's time limit is for a direct connection; an SSH host brings limits of its own in the
-/// route. Dropping the future closes whatever it had opened, except an SSH connection that others
-/// share.
+/// The job's time limit is for a direct connection and for TLS; an SSH host brings limits of its
+/// own in the route. Dropping the future closes whatever it had opened, except an SSH connection
+/// that others share.
 ///
 /// # Errors
 ///
-/// Nothing was left open, and nothing was sent to the mail server.
-pub async fn open(
+/// Nothing was left open, and nothing but a TLS handshake was sent to the mail server.
+pub(crate) async fn open(
+    job: &Job,
+    tunnels: &Tunnels,
+    stores: &Arc<TrustStores>,
+    observer: &dyn Observer,
+) -> Result<Opened, TransportError> {
+    let start = job.tls.start;
+    let client = async {
+        Ok(match start {
+            TlsStart::Never => None,
+            _ => Some(tls::Client::prepare(&job.tls, &job.server, stores, job.timeout).await?),
+        })
+    };
+    let ((stream, exposed), client) = tokio::try_join!(connect(job, tunnels, observer), client)?;
+    // Where a password could be overheard.
+    let exposed = exposed.filter(|_| !job.may_be_overheard());
+    let protection = match (client, exposed) {
+        (None, None) => Protection::Enough(None),
+        (None, Some(address)) => {
+            return Err(TransportError::Exposed {
+                server: job.server.clone(),
+                address,
+            });
+        }
+        (Some(client), _) if start == TlsStart::AtOnce => {
+            let (stream, secured) = secure(&client, stream, &job.account, observer).await?;
+            let protection = Protection::Tls(Box::new(secured));
+            return Ok(Opened { stream, protection });
+        }
+        (Some(client), None) if start == TlsStart::IfOffered => {
+            Protection::Enough(Some(Box::new(client)))
+        }
+        (Some(client), _) => Protection::NeedsTls(Box::new(client)),
+    };
+    Ok(Opened { stream, protection })
+}
+
+/// Speaks TLS on a stream, and tells the observer what came of it.
+pub(crate) async fn secure(
+    client: &tls::Client,
+    stream: BoxStream,
+    account: &str,
+    observer: &dyn Observer,
+) -> Result<(BoxStream, Secured), TlsError> {
+    let began = Instant::now();
+    let (stream, secured) = client.handshake(stream).await?;
+    let step = Step::Secured(Box::new(secured.parameters.clone()));
+    let took = began.elapsed();
+    observer.event(account, &Event::Step { step, took });
+    Ok((stream, secured))
+}
+
+/// A stream without TLS, and where it leads if that is beyond this machine and not through SSH.
+async fn connect(
     job: &Job,
     tunnels: &Tunnels,
     observer: &dyn Observer,
-) -> Result<BoxStream, TransportError> {
+) -> Result<(BoxStream, Option<IpAddr>), TransportError> {
     let Job {
         account,
         server,
@@ -41,22 +118,12 @@ pub async fn open(
     match &job.route {
         Route::Direct => {
             let stream = dial::tcp(server, account, observer, *timeout).await?;
-            // The plan has looked at the name; what it stands for is known only now.
-            let peer = stream.peer_addr().map(|peer| peer.ip());
-            match peer {
-                Ok(ip)
-                    if job.auth.may_reveal_secret() && !job.allow_plaintext && is_exposed(ip) =>
-                {
-                    Err(TransportError::Exposed {
-                        server: server.clone(),
-                        address: ip,
-                    })
-                }
-                // A peer without address is gone, which the first read will tell.
-                _ => Ok(Box::new(stream)),
-            }
+            // The plan has looked at the name; what it stands for is known only now. A peer
+            // without address is gone, which the first read will tell.
+            let peer = stream.peer_addr().map(|peer| peer.ip()).ok();
+            Ok((Box::new(stream), peer.filter(|ip| is_exposed(*ip))))
         }
-        Route::Ssh(hops) => Ok(tunnels.open(account, hops, server).await?),
+        Route::Ssh(hops) => Ok((tunnels.open(account, hops, server).await?, None)),
     }
 }
 
@@ -88,6 +155,9 @@ pub enum TransportError {
         /// Where its name led.
         address: IpAddr,
     },
+    /// TLS failed.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The way through SSH failed.
     #[error(transparent)]
     Tunnel(#[from] TunnelError),
@@ -100,8 +170,11 @@ impl TransportError {
         match self {
             Self::Dial(error) => error.hint(),
             Self::Exposed { .. } => Some(
-                "fetch through SSH with `via`, or allow it with allow-plaintext = true".to_owned(),
+                "use TLS with tls = \"required\", fetch through SSH with `via`, or allow it with \
+                 allow-plaintext = true"
+                    .to_owned(),
             ),
+            Self::Tls(error) => error.hint(),
             Self::Tunnel(error) => error.hint(),
         }
     }
@@ -112,6 +185,7 @@ impl TransportError {
         match self {
             Self::Dial(error) => error.is_temporary(),
             Self::Exposed { .. } => false,
+            Self::Tls(error) => error.class() == Class::Temporary,
             Self::Tunnel(error) => error.is_temporary(),
         }
     }

@@ -29,6 +29,7 @@ pub mod real;
 pub mod relay;
 pub mod ssh;
 pub mod terminal;
+pub mod tls;
 pub mod world;
 
 mod background;

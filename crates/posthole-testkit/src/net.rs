@@ -6,8 +6,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -45,6 +45,7 @@ pub struct Traffic(Arc<TrafficInner>);
 struct TrafficInner {
     sent: AtomicU64,
     received: AtomicU64,
+    heard: Mutex<Vec<u8>>,
 }
 
 impl Traffic {
@@ -58,6 +59,16 @@ impl Traffic {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.0.received.load(Ordering::SeqCst)
+    }
+
+    /// The octets that the server received, as they were on the wire; the first 64 KiB of them.
+    #[must_use]
+    pub fn heard(&self) -> Vec<u8> {
+        self.heard_so_far().clone()
+    }
+
+    fn heard_so_far(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
+        self.0.heard.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -166,6 +177,10 @@ impl<S: Connection> AsyncRead for Metered<S> {
         let n = part.filled().len();
         buf.advance(n);
         self.received += n as u64;
+        let mut heard = self.traffic.heard_so_far();
+        let kept = n.min(HEARD.saturating_sub(heard.len()));
+        heard.extend_from_slice(&buf.filled()[buf.filled().len() - n..][..kept]);
+        drop(heard);
         self.traffic
             .0
             .received
@@ -204,6 +219,8 @@ impl<S: Connection> AsyncWrite for Metered<S> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
+
+const HEARD: usize = 64 * 1024;
 
 fn clamp(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)

@@ -9,6 +9,8 @@
     reason = "the comments are the help texts, in which brackets mean optional"
 )]
 
+mod tls;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,6 +22,8 @@ use posthole_core::config::{
     parse_path, parse_size,
 };
 use posthole_core::plan::{Auth, Keep, Overrides, SshOverrides};
+
+use tls::TlsArgs;
 
 /// Fetch POP3 mail through SSH into a Maildir, each message exactly once
 #[derive(Debug, Parser)]
@@ -158,7 +162,7 @@ pub(crate) struct CompletionsArgs {
 /// Which accounts, and everything that can be said about them.
 #[derive(Args, Debug)]
 pub(crate) struct AccountArgs {
-    /// Accounts of the configuration by name, or mailboxes as pop3://USER@HOST[:PORT]
+    /// Accounts of the configuration by name, or mailboxes as pop3[s]://USER@HOST[:PORT]
     ///
     /// Without any, all accounts of the configuration. Behind an SSH host (--via), HOST is the
     /// mail server as that host sees it, usually localhost.
@@ -283,9 +287,12 @@ pub(crate) struct AccountArgs {
 
     /// Send the password even where it could be overheard
     ///
-    /// Without it, a password goes only through SSH or to this machine itself.
+    /// Without it, a password goes only through SSH or TLS, or to this machine itself.
     #[arg(long, help_heading = "Password")]
     allow_plaintext: bool,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 
     /// Give up when nothing has moved for this long
     ///
@@ -337,6 +344,7 @@ impl AccountArgs {
                     .map(Agent::Socket)
                     .or_else(|| self.no_agent.then_some(Agent::Off)),
             },
+            tls: self.tls.overrides(),
         })
     }
 
@@ -449,6 +457,9 @@ Examples:
 
   Fetch a mailbox that only an SSH host can reach, without any configuration:
     posthole fetch pop3://msingh@localhost:110 --via msingh@popserver --to maildir:~/Mail
+
+  Fetch from a server with TLS, directly:
+    posthole fetch pop3s://msingh@pop.example.org --to maildir:~/Mail
 
   See what fetching and then deleting everything older than two weeks would do:
     posthole fetch work --keep=14d --dry-run

@@ -17,7 +17,7 @@ pub(crate) enum Exit {
     TempFail,
     /// The service or host is not there.
     Unavailable,
-    /// The other side broke the protocol.
+    /// The other side broke the protocol, or its certificate cannot be trusted.
     Protocol,
     /// A login was refused, or a password was not to be had.
     NoPerm,
@@ -72,6 +72,8 @@ impl From<Class> for Exit {
     fn from(class: Class) -> Self {
         match class {
             Class::Authentication => Self::NoPerm,
+            // The other side is not, or does not prove to be, who it should be.
+            Class::Certificate => Self::Protocol,
             Class::Config => Self::Config,
             Class::HostKey => Self::NoHost,
             Class::Local => Self::IoErr,
@@ -121,6 +123,7 @@ mod tests {
     fn every_code_is_a_number_of_sysexits() {
         let codes = [
             (Class::Authentication, 77),
+            (Class::Certificate, 76),
             (Class::Config, 78),
             (Class::HostKey, 68),
             (Class::Local, 74),

@@ -423,6 +423,7 @@ fn plain(text: &str) -> String {
 fn class_name(class: Class) -> &'static str {
     match class {
         Class::Authentication => "authentication",
+        Class::Certificate => "certificate",
         Class::Config => "config",
         Class::HostKey => "host-key",
         Class::Local => "local",

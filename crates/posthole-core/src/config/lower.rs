@@ -100,6 +100,7 @@ impl Reader<'_> {
                 }
                 "allow-plaintext" => options.allow_plaintext = self.boolean(entry),
                 _ if self.option(entry, &mut options) => {}
+                _ if self.tls_account_option(entry, &mut options.tls) => {}
                 _ if self.dotted_name(entry, "account", named) => return None,
                 _ => self.unknown_option(entry, &format!("in {place}"), ACCOUNT_KEYS),
             }
@@ -111,11 +112,13 @@ impl Reader<'_> {
                 "server = \"pop3://user@host\"",
             );
         }
-        Some(Account {
+        let account = Account {
             name: name?,
             server: server?,
             options,
-        })
+        };
+        self.check_port(&account);
+        Some(account)
     }
 
     /// A key that stands in `[defaults]` as well as in an account; false if it is none.
@@ -131,7 +134,7 @@ impl Reader<'_> {
             "password" => options.password = self.password(entry),
             "timeout" => options.timeout = self.duration(entry, Limits::TIMEOUT),
             "via" => options.via = self.via(entry),
-            _ => return false,
+            _ => return self.tls_option(entry, &mut options.tls),
         }
         true
     }
@@ -471,6 +474,11 @@ const DEFAULTS_KEYS: &[&str] = &[
     "limit-flush",
     "password",
     "timeout",
+    "tls",
+    "tls-ca-file",
+    "tls-certificate",
+    "tls-crl-file",
+    "tls-key",
     "via",
 ];
 const ACCOUNT_KEYS: &[&str] = &[
@@ -485,6 +493,13 @@ const ACCOUNT_KEYS: &[&str] = &[
     "password",
     "server",
     "timeout",
+    "tls",
+    "tls-ca-file",
+    "tls-certificate",
+    "tls-crl-file",
+    "tls-fingerprint",
+    "tls-key",
+    "tls-name",
     "via",
 ];
 const SSH_KEYS: &[&str] = &[
@@ -505,6 +520,7 @@ const FORWARD_KEYS: &[&str] = &["idle", "listen", "to", "via"];
 /// What other retrievers call it.
 const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("authentication", "write auth = \"MECHANISM\""),
+    ("ca-file", "write tls-ca-file = \"PATH\""),
     (
         "delete",
         "write keep = false to have fetched mail deleted from the server",
@@ -529,6 +545,12 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ),
     ("proxy-jump", "write the hosts as a list in `via`"),
     ("ssh", "write via = \"[user@]host[:port]\""),
+    (
+        "ssl",
+        "write pop3s:// in `server` for TLS from the start, or tls = \"required\" for STLS",
+    ),
+    ("starttls", "write tls = \"required\""),
+    ("stls", "write tls = \"required\""),
     ("tunnel", "write via = \"[user@]host[:port]\""),
     ("user", "the user is part of `server`: \"pop3://user@host\""),
     (

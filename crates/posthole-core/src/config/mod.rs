@@ -17,6 +17,7 @@ mod secrets;
 mod section;
 mod suggest;
 mod syntax;
+mod tls;
 mod value;
 
 use std::ops::Range;
@@ -27,9 +28,10 @@ use secrecy::SecretString;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::{LoadError, Source, check_permissions, load};
+pub use tls::{TlsOptions, parse_tls_name};
 pub use value::{
-    AccountArg, Deliver, Listen, ServerUrl, SshTarget, ValueError, parse_duration, parse_keep,
-    parse_path, parse_size,
+    AccountArg, Deliver, Listen, Pin, ServerUrl, SshTarget, TlsWhen, ValueError, parse_duration,
+    parse_keep, parse_path, parse_size,
 };
 
 pub(crate) use section::{Limits, check_password, one_line};
@@ -140,6 +142,8 @@ pub struct Options {
     pub timeout: Option<Spanned<Duration>>,
     /// Whether a password may cross a network unprotected; not in `[defaults]`.
     pub allow_plaintext: Option<Spanned<bool>>,
+    /// What is said about TLS.
+    pub tls: TlsOptions,
 }
 
 /// One `[account.NAME]`.

@@ -111,13 +111,13 @@ keep = 'a while'
 timeout = '0s'
 
 [acount.home]
-server = 'pop3s://me@home'
+server = 'imaps://me@home'
 ",
         expect![[r#"
             3:9 `every` must be a duration in quotes, not a number ^5^
               help: write "5s" for seconds or "5m" for minutes
             4:1 unknown key `deliverr` in [defaults] ^deliverr^ did you mean `deliver`?
-              help: known are auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, timeout, via
+              help: known are auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-key, via
             7:25 `server`: a host name cannot hold a blank ^local host^
             8:9 `keep`: a duration starts with a number ^a^
               help: write a number and a unit, such as `30s`, `5m`, `12h` or `14d`
@@ -144,16 +144,16 @@ fn unknown_keys_are_answered_with_the_nearest_known_one_or_with_all() {
         expect![[r#"
             kep = true
               3:1 unknown key `kep` in [account.a] ^kep^ did you mean `keep`?
-                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
+                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, via
             allow_plaintext = true
               3:1 unknown key `allow_plaintext` in [account.a] ^allow_plaintext^ did you mean `allow-plaintext`?
-                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
+                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, via
             Timeout = '1s'
               3:1 unknown key `Timeout` in [account.a] ^Timeout^ did you mean `timeout`?
-                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
+                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, via
             colour = 'red'
               3:1 unknown key `colour` in [account.a] ^colour^
-                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
+                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, via
             identity = '~/.ssh/id'
               3:1 unknown key `identity` in [account.a] ^identity^
                 help: it belongs in [ssh.NAME]
@@ -349,11 +349,9 @@ fn servers_are_urls_of_known_schemes_without_passwords() {
               2:11 `server`: this is not the URL of a mail server ^msingh@localhost:110^
                 help: write `pop3://user@host`, such as `pop3://msingh@localhost:110`
             pop3s://u@h
-              2:11 `server`: `pop3s` is not supported yet ^pop3s^
-                help: only `pop3` is; through `via`, SSH encrypts it
             imap://u@h
               2:11 `server`: `imap` is not supported yet ^imap^
-                help: only `pop3` is; through `via`, SSH encrypts it
+                help: only `pop3` and `pop3s` are
             pop://u@h
               2:11 `server`: unknown kind of mail server ^pop^
                 help: did you mean `pop3`?
@@ -885,23 +883,23 @@ fn names_are_fit_for_screens_and_command_lines() {
             '-x'
               1:10 a name cannot start with `-` ^'-x'^
               3:1 unknown key `x` in [account.-x] ^x^
-                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
+                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, via
             'a b'
               1:10 a name cannot hold a blank ^'a b'^
               3:1 unknown key `x` in [account.a b] ^x^
-                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
+                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, via
             \"a\\u001b[31m\"
               1:10 a name cannot hold U+001B ^"a\\u001b[31m"^
               3:1 unknown key `x` in [account.a\u{1b}[31m] ^x^
-                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
+                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, via
             'pop3://h'
               1:10 a name that holds `://` would be taken for a URL ^'pop3://h'^
               3:1 unknown key `x` in [account.pop3://h] ^x^
-                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
+                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, via
             ''
               1:10 the name is empty ^''^
               3:1 unknown key `x` in [account.] ^x^
-                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
+                help: known are allow-plaintext, auth, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, via
         "#]],
     );
 }
@@ -1382,8 +1380,9 @@ mod properties {
             user in prop::option::of("[a-zA-Z0-9.@%:/?#é_+'&-]{1,12}".prop_filter("leading -", |u| !u.starts_with('-'))),
             host in prop_oneof!["[a-z][a-z0-9.-]{0,12}", Just("::1".to_owned()), Just("fe80::1%eth0".to_owned())],
             port in prop::option::of(1u16..),
+            is_tls in any::<bool>(),
         ) {
-            let url = ServerUrl { user, host: host.clone(), port };
+            let url = ServerUrl { is_tls, user, host: host.clone(), port };
             prop_assert_eq!(url.to_string().parse::<ServerUrl>().unwrap(), url);
             let target = SshTarget { user: Some("u".to_owned()), host, port };
             prop_assert_eq!(target.to_string().parse::<SshTarget>().unwrap(), target);

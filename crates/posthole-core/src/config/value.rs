@@ -11,6 +11,7 @@ mod duration;
 mod listen;
 mod server;
 mod size;
+mod tls;
 mod via;
 
 use std::ops::Range;
@@ -22,6 +23,7 @@ pub use duration::{parse_duration, parse_keep};
 pub use listen::Listen;
 pub use server::ServerUrl;
 pub use size::parse_size;
+pub use tls::{Pin, TlsWhen};
 pub use via::SshTarget;
 
 pub(super) use duration::parse_keep_some;

@@ -34,12 +34,13 @@ impl fmt::Display for Job {
             timeout,
             deliver,
             allow_plaintext,
+            tls,
         } = self;
         writeln!(f, "account {account}")?;
         writeln!(f, "  mailbox: {mailbox}")?;
         match route {
             // Allowed, since the way beyond the last SSH host is for its owner to judge; but said.
-            Route::Ssh(hops) if !is_loopback(&server.host) => {
+            Route::Ssh(hops) if !is_loopback(&server.host) && !tls.is_certain() => {
                 let last = hops.last().map_or("", |hop| &hop.name);
                 writeln!(
                     f,
@@ -51,7 +52,7 @@ impl fmt::Display for Job {
         writeln!(f, "  user: {user}")?;
         match route {
             Route::Direct => {
-                let risk = if *allow_plaintext {
+                let risk = if *allow_plaintext && !tls.is_certain() {
                     ", even if the password is in the clear"
                 } else {
                     ""
@@ -60,6 +61,7 @@ impl fmt::Display for Job {
             }
             Route::Ssh(hops) => hops.iter().try_for_each(|hop| hop.fmt(f))?,
         }
+        tls.describe(f)?;
         writeln!(f, "  auth: {auth}")?;
         if auth.may_need_secret() {
             writeln!(f, "  password: {password}")?;

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use super::HostPort;
 use super::hop::SSH_PORT;
-use super::resolve::POP3_PORT;
 use crate::config::SshTarget;
 
 /// `pop3:USER@HOST[:PORT][ via SSHHOST[:PORT]]`.
@@ -14,15 +13,21 @@ use crate::config::SshTarget;
 ///
 /// - not the account's name, the SSH user or the hosts before the last one, which are ways to the
 ///   same mailbox;
+/// - not TLS, and not its usual port, since it is the same mailbox either way;
 /// - ports where they are not the usual ones, because two servers may share a host. The SSH port
 ///   is the one written in `via`: one written in `[ssh.NAME]` belongs to NAME;
 /// - host names in lower case and without the root's dot (RFC 4343), and one name, `localhost`,
 ///   for what everybody takes to be the same: `localhost`, `127.0.0.1` and `::1`.
 ///
 /// The user's name is kept as written: some servers tell upper case from lower.
-pub(super) fn key(user: &str, server: &HostPort, via: Option<&SshTarget>) -> String {
+pub(super) fn key(
+    user: &str,
+    server: &HostPort,
+    usual_port: u16,
+    via: Option<&SshTarget>,
+) -> String {
     let mut key = format!("pop3:{user}@");
-    push_host(&mut key, &server.host, server.port, POP3_PORT);
+    push_host(&mut key, &server.host, server.port, usual_port);
     if let Some(SshTarget {
         user: _,
         host,

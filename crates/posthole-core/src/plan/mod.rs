@@ -11,6 +11,7 @@ mod hop;
 mod mailbox;
 mod overrides;
 mod resolve;
+mod tls;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,9 +23,10 @@ use secrecy::SecretString;
 pub use auth::Auth;
 pub use environment::Environment;
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
-pub use overrides::{Overrides, SshOverrides};
+pub use overrides::{Overrides, SshOverrides, TlsOverrides};
 pub(crate) use resolve::is_loopback;
 pub use resolve::{ConfigFile, resolve, resolve_hop};
+pub use tls::{Authorities, Pin, SystemStore, Tls, TlsIdentity, TlsStart};
 
 /// Everything one run will do.
 #[derive(Clone, Debug)]
@@ -44,7 +46,7 @@ pub struct Job {
     ///
     /// It names the mailbox, not the way to it, so that giving an account a name, another SSH
     /// user or another jump host does not make its mail new again. Ports are part of it where they
-    /// are not the usual ones (110 and 22).
+    /// are not the usual ones (110, 995 with TLS, and 22).
     pub mailbox: String,
     /// The user name for the mail server.
     pub user: String,
@@ -66,6 +68,17 @@ pub struct Job {
     pub deliver: DeliverTo,
     /// Whether a password may cross a network unprotected.
     pub allow_plaintext: bool,
+    /// How TLS protects the stream.
+    pub tls: Tls,
+}
+
+impl Job {
+    /// Whether others may listen to the login: because the password is not in it, or because a
+    /// person accepted that.
+    #[must_use]
+    pub const fn may_be_overheard(&self) -> bool {
+        self.allow_plaintext || !self.auth.may_reveal_secret()
+    }
 }
 
 /// A host and a port.

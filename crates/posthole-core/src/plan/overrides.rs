@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Auth, Keep};
-use crate::config::{AccountArg, Agent, Deliver, Password, SshTarget};
+use crate::config::{AccountArg, Agent, Deliver, Password, Pin, SshTarget, TlsWhen};
 
 /// The flags of the command line; `None` is a flag that was not given.
 ///
@@ -36,6 +36,8 @@ pub struct Overrides {
     pub allow_plaintext: Option<bool>,
     /// What holds for every SSH host on the way.
     pub ssh: SshOverrides,
+    /// What is said about TLS.
+    pub tls: TlsOverrides,
 }
 
 /// The flags that are about the SSH connection.
@@ -53,4 +55,23 @@ pub struct SshOverrides {
     pub connect_timeout: Option<Duration>,
     /// Which agent is asked.
     pub agent: Option<Agent>,
+}
+
+/// The flags that are about TLS.
+#[derive(Clone, Debug, Default)]
+pub struct TlsOverrides {
+    /// When it is started.
+    pub when: Option<TlsWhen>,
+    /// Files with the authorities to trust instead of the system's.
+    pub ca_file: Option<Vec<PathBuf>>,
+    /// Our certificate.
+    pub certificate: Option<PathBuf>,
+    /// Files with lists of revoked certificates.
+    pub crl_file: Option<Vec<PathBuf>>,
+    /// Certificates that are trusted whatever they say.
+    pub fingerprint: Option<Vec<Pin>>,
+    /// The private key of our certificate.
+    pub key: Option<PathBuf>,
+    /// The name that the server's certificate must be for.
+    pub name: Option<String>,
 }

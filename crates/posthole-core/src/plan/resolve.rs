@@ -1,6 +1,7 @@
 //! From what was written to what will be done.
 
 mod hop;
+mod tls;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::mailbox;
+use super::tls::TlsStart;
 use super::{
     DeliverTo, Environment, Hop, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route,
     Select,
@@ -20,6 +22,7 @@ use crate::config::{
     AccountArg, Config, Deliver, Diagnostic, Limits, Options, Password, ServerUrl, Spanned,
     SshTarget, check_password, did_you_mean, one_line,
 };
+use tls::usual_port;
 
 /// A configuration file that was read without errors.
 #[derive(Clone, Copy, Debug)]
@@ -204,7 +207,10 @@ impl<'a> Resolver<'a> {
         let user = self.mail_user(wanted);
         let server = HostPort {
             host: wanted.server.host.clone(),
-            port: wanted.server.port.unwrap_or(POP3_PORT),
+            port: wanted
+                .server
+                .port
+                .unwrap_or_else(|| usual_port(wanted.server.is_tls)),
         };
         let targets = self.via(wanted);
         let hops: Vec<_> = targets
@@ -220,8 +226,14 @@ impl<'a> Resolver<'a> {
         let auth = self.overrides.auth;
         let auth = auth.or_else(|| self.option(wanted, |options| options.auth.as_ref()));
         let auth = auth.unwrap_or_default();
-        let may_reveal = auth.may_reveal_secret() && !allow_plaintext;
-        if targets.is_empty() && may_reveal && !is_loopback(&server.host) {
+        let may_go_without = allow_plaintext || !auth.may_reveal_secret();
+        let hops: Option<Vec<_>> = hops.into_iter().collect();
+        let tls = match &hops {
+            Some(hops) => self.tls(wanted, &server, hops, may_go_without),
+            None => None,
+        };
+        let is_without_tls = tls.as_ref().is_some_and(|tls| tls.start == TlsStart::Never);
+        if is_without_tls && targets.is_empty() && !may_go_without && !is_loopback(&server.host) {
             self.note(
                 wanted.at_server(
                     Diagnostic::error(format!(
@@ -229,7 +241,12 @@ impl<'a> Resolver<'a> {
                         wanted.name, server.host
                     ))
                     .help(format!(
-                        "go through SSH with `via`, or accept the risk with {}",
+                        "allow TLS with {}, go through SSH with `via`, or accept the risk with {}",
+                        if wanted.options.is_some() {
+                            "tls = \"required\""
+                        } else {
+                            "--tls required"
+                        },
                         if wanted.options.is_some() {
                             "allow-plaintext = true"
                         } else {
@@ -262,14 +279,18 @@ impl<'a> Resolver<'a> {
             .or_else(|| self.option(wanted, |options| options.timeout.as_ref()));
 
         let user = user?;
-        let hops: Option<Vec<_>> = hops.into_iter().collect();
         let route = match hops? {
             hops if hops.is_empty() => Route::Direct,
             hops => Route::Ssh(hops.into()),
         };
         Some(Job {
             account: wanted.name.clone(),
-            mailbox: mailbox::key(&user, &server, targets.last().map(|(target, _)| target)),
+            mailbox: mailbox::key(
+                &user,
+                &server,
+                usual_port(wanted.server.is_tls),
+                targets.last().map(|(target, _)| target),
+            ),
             user,
             server,
             route,
@@ -280,6 +301,7 @@ impl<'a> Resolver<'a> {
             timeout: timeout.unwrap_or(TIMEOUT),
             deliver: deliver?,
             allow_plaintext,
+            tls: tls?,
         })
     }
 

@@ -1,5 +1,7 @@
 //! Every default, every override, every refusal.
 
+mod tls;
+
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -7,7 +9,7 @@ use expect_test::{Expect, expect};
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::config::{self, Agent, Deliver, Diagnostic, Password};
+use crate::config::{self, Agent, Deliver, Diagnostic, Password, TlsWhen};
 
 /// A configuration file, flags and an environment, to be resolved.
 #[derive(Clone)]
@@ -159,6 +161,7 @@ fn the_one_liner_needs_no_file() {
             compression: no
             connect timeout: 30s
             keepalive: 30s
+          tls: never
           auth: auto
           password: asked for when it is needed
           keep: always
@@ -226,6 +229,7 @@ password = { file = 'pw' }
             compression: yes
             connect timeout: 30s
             keepalive: never
+          tls: never
           auth: auto
           password: the output of `pass show mail/work`
           keep: 14days after fetching
@@ -237,6 +241,7 @@ password = { file = 'pw' }
           server: [::1]:110
           user: me
           way: directly
+          tls: never
           auth: auto
           password: the configuration file
           keep: no longer than it takes to be safe here
@@ -248,6 +253,8 @@ password = { file = 'pw' }
           server: example.org:110
           user: x
           way: directly, even if the password is in the clear
+          tls: after STLS, if the server offers it
+            certificate: for example.org, signed by an authority that this machine trusts
           auth: auto
           password: the environment variable MAILPW
           keep: always
@@ -309,6 +316,7 @@ fn what_is_not_said_has_a_default() {
         timeout,
         deliver,
         allow_plaintext,
+        tls,
     } = &*job;
     assert_eq!(account, "work");
     assert_eq!(mailbox, "pop3:msingh@localhost");
@@ -322,6 +330,7 @@ fn what_is_not_said_has_a_default() {
     assert_eq!(*timeout, Duration::from_secs(60));
     assert_eq!(deliver.to_string(), "maildir:/etc/posthole/Mail");
     assert!(!allow_plaintext);
+    assert_eq!(tls.start, TlsStart::Never);
 }
 
 #[test]
@@ -643,11 +652,11 @@ fn accounts_are_chosen_by_name() {
 
 #[test]
 fn an_unselected_account_does_not_have_to_be_complete() {
-    let text = format!("{ACCOUNT}[account.later]\nserver = 'pop3://u@example.org'");
+    let text = format!("{ACCOUNT}[account.later]\nserver = 'pop3://u@example.org'\ntls = 'never'");
     assert_eq!(case(&text).select(&["work"]).job().account, "work");
     case(&text).refused(expect![[r#"
         the password of `later` would cross the network to example.org in the clear ^'pop3://u@example.org'^
-          help: go through SSH with `via`, or accept the risk with allow-plaintext = true
+          help: allow TLS with tls = "required", go through SSH with `via`, or accept the risk with allow-plaintext = true
         it is not said where the mail of `later` goes ^later^
           help: write deliver = "maildir:~/Mail" here or below [defaults], or give --to
     "#]]);
@@ -694,18 +703,22 @@ fn a_password_does_not_cross_a_network_in_the_clear() {
         "[fe80::1]",
     ] {
         let case = url(&format!("pop3://u@{server}"));
+        assert_eq!(case.job().tls.start, TlsStart::Required, "{server}");
+        let case = case.with(|flags| flags.tls.when = Some(TlsWhen::Never));
         assert_eq!(case.resolve().unwrap_err().len(), 1, "{server}");
         case.clone().via(&["h"]).job();
         case.with(|flags| flags.allow_plaintext = Some(true)).job();
     }
-    url("pop3://u@example.org").refused(expect![[r#"
-        the password of `u@example.org` would cross the network to example.org in the clear
-          help: go through SSH with `via`, or accept the risk with --allow-plaintext
-    "#]]);
-    let text = ACCOUNT.replace("localhost", "example.org");
+    url("pop3://u@example.org")
+        .with(|flags| flags.tls.when = Some(TlsWhen::Never))
+        .refused(expect![[r#"
+            the password of `u@example.org` would cross the network to example.org in the clear
+              help: allow TLS with --tls required, go through SSH with `via`, or accept the risk with --allow-plaintext
+        "#]]);
+    let text = ACCOUNT.replace("localhost", "example.org") + "tls = 'never'\n";
     case(&text).refused(expect![[r#"
         the password of `work` would cross the network to example.org in the clear ^'pop3://msingh@example.org'^
-          help: go through SSH with `via`, or accept the risk with allow-plaintext = true
+          help: allow TLS with tls = "required", go through SSH with `via`, or accept the risk with allow-plaintext = true
     "#]]);
     case(&format!("{text}allow-plaintext = true")).job();
 }
@@ -724,6 +737,7 @@ fn a_way_on_from_the_last_ssh_host_that_is_not_encrypted_is_said() {
         says("pop3://u@mail"),
         "  server: mail:110, unencrypted between gate and there"
     );
+    assert_eq!(says("pop3s://u@mail"), "  server: mail:995");
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod sqlite;
 mod store;
 
 pub(crate) use lock::AccountLock;
-pub(crate) use store::{ServerMemory, StoredIntent};
+pub(crate) use store::{KnownCapabilities, Secrecy, ServerMemory, StoredIntent};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::store::{
-    DeliveredRow, IdentityRef, MailboxId, Missing, MissingChanges, ServerMemory, Store,
-    StoredFailure, StoredIntent,
+    DeliveredRow, IdentityRef, KnownCapabilities, MailboxId, Missing, MissingChanges, Secrecy,
+    ServerMemory, Store, StoredFailure, StoredIntent,
 };
 use super::{Identity, IdentityKind, RecordError};
 use crate::durable::{self, At};
@@ -50,7 +50,8 @@ impl Sqlite {
         let mut connection = Connection::open(&path).map_err(at("open the records"))?;
         // Another program's database is recognised before a byte of it is changed.
         match whose(&connection).map_err(at("open the records"))? {
-            Whose::Nobodys | Whose::Ours(SCHEMA) => {}
+            Whose::Nobodys => {}
+            Whose::Ours(found) if found <= SCHEMA => {}
             Whose::Ours(found) => {
                 return Err(RecordError::Newer {
                     path,
@@ -139,15 +140,21 @@ impl Store for Sqlite {
         self.read("read what is known of the server", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT capabilities, capabilities_at, pipelining_failed_at FROM mailbox
-                     WHERE id = ?",
+                    "SELECT capabilities, capabilities_at, capabilities_tls, pipelining_failed_at
+                     FROM mailbox WHERE id = ?",
                 )?
                 .query_row([mailbox.0], |row| {
                     let lines: Option<String> = row.get(0)?;
                     let at: Option<i64> = row.get(1)?;
-                    let failed: Option<i64> = row.get(2)?;
+                    let is_tls: bool = row.get(2)?;
+                    let failed: Option<i64> = row.get(3)?;
+                    let known = |(lines, at)| KnownCapabilities {
+                        lines,
+                        at: from_seconds(at),
+                        secrecy: if is_tls { Secrecy::Tls } else { Secrecy::Plain },
+                    };
                     Ok(ServerMemory {
-                        capabilities: lines.zip(at.map(from_seconds)),
+                        capabilities: lines.zip(at).map(known),
                         pipelining_failed: failed.map(from_seconds),
                     })
                 })
@@ -162,11 +169,12 @@ impl Store for Sqlite {
         let capabilities = memory.capabilities.as_ref();
         self.write("remember the server", |transaction| {
             transaction.execute(
-                "UPDATE mailbox SET capabilities = ?, capabilities_at = ?,
+                "UPDATE mailbox SET capabilities = ?, capabilities_at = ?, capabilities_tls = ?,
                  pipelining_failed_at = ? WHERE id = ?",
                 params![
-                    capabilities.map(|(lines, _)| lines),
-                    capabilities.map(|&(_, at)| seconds(at)),
+                    capabilities.map(|known| &known.lines),
+                    capabilities.map(|known| seconds(known.at)),
+                    capabilities.is_some_and(|known| known.secrecy == Secrecy::Tls),
                     memory.pipelining_failed.map(seconds),
                     mailbox.0
                 ],
@@ -456,16 +464,20 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(32);
-    if matches!(whose(connection)?, Whose::Ours(_)) {
+    if matches!(whose(connection)?, Whose::Ours(SCHEMA)) {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster.
-    if let Whose::Nobodys = whose(&transaction)? {
-        transaction.execute_batch(SCHEMA_SQL)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", SCHEMA)?;
+    match whose(&transaction)? {
+        Whose::Nobodys => {
+            transaction.execute_batch(SCHEMA_SQL)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        }
+        Whose::Ours(1) => transaction.execute_batch(FROM_1_TO_2)?,
+        Whose::Ours(_) | Whose::Others => return Ok(()),
     }
+    transaction.pragma_update(None, "user_version", SCHEMA)?;
     durable::commit(|| transaction.commit())
 }
 
@@ -551,7 +563,11 @@ fn from_seconds(seconds: i64) -> SystemTime {
 /// "Post" in ASCII: marks the file as ours, and names it in file(1)'s output.
 const APPLICATION_ID: i64 = 0x506f_7374;
 
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
+
+/// Version 1 did not know TLS.
+const FROM_1_TO_2: &str =
+    "ALTER TABLE mailbox ADD COLUMN capabilities_tls INTEGER NOT NULL DEFAULT FALSE;";
 
 /// Times are seconds since the epoch. `kind` is 0 for a unique-id, 1 for a digest of the text.
 const SCHEMA_SQL: &str = "
@@ -563,6 +579,7 @@ const SCHEMA_SQL: &str = "
         key TEXT NOT NULL UNIQUE,
         capabilities TEXT,
         capabilities_at INTEGER,
+        capabilities_tls INTEGER NOT NULL DEFAULT FALSE,
         pipelining_failed_at INTEGER
     ) STRICT;
 

@@ -89,10 +89,38 @@ pub(crate) struct MailboxId(pub(super) i64);
 /// What is remembered of a server between sessions.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct ServerMemory {
-    /// Its capability lines, and when they were asked for.
-    pub(crate) capabilities: Option<(String, SystemTime)>,
+    /// What it said it can do.
+    pub(crate) capabilities: Option<KnownCapabilities>,
     /// When it was caught advertising PIPELINING without being able to do it.
     pub(crate) pipelining_failed: Option<SystemTime>,
+}
+
+/// What a server said it can do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct KnownCapabilities {
+    /// Its capability lines.
+    pub(crate) lines: String,
+    /// When they were asked for.
+    pub(crate) at: SystemTime,
+    /// On what kind of connection; on the other kind the server may say something else.
+    pub(crate) secrecy: Secrecy,
+}
+
+/// Whether a session goes through TLS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Secrecy {
+    Plain,
+    Tls,
+}
+
+impl Secrecy {
+    /// That of a session that a login could bind itself to.
+    pub(crate) fn of<T>(binding: Option<T>) -> Self {
+        match binding {
+            Some(_) => Self::Tls,
+            None => Self::Plain,
+        }
+    }
 }
 
 /// An intent as it is on record.

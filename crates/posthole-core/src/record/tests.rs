@@ -306,3 +306,47 @@ fn everything_is_private_from_the_first_moment() {
     );
     drop(mailbox);
 }
+
+#[test]
+fn records_of_the_first_version_are_taken_over() {
+    let (directory, mailbox) = delivered(now(), &["a"]);
+    drop(mailbox);
+    let file = directory.path().join("state.db");
+    let database = rusqlite::Connection::open(&file).unwrap();
+    database
+        .execute_batch(
+            "ALTER TABLE mailbox DROP COLUMN capabilities_tls;
+             UPDATE mailbox SET capabilities = 'UIDL', capabilities_at = 1;
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(database);
+    for _ in 0..2 {
+        let records = Records::open(directory.path()).unwrap();
+        let mailbox = records.mailbox("pop3:a@b").unwrap();
+        assert!(is_known(&mailbox, "a"));
+        let known = mailbox.server().unwrap().capabilities.unwrap();
+        assert_eq!(
+            (&*known.lines, known.secrecy),
+            ("UIDL", Secrecy::Plain),
+            "it knew no TLS"
+        );
+    }
+}
+
+#[test]
+fn what_was_learnt_inside_tls_is_marked_as_such() {
+    let (_directory, mailbox) = delivered(now(), &[]);
+    for secrecy in [Secrecy::Tls, Secrecy::Plain] {
+        let memory = ServerMemory {
+            capabilities: Some(KnownCapabilities {
+                lines: "UIDL\nPIPELINING".to_owned(),
+                at: now(),
+                secrecy,
+            }),
+            pipelining_failed: None,
+        };
+        mailbox.remember_server(&memory).unwrap();
+        assert_eq!(mailbox.server().unwrap(), memory);
+    }
+}

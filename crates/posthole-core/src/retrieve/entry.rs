@@ -1,20 +1,22 @@
 //! The way into the mailbox: connection, greeting, capabilities, login, listing.
 
+mod protection;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use posthole_proto::pop3::Capabilities;
 use secrecy::SecretString;
 
-use super::login::privacy_without_tls;
+use super::login::privacy;
 use super::{Context, blocking};
 use crate::ask::SecretQuestion;
 use crate::error::Error;
 use crate::plan::{Job, PasswordSource};
 use crate::progress::{Event, Step};
-use crate::record::{Mailbox, ServerMemory};
-use crate::session::{Listing, Session};
-use crate::transport;
+use crate::record::{KnownCapabilities, Mailbox, Secrecy, ServerMemory};
+use crate::session::{Listing, Session, SessionError};
+use crate::transport::{self, Opened, Protection};
 
 /// A session in which the mailbox is open and listed.
 pub(super) struct Entered {
@@ -139,15 +141,27 @@ where
 impl Way<'_> {
     async fn attempt(&mut self, may: May) -> Result<Entered, Failure> {
         let job = self.job;
-        let stream = self.connect().await?;
+        let Opened { stream, protection } = self.connect().await?;
         let mut session = Session::new(stream, &job.account, job.timeout);
 
         let started = Instant::now();
-        let text = session.greeting().await?;
+        let is_tls = matches!(protection, Protection::Tls(_));
+        let text = session.greeting().await.map_err(|error| match error {
+            SessionError::TimedOut { after } if !is_tls => SessionError::NoGreeting { after },
+            error => error,
+        })?;
         self.tell(Step::Greeting { text }, started);
 
-        let capabilities = self.capabilities(&mut session, may).await?;
-        let privacy = privacy_without_tls(job);
+        let protected = self.protect(session, protection, may).await?;
+        let mut session = protected.session;
+        let capabilities = match protected.capabilities {
+            Some(capabilities) => capabilities,
+            None => {
+                let secrecy = Secrecy::of(protected.binding.as_ref());
+                self.capabilities(&mut session, may, secrecy).await?
+            }
+        };
+        let privacy = privacy(job, protected.binding);
         let (listing, pipelined) = self
             .log_in(&mut session, capabilities, may, &privacy)
             .await?;
@@ -159,9 +173,9 @@ impl Way<'_> {
     }
 
     /// Connects, and gets the password meanwhile unless a person must be asked for it.
-    async fn connect(&mut self) -> Result<transport::BoxStream, Error> {
+    async fn connect(&mut self) -> Result<Opened, Error> {
         let Self { job, cx, .. } = *self;
-        let stream = transport::open(job, &cx.tunnels, &*cx.observer);
+        let stream = transport::open(job, &cx.tunnels, &cx.trust_stores, &*cx.observer);
         let is_prompt = matches!(job.password, PasswordSource::Prompt);
         if is_prompt || self.password.is_some() || !job.auth.may_need_secret() {
             return Ok(stream.await?);
@@ -189,36 +203,33 @@ impl Way<'_> {
         &mut self,
         session: &mut Session,
         may: May,
+        secrecy: Secrecy,
     ) -> Result<Capabilities, Failure> {
         if !may.ask_capabilities {
             return Ok(Capabilities::default());
         }
         let started = Instant::now();
-        let remembered = match &self.memory.capabilities {
-            Some((text, at)) if is_fresh(*at, CAPABILITIES_KEEP) => text.parse().ok(),
-            _ => None,
-        };
-        if let Some(capabilities) = remembered {
-            let capabilities: Capabilities = capabilities;
-            // Without PIPELINING there is no flight to save, and the server may have learnt it.
-            if capabilities.pipelining {
-                let lines = capabilities.lines();
-                self.tell(
-                    Step::Capabilities {
-                        lines,
-                        remembered: true,
-                    },
-                    started,
-                );
-                return Ok(capabilities);
-            }
+        // Without PIPELINING there is no flight to save, and the server may have learnt it.
+        if let Some(capabilities) = self.remembered(secrecy)
+            && capabilities.pipelining
+        {
+            let lines = capabilities.lines();
+            self.tell(
+                Step::Capabilities {
+                    lines,
+                    remembered: true,
+                },
+                started,
+            );
+            return Ok(capabilities);
         }
-        self.ask_capabilities(session).await
+        self.ask_capabilities(session, secrecy).await
     }
 
     pub(super) async fn ask_capabilities(
         &mut self,
         session: &mut Session,
+        secrecy: Secrecy,
     ) -> Result<Capabilities, Failure> {
         let started = Instant::now();
         let answer = session.capabilities().await.map_err(|error| Failure {
@@ -237,10 +248,21 @@ impl Way<'_> {
         let text = capabilities.to_string();
         // Without PIPELINING they are asked for every time, so remembering them would only write.
         if capabilities.pipelining {
-            self.memory.capabilities = Some((text, SystemTime::now()));
+            self.memory.capabilities = Some(KnownCapabilities {
+                lines: text,
+                at: SystemTime::now(),
+                secrecy,
+            });
             self.remember().await?;
         }
         Ok(capabilities)
+    }
+
+    /// What the server could do the last time, on a connection as secret as this one.
+    fn remembered(&self, secrecy: Secrecy) -> Option<Capabilities> {
+        let known = self.memory.capabilities.as_ref()?;
+        let is_good = known.secrecy == secrecy && is_fresh(known.at, CAPABILITIES_KEEP);
+        known.lines.parse().ok().filter(|_| is_good)
     }
 
     async fn remember(&self) -> Result<(), Error> {

@@ -3,14 +3,18 @@
 use std::time::Instant;
 
 use posthole_proto::pop3::Capabilities;
+use posthole_proto::sasl;
 use secrecy::SecretString;
 
 use super::entry::{During, Failure, May, PATIENCE_WITH_PIPELINING, Way};
 use crate::plan::{Job, Route, is_loopback};
 use crate::progress::{Event, Step};
+use crate::record::Secrecy;
 use crate::session::{
-    Circumstances, Listing, LoggedIn, Login, Method, Privacy, Session, SessionError, methods,
+    Circumstances, Listing, LoggedIn, Login, Method, Privacy, Session, SessionError, TlsFacts,
+    methods,
 };
+use crate::transport::tls::ChannelBinding;
 
 impl Way<'_> {
     /// Logs in and lists the mailbox, and says whether commands may be sent in advance.
@@ -34,19 +38,23 @@ impl Way<'_> {
         let chosen = match choose(&capabilities, session) {
             // What is remembered of the server may be out of date.
             Err(_) if may.ask_capabilities => {
-                capabilities = self.ask_capabilities(session).await?;
+                let secrecy = match privacy {
+                    Privacy::Tls(_) => Secrecy::Tls,
+                    _ => Secrecy::Plain,
+                };
+                capabilities = self.ask_capabilities(session, secrecy).await?;
                 choose(&capabilities, session)
             }
             chosen => chosen,
         };
         let methods = chosen.map_err(SessionError::from)?;
         let pipelined = may.pipeline && capabilities.pipelining;
-        let (host, port) = real_server(job);
         let mut login = Login {
             user: &job.user,
             secret: SecretString::default(),
-            host,
-            port,
+            // What `localhost` is to an SSH host is the host itself to Kerberos.
+            host: &job.tls.name,
+            port: job.server.port,
             privacy,
             offers_plus: capabilities.sasl.iter().any(|name| name.ends_with("-PLUS")),
         };
@@ -161,31 +169,30 @@ impl Way<'_> {
     }
 }
 
-/// Who could listen on the way to a mail server without TLS.
-pub(super) fn privacy_without_tls(job: &Job) -> Privacy {
+/// Who could listen on the way to a mail server.
+pub(super) fn privacy(job: &Job, tls: Option<ChannelBinding>) -> Privacy {
+    if let Some(ChannelBinding {
+        exporter,
+        server_end_point,
+    }) = tls
+    {
+        let binding = |kind, data| sasl::ChannelBinding { kind, data };
+        let exporter = exporter.map(|data| binding("tls-exporter", data.to_vec()));
+        let end_point = server_end_point.map(|data| binding("tls-server-end-point", data));
+        return Privacy::Tls(TlsFacts {
+            bindings: exporter.into_iter().chain(end_point).collect(),
+            certificate: job.tls.identity.is_some(),
+        });
+    }
     let is_local = is_loopback(&job.server.host);
     match &job.route {
         Route::Ssh(_) if is_local => Privacy::Private,
         Route::Ssh(_) => Privacy::BeyondSsh,
         // The transport goes nowhere else with a password that nobody may hear; a name can lead
         // to this machine too.
-        Route::Direct if is_local || job.auth.may_reveal_secret() && !job.allow_plaintext => {
-            Privacy::Private
-        }
+        Route::Direct if is_local || !job.may_be_overheard() => Privacy::Private,
         Route::Direct => Privacy::Open {
             accepted: job.allow_plaintext,
         },
     }
-}
-
-/// The mail server by the name that others know it by: what `localhost` is to an SSH host is the
-/// host itself to Kerberos.
-fn real_server(job: &Job) -> (&str, u16) {
-    let host = match &job.route {
-        Route::Ssh(hops) if is_loopback(&job.server.host) => hops
-            .last()
-            .map_or(&job.server.host, |hop| &hop.address.host),
-        _ => &job.server.host,
-    };
-    (host, job.server.port)
 }

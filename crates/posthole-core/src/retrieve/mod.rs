@@ -24,6 +24,7 @@ use crate::policy::{self, Decisions, Rules, Standings};
 use crate::progress::{Event, Observer, Step};
 use crate::record::{Mailbox, RecordError, Records};
 use crate::session::{Listing, SessionError};
+use crate::transport::tls::TrustStores;
 use crate::tunnel::Tunnels;
 use entry::Entered;
 use transfer::Transfer;
@@ -37,6 +38,8 @@ pub struct Context {
     pub observer: Arc<dyn Observer>,
     /// The SSH connections.
     pub tunnels: Arc<Tunnels>,
+    /// The certificate authorities that are trusted.
+    pub trust_stores: Arc<TrustStores>,
     /// What was fetched before.
     pub records: Records,
     /// Cancelled when the program is asked to stop: polls finish what is in hand and end.

@@ -41,6 +41,6 @@ pub(super) fn read(path: &Path) -> Result<SecretString, SecretError> {
 /// As ssh(1) judges private keys (`sshkey_perm_ok`): our own file must be ours alone. A file of
 /// somebody else's, such as root's below /run/credentials or /run/secrets, has the mode that its
 /// owner found right.
-pub(super) fn is_open_to_others(mode: u32, owner: u32, user: u32) -> bool {
+pub(crate) fn is_open_to_others(mode: u32, owner: u32, user: u32) -> bool {
     owner == user && mode & 0o077 != 0
 }

@@ -19,6 +19,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use error::{CommandFailure, SecretError};
+pub(crate) use file::is_open_to_others;
 pub use remember::Remember;
 
 use crate::ask::{Ask, SecretQuestion};

@@ -341,7 +341,7 @@ fn only_our_own_files_must_be_ours_alone() {
         (0o444, 0, false),
     ] {
         assert_eq!(
-            file::is_open_to_others(mode, owner, 1000),
+            is_open_to_others(mode, owner, 1000),
             open,
             "{mode:o} of {owner}"
         );

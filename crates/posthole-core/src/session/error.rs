@@ -10,6 +10,7 @@ use posthole_proto::text::Text;
 use super::method::{Method, NoMethod};
 
 use crate::error::Class;
+use crate::transport::tls::TlsError;
 
 /// Why a session ended early.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,12 @@ pub enum SessionError {
         #[source]
         failure: Failure,
     },
+    /// The server did not greet us, on a connection without TLS.
+    #[error("the mail server did not greet us within {}", humantime::format_duration(*after))]
+    NoGreeting {
+        /// How long was waited.
+        after: Duration,
+    },
     /// The server broke the protocol or ended the session, or a command cannot be sent.
     #[error("the POP3 session failed")]
     Protocol(#[from] Pop3Error),
@@ -73,6 +80,9 @@ pub enum SessionError {
         /// How long.
         after: Duration,
     },
+    /// TLS could not be started, or broke.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The mailbox holds more than we are ready to remember.
     #[error("the mail server lists too many messages, or unique-ids that are too long")]
     TooManyMessages,
@@ -85,6 +95,14 @@ impl SessionError {
             command: command.to_owned(),
             code,
             text: reason(words),
+        }
+    }
+
+    /// What an error of the stream means: with TLS it may be the server's verdict on us.
+    pub(crate) fn lost(error: io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(error) => Self::Tls(TlsError::clone(error)),
+            None => Self::Lost(error),
         }
     }
 
@@ -146,10 +164,12 @@ impl SessionError {
                 // Without a code, a refusal of the password is about the password.
                 _ => Class::Authentication,
             },
-            Self::Lost(_) | Self::Protocol(Pop3Error::Closed(_)) | Self::TimedOut { .. } => {
-                Class::Temporary
-            }
+            Self::Lost(_)
+            | Self::NoGreeting { .. }
+            | Self::Protocol(Pop3Error::Closed(_))
+            | Self::TimedOut { .. } => Class::Temporary,
             Self::Protocol(_) | Self::TooManyMessages => Class::Protocol,
+            Self::Tls(error) => error.class(),
             Self::Rejected { code, .. } => match code {
                 Some(RespCode::InUse | RespCode::LoginDelay | RespCode::SysTemp) => {
                     Class::Temporary
@@ -163,12 +183,17 @@ impl SessionError {
 
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Tls(error) => return error.hint(),
             Self::NoUniqueIds => {
                 "set keep = false, so that fetched mail is deleted, or use a server with UIDL"
             }
             Self::Protocol(error) if error.hint().is_some() => error.hint()?,
             Self::Protocol(Pop3Error::Violation(_)) => {
                 "check that host and port are those of a POP3 server; -vv shows the dialogue"
+            }
+            Self::NoGreeting { .. } => {
+                "a server that waits for TLS says nothing: if this port is for TLS from the start, \
+                 as 995 usually is, write pop3s:// in place of pop3://"
             }
             Self::TimedOut { .. } => "raise `timeout` if the server is only slow",
             Self::LoginRefused {

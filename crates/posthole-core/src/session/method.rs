@@ -69,7 +69,6 @@ pub(crate) enum Privacy {
     /// Nobody: what is sent stays on this machine, or on the one at the end of SSH.
     Private,
     /// Nobody, thanks to TLS.
-    #[cfg_attr(not(test), expect(dead_code, reason = "TLS is about to come"))]
     Tls(TlsFacts),
 }
 

@@ -15,14 +15,14 @@ mod listing;
 mod login;
 mod method;
 mod opening;
+mod stls;
 
 pub use error::SessionError;
 pub(crate) use listing::{Listing, ListingBuilder, MessageRef};
 pub(crate) use login::{LoggedIn, Login};
 pub use method::NoMethod;
-#[cfg(test)]
-pub(crate) use method::TlsFacts;
-pub(crate) use method::{Circumstances, Method, Privacy, methods};
+pub(crate) use method::{Circumstances, Method, Privacy, TlsFacts, methods};
+pub(crate) use stls::Stls;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -45,6 +45,8 @@ pub(crate) struct Session {
     unread: std::ops::Range<usize>,
     /// The challenge in the greeting, if it had one that is safe to answer.
     apop: Option<ApopChallenge>,
+    /// Whether something that was written may still be on this side of the stream.
+    flushing: bool,
     /// The longest wait without any progress.
     timeout: Duration,
     /// For the traced dialogue.
@@ -62,6 +64,7 @@ impl Session {
             input: vec![0; INPUT_SIZE].into_boxed_slice(),
             unread: 0..0,
             apop: None,
+            flushing: false,
             timeout,
             account: account.to_owned(),
             deleting: VecDeque::new(),
@@ -186,10 +189,9 @@ impl Session {
     }
 
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        let mut wrote = false;
         while !self.client.output().is_empty() {
             let write = Pin::new(&mut self.stream).poll_write(cx, self.client.output());
-            match write.map_err(SessionError::Lost)? {
+            match write.map_err(SessionError::lost)? {
                 Poll::Ready(0) => {
                     let error = io::ErrorKind::WriteZero.into();
                     return Poll::Ready(Err(SessionError::Lost(error)));
@@ -198,17 +200,17 @@ impl Session {
                 // Reading goes on meanwhile; the stream wakes us for either.
                 Poll::Pending => break,
             }
-            wrote = true;
+            self.flushing = true;
         }
-        if wrote {
-            // What a flush cannot finish now goes out with a later poll.
-            let _pending = Pin::new(&mut self.stream)
-                .poll_flush(cx)
-                .map_err(SessionError::Lost)?;
+        if self.flushing {
+            // What a flush cannot finish now goes out with a later poll: TLS holds on to what the
+            // connection does not take.
+            let flush = Pin::new(&mut self.stream).poll_flush(cx);
+            self.flushing = flush.map_err(SessionError::lost)?.is_pending();
         }
         let mut buffer = ReadBuf::new(&mut self.input);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))
-            .map_err(SessionError::Lost)?;
+            .map_err(SessionError::lost)?;
         self.unread = 0..buffer.filled().len();
         if self.unread.is_empty() {
             self.client.end_of_input()?;
@@ -257,3 +259,6 @@ fn trace(account: &str, event: &Event<'_>) {
 
 /// Room for two of the largest packets that OpenSSH's sshd sends.
 const INPUT_SIZE: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;

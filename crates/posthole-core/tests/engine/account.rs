@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use posthole_core::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
 use posthole_core::error::Error;
-use posthole_core::plan::{Auth, DeliverTo, HostPort, Job, Keep, PasswordSource, Route, Select};
+use posthole_core::plan::{
+    Auth, DeliverTo, HostPort, Job, Keep, PasswordSource, Route, Select, Tls,
+};
 use posthole_core::progress::Silent;
 use posthole_core::record::Records;
 use posthole_core::retrieve::{self, BatchLimits, Context, Preview, Report, Summary};
@@ -30,19 +32,19 @@ pub(crate) struct Account {
 impl Account {
     /// An account that deletes what it fetched, with these messages on its server.
     pub(crate) fn with(messages: &[Vec<u8>], faults: Faults) -> Self {
-        Self::served(messages, |server| server.faults(faults))
+        Self::on(messages, |server| server.faults(faults))
     }
 
-    /// Such an account on a server with more to it.
-    pub(crate) fn served(
+    /// The same, on a server that is changed before it starts.
+    pub(crate) fn on(
         messages: &[Vec<u8>],
-        more: impl FnOnce(pop3::Builder) -> pop3::Builder,
+        change: impl FnOnce(pop3::Builder) -> pop3::Builder,
     ) -> Self {
         let maildrop = Maildrop::of(messages.to_vec());
         let server = Pop3Server::builder()
             .account("msingh", "secret", &maildrop)
             .gather(Duration::from_millis(2));
-        let server = more(server).start();
+        let server = change(server).start();
         let directory = TempDir::new().unwrap();
         let job = job(directory.path(), server.port());
         let stop = CancellationToken::new();
@@ -79,7 +81,7 @@ impl Account {
         self
     }
 
-    fn context(&self) -> Context {
+    pub(crate) fn context(&self) -> Context {
         context(self.directory(), self.stop.clone(), self.batch)
     }
 
@@ -166,6 +168,7 @@ pub(crate) fn job(directory: &Path, port: u16) -> Job {
         timeout: Duration::from_secs(20),
         deliver: DeliverTo::Maildir(directory.join("Mail")),
         allow_plaintext: false,
+        tls: Tls::never("127.0.0.1"),
     }
 }
 
@@ -177,6 +180,7 @@ pub(crate) fn context(directory: &Path, stop: CancellationToken, batch: BatchLim
         tunnels: Arc::new(Tunnels::new(Arc::clone(&ask), observer.clone())),
         ask,
         observer,
+        trust_stores: Arc::default(),
         records: Records::open(&directory.join("state")).unwrap(),
         stop,
         batch,

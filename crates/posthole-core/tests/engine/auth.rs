@@ -22,7 +22,7 @@ const ALL: [&str; 8] = [
 
 /// An account of three messages on a server with these mechanisms.
 fn account(mechanisms: &[&str], faults: Faults) -> Account {
-    Account::served(&mail::corpus(1, 3), |server| {
+    Account::on(&mail::corpus(1, 3), |server| {
         server
             .sasl(mechanisms.iter().copied())
             .apop()
@@ -255,7 +255,7 @@ async fn a_long_token_waits_for_its_challenge() {
     let token = "t".repeat(2000);
     let messages = mail::corpus(1, 3);
     let maildrop = posthole_testkit::pop3::Maildrop::of(messages.clone());
-    let account = Account::served(&messages, |server| {
+    let account = Account::on(&messages, |server| {
         server
             .account("msingh", &token, &maildrop)
             .sasl(["XOAUTH2"])

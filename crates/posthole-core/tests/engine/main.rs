@@ -8,4 +8,6 @@ mod cut;
 mod order;
 mod ordinary;
 mod pipelining;
+mod stls;
+mod tls;
 mod trouble;

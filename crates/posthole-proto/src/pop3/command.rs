@@ -56,7 +56,7 @@ pub enum Command {
     Rset,
     /// Asks how much there is.
     Stat,
-    /// Asks for TLS (RFC 2595 §4).
+    /// Asks for TLS, whose handshake follows a positive reply (RFC 2595 §4).
     Stls,
     /// Asks for the header and so many lines of the body.
     Top(MessageNumber, u32),

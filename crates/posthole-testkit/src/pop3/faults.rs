@@ -32,6 +32,7 @@ pub struct Faults {
     pub(super) first_of_segment_only: bool,
     pub(super) bare_lf: bool,
     pub(super) write_size: Option<usize>,
+    pub(super) without_tls_goodbye: bool,
     pub(super) commit: Commit,
     pub(super) view: Option<View>,
 }
@@ -212,6 +213,14 @@ impl Faults {
         self
     }
 
+    /// Ends TLS connections without TLS's own goodbye (close_notify, RFC 8446 §6.1), as many servers
+    /// do and as anybody in between can.
+    #[must_use]
+    pub fn without_tls_goodbye(mut self) -> Self {
+        self.without_tls_goodbye = true;
+        self
+    }
+
     /// Sends at most `n` bytes at a time, each lot on its way before the next.
     #[must_use]
     pub fn write_size(mut self, n: usize) -> Self {
@@ -254,6 +263,7 @@ impl fmt::Debug for Faults {
             .field("first_of_segment_only", &self.first_of_segment_only)
             .field("bare_lf", &self.bare_lf)
             .field("write_size", &self.write_size)
+            .field("without_tls_goodbye", &self.without_tls_goodbye)
             .field("commit", &self.commit)
             .field("view", &self.view.is_some())
             .finish()

@@ -16,10 +16,11 @@
 //!
 //! Tests look at the model afterwards: the [`Maildrop`] knows what is left, what was deleted for
 //! good and what was retrieved how often; the server knows every command, how it arrived (see
-//! [`Received`]) and how many bytes passed. It does not do TLS.
+//! [`Received`]), how many bytes passed, and which it received.
 
 mod answer;
 mod faults;
+mod line;
 mod maildrop;
 mod sasl;
 mod session;
@@ -37,6 +38,7 @@ pub use maildrop::{Body, Entry, Maildrop, Uid};
 
 use crate::background::Background;
 use crate::net::{Connection, Traffic};
+use crate::tls::Tls;
 
 /// A POP3 server on a loopback port; it stops when this is dropped.
 pub struct Pop3Server {
@@ -66,6 +68,8 @@ impl Pop3Server {
             apop: false,
             sasl: Vec::new(),
             bindings: Vec::new(),
+            tls: None,
+            tls_at_once: false,
         }
     }
 
@@ -192,6 +196,8 @@ pub struct Builder {
     apop: bool,
     sasl: Vec<String>,
     bindings: Vec<(&'static str, Vec<u8>)>,
+    tls: Option<Tls>,
+    tls_at_once: bool,
 }
 
 impl Builder {
@@ -250,6 +256,22 @@ impl Builder {
         self
     }
 
+    /// Speaks TLS with each connection from its start.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self.tls_at_once = true;
+        self
+    }
+
+    /// Offers STLS (RFC 2595 §4); a login without it is taken all the same.
+    #[must_use]
+    pub fn stls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self.tls_at_once = false;
+        self
+    }
+
     /// Listens on another loopback address, such as `::1`.
     #[must_use]
     pub fn listen_on(mut self, ip: IpAddr) -> Self {
@@ -268,6 +290,8 @@ impl Builder {
             apop: self.apop,
             sasl: self.sasl,
             bindings: self.bindings,
+            tls: self.tls.map(|tls| tls.config()),
+            tls_at_once: self.tls_at_once,
             log: Mutex::default(),
             connections: Mutex::default(),
             ended: Condvar::new(),
@@ -323,6 +347,8 @@ struct Shared {
     apop: bool,
     sasl: Vec<String>,
     bindings: Vec<(&'static str, Vec<u8>)>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    tls_at_once: bool,
     log: Mutex<Vec<Received>>,
     connections: Mutex<Connections>,
     ended: Condvar,

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::answer::{self, Answer};
 use super::faults::{Commit, Faults, GREETING, RESPONSE, Request, Step, split};
+use super::line::Line;
 use super::maildrop::{Entry, Maildrop, MaildropLock};
 use super::sasl::{self, Exchange, Next};
 use super::{CAPABILITIES, Received, Shared};
@@ -18,7 +19,8 @@ pub(super) async fn serve<S: Connection>(shared: Arc<Shared>, stream: S) {
     let (connection, faults) = shared.begin_connection();
     let limits = faults.limits;
     let mut session = Session {
-        stream: Metered::new(stream, limits, shared.traffic.clone()),
+        stream: Line::Clear(Metered::new(stream, limits, shared.traffic.clone())),
+        starting_tls: false,
         shared: Arc::clone(&shared),
         faults,
         connection,
@@ -39,8 +41,15 @@ pub(super) async fn serve<S: Connection>(shared: Arc<Shared>, stream: S) {
         session.commit();
     }
     let Session {
-        mut stream, state, ..
+        stream,
+        state,
+        faults,
+        ..
     } = session;
+    let says_goodbye = ending == Ending::Close && !faults.without_tls_goodbye;
+    let Some(mut stream) = stream.into_bare(says_goodbye).await else {
+        return shared.end_connection();
+    };
     let ending = if stream.is_spent() {
         stream.ending()
     } else {
@@ -57,7 +66,9 @@ pub(super) async fn serve<S: Connection>(shared: Arc<Shared>, stream: S) {
 }
 
 struct Session<S> {
-    stream: Metered<S>,
+    stream: Line<S>,
+    /// Whether STLS was accepted.
+    starting_tls: bool,
     shared: Arc<Shared>,
     faults: Arc<Faults>,
     connection: u64,
@@ -99,6 +110,11 @@ struct Outcome {
 impl<S: Connection> Session<S> {
     /// Talks until the connection is to end, and says how.
     async fn talk(&mut self) -> io::Result<Ending> {
+        if let Some(config) = self.shared.tls.clone()
+            && self.shared.tls_at_once
+        {
+            self.stream.start_tls(config).await?;
+        }
         if let Some(ending) = self.answer(GREETING, "").await? {
             return Ok(ending);
         }
@@ -132,6 +148,14 @@ impl<S: Connection> Session<S> {
                     return Ok(ending);
                 }
                 self.index += 1;
+                if std::mem::take(&mut self.starting_tls)
+                    && let Some(config) = self.shared.tls.clone()
+                {
+                    self.flush().await?;
+                    // RFC 2595 §4: what was said before TLS does not count.
+                    self.input.clear();
+                    self.stream.start_tls(config).await?;
+                }
                 if matches!(self.state, State::Update) {
                     self.flush().await?;
                     return Ok(Ending::Close);
@@ -310,6 +334,7 @@ impl<S: Connection> Session<S> {
             answer: answer::line(text),
             sends: None,
         };
+        let offers_stls = self.offers_stls();
         match (verb, &mut self.state) {
             (GREETING, _) if self.shared.apop => line(&format!(
                 "+OK posthole test server ready {}",
@@ -338,9 +363,10 @@ impl<S: Connection> Session<S> {
                 let lines = match &self.faults.capabilities {
                     Some(lines) => lines.clone(),
                     None => {
-                        let lines = CAPABILITIES.iter().map(|&line| line.to_owned());
+                        let stls = offers_stls.then_some("STLS");
+                        let lines = CAPABILITIES.iter().copied().chain(stls);
                         let sasl = (!sasl.is_empty()).then(|| format!("SASL {}", sasl.join(" ")));
-                        lines.chain(sasl).collect()
+                        lines.map(str::to_owned).chain(sasl).collect::<Vec<_>>()
                     }
                 };
                 let lines = lines.into_iter().map(String::into_bytes);
@@ -348,6 +374,10 @@ impl<S: Connection> Session<S> {
                     answer: answer::lines("+OK", lines),
                     sends: None,
                 }
+            }
+            ("STLS", State::Authorization { .. }) if offers_stls => {
+                self.starting_tls = true;
+                line("+OK begin TLS")
             }
             ("USER", State::Authorization { user }) => {
                 *user = Some(argument.to_owned());
@@ -404,6 +434,10 @@ impl<S: Connection> Session<S> {
             Some(maildrop) => self.open(maildrop),
             None => "-ERR no such user",
         }
+    }
+
+    fn offers_stls(&self) -> bool {
+        self.shared.tls.is_some() && !self.stream.is_tls()
     }
 
     fn open(&mut self, maildrop: Maildrop) -> &'static str {

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use super::daemon::{self, Daemon};
 use super::program;
 use crate::home;
+use crate::tls::Tls;
 
 /// A real Dovecot on a loopback port, with the mailbox of `msingh`.
 ///
@@ -37,6 +38,7 @@ pub struct Dovecot {
     daemon: Daemon,
     addr: SocketAddr,
     imap_addr: Option<SocketAddr>,
+    tls_addr: Option<SocketAddr>,
     dir: TempDir,
     /// The keys that tokens are signed with, where there are any.
     keys: Option<TempDir>,
@@ -70,7 +72,11 @@ impl Dovecot {
         options: &str,
     ) -> Self {
         let messages: Vec<M> = messages.into_iter().collect();
-        Self::start_serving(&messages, 1, Self::PASSWORD, options, false)
+        let with = With {
+            options,
+            ..With::default()
+        };
+        Self::start_serving(&messages, 1, with)
     }
 
     /// Starts a server with these messages that takes access tokens ([`token`](Self::token)) by
@@ -104,7 +110,11 @@ impl Dovecot {
              }}\n",
             settings.display()
         );
-        let mut server = Self::start_serving(&messages, 1, Self::PASSWORD, &options, false);
+        let with = With {
+            options: &options,
+            ..With::default()
+        };
+        let mut server = Self::start_serving(&messages, 1, with);
         server.keys = Some(keys);
         server
     }
@@ -144,7 +154,12 @@ impl Dovecot {
         options: &str,
     ) -> Self {
         let messages: Vec<M> = messages.into_iter().collect();
-        Self::start_serving(&messages, 1, password, options, false)
+        let with = With {
+            password,
+            options,
+            ..With::default()
+        };
+        Self::start_serving(&messages, 1, with)
     }
 
     /// Starts a server with these messages that speaks IMAP too, on another port.
@@ -156,7 +171,30 @@ impl Dovecot {
     #[must_use]
     pub fn start_with_imap<M: AsRef<[u8]>>(messages: impl IntoIterator<Item = M>) -> Self {
         let messages: Vec<M> = messages.into_iter().collect();
-        Self::start_serving(&messages, 1, Self::PASSWORD, "", true)
+        let with = With {
+            imap: true,
+            ..With::default()
+        };
+        Self::start_serving(&messages, 1, with)
+    }
+
+    /// Starts a server with these messages that speaks TLS too: after STLS, and from the start on
+    /// another port. Clients may be asked for a certificate; the versions are Dovecot's choice.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_with_tls<M: AsRef<[u8]>>(
+        messages: impl IntoIterator<Item = M>,
+        tls: &Tls,
+    ) -> Self {
+        let messages: Vec<M> = messages.into_iter().collect();
+        let with = With {
+            tls: Some(tls),
+            ..With::default()
+        };
+        Self::start_serving(&messages, 1, with)
     }
 
     /// Starts a server with so many users, each of whom has a mailbox with these messages.
@@ -166,7 +204,7 @@ impl Dovecot {
     /// As [`start`](Self::start) does.
     #[must_use]
     pub fn start_for<M: AsRef<[u8]>>(n_users: usize, messages: &[M]) -> Self {
-        Self::start_serving(messages, n_users, Self::PASSWORD, "", false)
+        Self::start_serving(messages, n_users, With::default())
     }
 
     /// The name of a user, from 0; the password is the same for all of them.
@@ -178,13 +216,13 @@ impl Dovecot {
         }
     }
 
-    fn start_serving<M: AsRef<[u8]>>(
-        messages: &[M],
-        n_users: usize,
-        password: &str,
-        options: &str,
-        imap: bool,
-    ) -> Self {
+    fn start_serving<M: AsRef<[u8]>>(messages: &[M], n_users: usize, with: With<'_>) -> Self {
+        let With {
+            password,
+            options,
+            imap,
+            tls,
+        } = with;
         let dir = daemon::shared_dir("ph-dovecot-");
         let path = dir.path();
         let (uid, gid) = daemon::mail_owner();
@@ -201,12 +239,15 @@ impl Dovecot {
         }
         fs::write(path.join("users"), users).expect("the directory can be written to");
 
-        let (daemon, port, imap_port) = daemon::with_free_port("dovecot", |port| {
+        let (daemon, port, imap_port, tls_port) = daemon::with_free_port("dovecot", |port| {
             let greeting = format!("{} {port}", path.display());
             let file = path.join("dovecot.conf");
             let imap_port = imap.then(daemon::free_port);
             let imap_options = imap_port.map(imap_config).unwrap_or_default();
-            let options = imap_options + options;
+            let tls_port = tls.map(|_| daemon::free_port());
+            let tls_options = tls.zip(tls_port);
+            let tls_options = tls_options.map(|(tls, port)| tls_config(path, tls, port));
+            let options = imap_options + &tls_options.unwrap_or_default() + options;
             fs::write(&file, config(path, port, &greeting, &options)).expect("as above");
             let mut command = Command::new(program("dovecot"));
             command.arg("-F").arg("-c").arg(&file);
@@ -214,7 +255,7 @@ impl Dovecot {
             // The greeting tells it from whoever else may have taken the port.
             let ready = || greets(port, &greeting);
             if daemon.wait_until(ready) {
-                Ok((daemon, port, imap_port))
+                Ok((daemon, port, imap_port, tls_port))
             } else {
                 Err(daemon.log_text())
             }
@@ -224,6 +265,7 @@ impl Dovecot {
             daemon,
             addr,
             imap_addr: imap_port.map(|port| (Ipv4Addr::LOCALHOST, port).into()),
+            tls_addr: tls_port.map(|port| (Ipv4Addr::LOCALHOST, port).into()),
             dir,
             keys: None,
             added,
@@ -248,6 +290,12 @@ impl Dovecot {
         self.imap_addr
     }
 
+    /// Where it speaks TLS from the start, if it does.
+    #[must_use]
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls_addr
+    }
+
     /// Adds a message, as if it had just arrived.
     pub fn add(&self, message: &[u8]) {
         add(&home_of(self.dir.path(), 0), &self.added, message);
@@ -269,6 +317,27 @@ impl Dovecot {
     #[must_use]
     pub fn log(&self) -> String {
         self.daemon.log_text()
+    }
+}
+
+/// What a server has beside POP3.
+#[derive(Clone, Copy)]
+struct With<'a> {
+    password: &'a str,
+    /// More lines of configuration.
+    options: &'a str,
+    imap: bool,
+    tls: Option<&'a Tls>,
+}
+
+impl Default for With<'_> {
+    fn default() -> Self {
+        Self {
+            password: Dovecot::PASSWORD,
+            options: "",
+            imap: false,
+            tls: None,
+        }
     }
 }
 
@@ -384,6 +453,40 @@ fn imap_config(port: u16) -> String {
          \x20   port = 0\n\
          \x20 }}\n\
          }}\n"
+    )
+}
+
+/// The lines that add TLS, and the files that they name.
+fn tls_config(dir: &Path, tls: &Tls, port: u16) -> String {
+    let write = |name: &str, text: &str| {
+        fs::write(dir.join(name), text).expect("the directory can be written to");
+    };
+    write("cert.pem", tls.certificate_pem());
+    write("key.pem", tls.key_pem());
+    let mut clients = String::new();
+    if let Some(authority) = tls.clients_pem() {
+        write("clients.pem", authority);
+        clients = format!(
+            "ssl_ca = <{}\n\
+             ssl_require_crl = no\n\
+             ssl_verify_client_cert = yes\n\
+             auth_ssl_require_client_cert = yes\n",
+            dir.join("clients.pem").display()
+        );
+    }
+    format!(
+        "ssl = yes\n\
+         ssl_cert = <{}\n\
+         ssl_key = <{}\n\
+         {clients}\
+         service pop3-login {{\n\
+         \x20 inet_listener pop3s {{\n\
+         \x20   port = {port}\n\
+         \x20   ssl = yes\n\
+         \x20 }}\n\
+         }}\n",
+        dir.join("cert.pem").display(),
+        dir.join("key.pem").display()
     )
 }
 

@@ -59,12 +59,26 @@ impl Mailhost {
         messages: impl IntoIterator<Item = M>,
         change: impl FnOnce(sshd::Builder) -> sshd::Builder,
     ) -> Self {
-        let dovecot = Dovecot::start(messages);
+        Self::start_on(Dovecot::start(messages), change)
+    }
+
+    /// Starts an SSH server in front of this mail server, with a change to the former before it
+    /// starts.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_on(dovecot: Dovecot, change: impl FnOnce(sshd::Builder) -> sshd::Builder) -> Self {
         let key = keys::generate(KeyType::Ed25519);
         let sshd = Sshd::builder()
             .key(key.public_key())
             .password(Self::SSH_PASSWORD)
             .permit_open("localhost", dovecot.port());
+        let sshd = match dovecot.tls_addr() {
+            Some(addr) => sshd.permit_open("localhost", addr.port()),
+            None => sshd,
+        };
         let sshd = change(sshd).start();
         let home = Home::new();
         home.write_identity(&key, KeyFormat::OpenSsh, None);

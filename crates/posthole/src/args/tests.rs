@@ -3,6 +3,8 @@
 use clap::CommandFactory;
 use expect_test::expect;
 
+use posthole_core::plan::TlsOverrides;
+
 use super::*;
 use crate::commands::MANUAL;
 
@@ -83,6 +85,7 @@ fn what_is_not_said_overrides_nothing() {
         timeout,
         allow_plaintext,
         ssh,
+        tls,
     } = fetch(&[]);
     let SshOverrides {
         identity,
@@ -97,6 +100,17 @@ fn what_is_not_said_overrides_nothing() {
     assert!(auth.is_none() && keep.is_none() && timeout.is_none() && allow_plaintext.is_none());
     assert!(identity.is_none() && known_hosts.is_none() && compression.is_none());
     assert!(keepalive.is_none() && connect_timeout.is_none() && agent.is_none());
+    let TlsOverrides {
+        when,
+        ca_file,
+        certificate,
+        crl_file,
+        fingerprint,
+        key,
+        name,
+    } = tls;
+    assert!(when.is_none() && ca_file.is_none() && certificate.is_none() && crl_file.is_none());
+    assert!(fingerprint.is_none() && key.is_none() && name.is_none());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use posthole_core::error::Class;
 use posthole_core::plan::{Job, Plan, Route};
@@ -194,6 +194,9 @@ impl Run {
                 Told::Step(step, took) => {
                     let (name, text) = steps::describe(&step);
                     self.show(&Checked::done(Some(account), name, took, text));
+                    if let Some(notice) = steps::ends_soon(&step, SystemTime::now()) {
+                        self.show_notice(account, &notice);
+                    }
                     channels += usize::from(matches!(step, Step::ChannelOpen { .. }));
                     last = Some(step);
                 }

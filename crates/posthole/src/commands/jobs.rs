@@ -79,7 +79,9 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use posthole_core::plan::{Auth, DeliverTo, HostPort, Keep, PasswordSource, Route, Select};
+    use posthole_core::plan::{
+        Auth, DeliverTo, HostPort, Keep, PasswordSource, Route, Select, Tls,
+    };
 
     use super::*;
     use crate::exit::Exit;
@@ -101,6 +103,7 @@ mod tests {
             timeout: Duration::from_secs(60),
             deliver: DeliverTo::Maildir(PathBuf::from("/nonexistent")),
             allow_plaintext: false,
+            tls: Tls::never("localhost"),
         };
         (0..count).map(|number| Arc::new(job(number))).collect()
     }

@@ -155,6 +155,7 @@ impl Run {
             ask,
             observer,
             tunnels,
+            trust_stores: Arc::default(),
             records,
             stop,
             batch: BatchLimits::within(limits::open_files(), plan.jobs.len().min(at_a_time.into())),

@@ -15,6 +15,7 @@ mod login;
 mod mail_login;
 mod output;
 mod refusals;
+mod tls;
 mod world;
 
 use std::process::ExitCode;
@@ -32,5 +33,6 @@ fn main() -> ExitCode {
     let suite = refusals::tests(suite);
     let suite = check::tests(suite);
     let suite = output::tests(suite);
+    let suite = tls::tests(suite);
     suite.run()
 }

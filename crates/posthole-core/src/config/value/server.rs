@@ -8,13 +8,16 @@ use super::listen::parse_authority;
 use crate::config::did_you_mean;
 use crate::config::name::check_mail_user;
 
-/// `pop3://[user@]host[:port]`, after RFC 2384 (which calls the scheme `pop`).
+/// `pop3://[user@]host[:port]`, after RFC 2384 (which calls the scheme `pop`), or `pop3s://…` for
+/// TLS from the start (RFC 8314 §3.2).
 ///
 /// A user name stands percent-encoded where it holds `:`, `/`, `?`, `#` or `%` (RFC 3986 §2.1);
 /// an `@` may stand as it is. There is no place for a password: the command line is visible to
 /// everybody, and a file has better places.
 #[derive(Clone, Eq, PartialEq)]
 pub struct ServerUrl {
+    /// Whether TLS is spoken from the start.
+    pub is_tls: bool,
     /// The user name, decoded.
     pub user: Option<String>,
     /// Name or address; an IPv6 address stands without brackets.
@@ -48,7 +51,7 @@ impl FromStr for ServerUrl {
                      part of the user name is written `%3A`",
             ));
         }
-        check_scheme(scheme)?;
+        let is_tls = check_scheme(scheme)?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at(end);
         if !matches!(tail, "" | "/") {
@@ -73,13 +76,18 @@ impl FromStr for ServerUrl {
             .map_err(|error: ValueError| error.shifted(rest_at))?;
         let (host, port) = parse_authority(&authority[host_at..])
             .map_err(|error| error.shifted(rest_at + host_at))?;
-        Ok(Self { user, host, port })
+        Ok(Self {
+            is_tls,
+            user,
+            host,
+            port,
+        })
     }
 }
 
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("pop3://")?;
+        f.write_str(if self.is_tls { "pop3s://" } else { "pop3://" })?;
         if let Some(user) = &self.user {
             for character in user.chars() {
                 match character {
@@ -104,15 +112,17 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
-fn check_scheme(scheme: &str) -> Result<(), ValueError> {
+/// Whether it is the scheme for TLS from the start.
+fn check_scheme(scheme: &str) -> Result<bool, ValueError> {
     let at = 0..scheme.len();
     match scheme.to_ascii_lowercase().as_str() {
-        "pop3" => Ok(()),
-        known @ ("imap" | "imaps" | "pop3s") => Err(ValueError::new(
+        "pop3" => Ok(false),
+        "pop3s" => Ok(true),
+        known @ ("imap" | "imaps") => Err(ValueError::new(
             format!("`{known}` is not supported yet"),
             at,
         )
-        .help("only `pop3` is; through `via`, SSH encrypts it")),
+        .help("only `pop3` and `pop3s` are")),
         unknown => {
             let error = ValueError::new("unknown kind of mail server", at);
             Err(match did_you_mean(unknown, SCHEMES) {

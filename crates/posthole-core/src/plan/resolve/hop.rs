@@ -116,7 +116,7 @@ impl Resolver<'_> {
 
     /// The outer `None` is for files that nobody named, the inner one for a path that was noted
     /// as wrong.
-    fn named_files(
+    pub(super) fn named_files(
         &mut self,
         flag: Option<&[PathBuf]>,
         written: Option<&Vec<Spanned<PathBuf>>>,
