@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use posthole_core::error::{Class, Error};
+use posthole_core::plan::TlsStart;
 use posthole_core::session::SessionError;
 use posthole_testkit::mail;
 use posthole_testkit::pop3::{Faults, RESPONSE, Reply};
 
+use posthole_testkit::tls::{self, Authority};
+use sha2::{Digest, Sha256};
+
 use crate::account::{Account, chain};
+use crate::tls::NAME;
 
 const ALL: [&str; 8] = [
     "PLAIN",
@@ -311,4 +316,39 @@ async fn what_is_remembered_of_a_server_does_not_hide_a_new_mechanism() {
     account.server.clear_log();
     account.fetch().await;
     assert_eq!(account.server.lines()[..2], ["CAPA", "AUTH CRAM-MD5"]);
+}
+
+#[tokio::test]
+async fn inside_tls_the_login_is_bound_to_the_connection() {
+    let messages = mail::corpus(1, 3);
+    let authority = Authority::new("Test CA");
+    for start in [TlsStart::AtOnce, TlsStart::Required] {
+        for (is_old, kind) in [(false, "tls-exporter"), (true, "tls-server-end-point")] {
+            let identity = authority.issue(&[NAME]);
+            let digest = Sha256::digest(identity.der());
+            let server = tls::Tls::new(&identity);
+            let server = if is_old {
+                server.only_tls_1_2()
+            } else {
+                server
+            };
+            let account =
+                crate::tls::account(&messages, start, server, &authority.pem(), |server| {
+                    server
+                        .sasl(["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"])
+                        .channel_binding("tls-server-end-point", &digest)
+                });
+            account.fetch().await;
+            account.assert_delivered(&messages);
+            let lines = account.server.lines();
+            let auth = lines.iter().find(|line| line.starts_with("AUTH ")).unwrap();
+            let response = auth.strip_prefix("AUTH SCRAM-SHA-256-PLUS ").unwrap();
+            let response = data_encoding::BASE64.decode(response.as_bytes()).unwrap();
+            assert!(
+                response.starts_with(format!("p={kind},,n=msingh,").as_bytes()),
+                "{}",
+                response.escape_ascii()
+            );
+        }
+    }
 }

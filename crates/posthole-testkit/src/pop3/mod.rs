@@ -239,7 +239,8 @@ impl Builder {
         self
     }
 
-    /// Expects this channel binding in the `-PLUS` mechanisms.
+    /// Expects this channel binding in the `-PLUS` mechanisms; that of `tls-exporter` needs not be
+    /// said where there is TLS.
     #[must_use]
     pub fn channel_binding(mut self, kind: &'static str, data: &[u8]) -> Self {
         self.bindings.push((kind, data.to_vec()));
@@ -383,21 +384,28 @@ impl Shared {
     }
 }
 
-impl sasl::Users for Shared {
+/// What the server knows of its users and of the connection to one.
+struct Known<'a> {
+    shared: &'a Shared,
+    /// Of `tls-exporter`.
+    exporter: Option<Vec<u8>>,
+}
+
+impl sasl::Users for Known<'_> {
     fn password(&self, user: &str) -> Option<String> {
-        self.accounts
-            .get(user)
-            .map(|(password, _)| password.clone())
+        let account = self.shared.accounts.get(user);
+        account.map(|(password, _)| password.clone())
     }
 
     fn offers(&self, mechanism: &str) -> bool {
-        self.sasl.iter().any(|offered| offered == mechanism)
+        self.shared.sasl.iter().any(|offered| offered == mechanism)
     }
 
     fn binding(&self, kind: &str) -> Option<Vec<u8>> {
-        let mut bindings = self.bindings.iter();
+        let mut bindings = self.shared.bindings.iter();
         let found = bindings.find(|(known, _)| *known == kind);
-        found.map(|(_, data)| data.clone())
+        let own = self.exporter.clone().filter(|_| kind == "tls-exporter");
+        found.map(|(_, data)| data.clone()).or(own)
     }
 }
 

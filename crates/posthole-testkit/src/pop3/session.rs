@@ -11,7 +11,7 @@ use super::faults::{Commit, Faults, GREETING, RESPONSE, Request, Step, split};
 use super::line::Line;
 use super::maildrop::{Entry, Maildrop, MaildropLock};
 use super::sasl::{self, Exchange, Next};
-use super::{CAPABILITIES, Received, Shared};
+use super::{CAPABILITIES, Known, Received, Shared};
 use crate::net::{Connection, Ending, Metered};
 
 /// Serves one connection to its end.
@@ -345,17 +345,17 @@ impl<S: Connection> Session<S> {
                 let Some(mut exchange) = self.exchange.take() else {
                     return line("-ERR no exchange");
                 };
-                let next = exchange.receive(argument, &*self.shared);
+                let next = exchange.receive(argument, &self.known());
                 self.go_on(exchange, next)
             }
             ("APOP", State::Authorization { .. }) if self.shared.apop => {
-                match sasl::apop(argument, &*self.shared) {
+                match sasl::apop(argument, &self.known()) {
                     Some(user) => line(self.enter(&user)),
                     None => line("-ERR [AUTH] authentication failed"),
                 }
             }
             ("AUTH", State::Authorization { .. }) if !self.shared.sasl.is_empty() => {
-                let (exchange, next) = Exchange::begin(argument, &*self.shared);
+                let (exchange, next) = Exchange::begin(argument, &self.known());
                 self.go_on(exchange, next)
             }
             ("CAPA", _) => {
@@ -408,6 +408,13 @@ impl<S: Connection> Session<S> {
                 transaction.command(verb, argument, at_once)
             }
             _ => line("-ERR unknown command in this state"),
+        }
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known {
+            shared: &self.shared,
+            exporter: self.stream.exporter(),
         }
     }
 

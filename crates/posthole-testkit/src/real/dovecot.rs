@@ -189,9 +189,24 @@ impl Dovecot {
         messages: impl IntoIterator<Item = M>,
         tls: &Tls,
     ) -> Self {
+        Self::start_with_tls_and(messages, tls, "")
+    }
+
+    /// Starts such a server with more lines of configuration.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_with_tls_and<M: AsRef<[u8]>>(
+        messages: impl IntoIterator<Item = M>,
+        tls: &Tls,
+        options: &str,
+    ) -> Self {
         let messages: Vec<M> = messages.into_iter().collect();
         let with = With {
             tls: Some(tls),
+            options,
             ..With::default()
         };
         Self::start_serving(&messages, 1, with)

@@ -1,10 +1,11 @@
 //! The ways to log in to the mailbox, against Dovecot.
 
-use posthole_testkit::Home;
-use posthole_testkit::mail;
 use posthole_testkit::real::{Dovecot, Requirement, Suite};
+use posthole_testkit::tls::{Authority, Request, Tls};
+use posthole_testkit::{Home, mail};
 
-use crate::world::{at_a_terminal, run};
+use crate::tls::write_private;
+use crate::world::{at_a_terminal, run, wait_until};
 
 pub(crate) fn tests(suite: Suite) -> Suite {
     let needs = &[Requirement::Dovecot];
@@ -33,6 +34,16 @@ pub(crate) fn tests(suite: Suite) -> Suite {
             "a_password_outside_ascii_is_the_same_on_both_sides",
             needs,
             a_password_outside_ascii_is_the_same_on_both_sides,
+        )
+        .test(
+            "a_certificate_logs_in_without_a_password",
+            needs,
+            a_certificate_logs_in_without_a_password,
+        )
+        .test(
+            "inside_tls_scram_is_preferred_to_the_password",
+            needs,
+            inside_tls_scram_is_preferred_to_the_password,
         )
         .test(
             "the_dialogue_shows_no_response",
@@ -72,8 +83,7 @@ const MECHANISMS: [(&str, &str); 8] = [
     ("auto", "USER/PASS"),
 ];
 
-const OFFER_ALL: &str = "auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256 apop\n\
-                         auth_debug = yes\n";
+const OFFER_ALL: &str = "auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256 apop\n";
 
 fn every_password_mechanism_logs_in() {
     let messages = mail::corpus(31, 5);
@@ -112,8 +122,9 @@ fn a_wrong_password_is_tried_once_by_every_mechanism() {
             "hint: check the user name",
         ]);
     }
-    let failed = dovecot.log().matches("(auth failed, 1 attempts").count();
-    assert_eq!(failed, MECHANISMS.len(), "{}", dovecot.log());
+    let failed = || dovecot.log().matches("(auth failed, 1 attempts").count();
+    wait_until("each login failed once", || failed() >= MECHANISMS.len());
+    assert_eq!(failed(), MECHANISMS.len(), "{}", dovecot.log());
 }
 
 fn an_access_token_logs_in_until_it_expires() {
@@ -215,6 +226,79 @@ fn a_prompt_that_is_answered_wrongly_costs_one_login() {
         screen.contains("refused the login by SCRAM-SHA-256"),
         "{screen}"
     );
-    let failed = dovecot.log().matches("(auth failed, 1 attempts").count();
-    assert_eq!(failed, 1, "{}", dovecot.log());
+    let failed = || dovecot.log().matches("(auth failed, 1 attempts").count();
+    wait_until("the login failed", || failed() >= 1);
+    assert_eq!(failed(), 1, "{}", dovecot.log());
+}
+
+/// A home whose account `work` is on that Dovecot, with TLS from the start and no password.
+fn tls_home(dovecot: &Dovecot, authority: &Authority) -> Home {
+    let home = Home::new();
+    let port = dovecot.tls_addr().unwrap().port();
+    std::fs::write(home.path().join("ca.pem"), authority.pem()).unwrap();
+    home.write_config(&format!(
+        "[account.work]\n\
+         server = \"pop3s://{}@localhost:{port}\"\n\
+         tls-ca-file = \"~/ca.pem\"\n\
+         deliver = \"maildir:~/Mail\"\n",
+        Dovecot::USER,
+    ));
+    home
+}
+
+fn a_certificate_logs_in_without_a_password() {
+    let messages = mail::corpus(34, 5);
+    let (authority, members) = (Authority::new("Test CA"), Authority::new("Members CA"));
+    let tls = Tls::new(&authority.issue(&["localhost"])).only_clients_of(&members);
+    let options = "auth_mechanisms = external plain\n\
+                   auth_ssl_username_from_cert = yes\n\
+                   passdb {\n\
+                   \x20 driver = static\n\
+                   \x20 mechanisms = external\n\
+                   \x20 args = nopassword\n\
+                   }\n";
+    for auth in ["external", "auto"] {
+        let dovecot = Dovecot::start_with_tls_and(&messages, &tls, options);
+        let home = tls_home(&dovecot, &authority);
+        for (file, name) in [("me.pem", Dovecot::USER), ("other.pem", "stranger")] {
+            let identity = members.sign(&Request::client(name));
+            let text = identity.pem() + &identity.key_pem();
+            write_private(&home, file, &text);
+        }
+        let args = |file| ["fetch", "--auth", auth, "--tls-certificate", file];
+        let ended = run(&home, &args("other.pem"));
+        ended.exits(77);
+        match auth {
+            "external" => ended.says(&[
+                "the mail server refused the login by EXTERNAL: ",
+                "hint: check the user name and the certificate",
+            ]),
+            // The certificate is not the password, which is asked for next.
+            _ => ended.says(&["there is no password for msingh@localhost"]),
+        };
+        assert!(home.delivered().is_empty());
+        run(&home, &args("me.pem")).exits(0);
+        home.assert_delivered(&messages);
+    }
+}
+
+fn inside_tls_scram_is_preferred_to_the_password() {
+    let authority = Authority::new("Test CA");
+    let tls = Tls::new(&authority.issue(&["localhost"]));
+    for (offered, taken) in [
+        (
+            "plain login cram-md5 scram-sha-1 scram-sha-256",
+            "SCRAM-SHA-256",
+        ),
+        ("plain login cram-md5", "USER/PASS"),
+    ] {
+        let options = format!("auth_mechanisms = {offered}\n");
+        let dovecot = Dovecot::start_with_tls_and([mail::tiny(1)], &tls, &options);
+        let home = tls_home(&dovecot, &authority);
+        home.write_password(Dovecot::PASSWORD);
+        let accepted = format!("accepted by {taken}\n");
+        run(&home, &["check", "--password-file", "mail-password"])
+            .exits(0)
+            .prints(&[&accepted]);
+    }
 }

@@ -233,7 +233,8 @@ fn tls_is_described_as_it_will_be() {
     };
     expect![[r#"
         tls: never
-        auth: auto"#]].assert_eq(&shown("pop3://u@localhost", ""));
+        auth: auto"#]]
+    .assert_eq(&shown("pop3://u@localhost", ""));
     expect![[r#"
         tls: after STLS, or there is no login
           certificate: for mail, signed by an authority that this machine trusts
