@@ -219,7 +219,7 @@ impl Request {
         let params = CertificateParams::new(self.names.clone());
         let mut params = params.expect("these can be names of a certificate");
         params.distinguished_name = rcgen::DistinguishedName::new();
-        let common_name = self.common_name.as_ref().or(self.names.first());
+        let common_name = self.common_name.as_ref().or_else(|| self.names.first());
         if let Some(name) = common_name {
             params.distinguished_name.push(DnType::CommonName, name);
         }
@@ -326,7 +326,13 @@ impl Tls {
         self.clients_pem.as_deref()
     }
 
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+    /// What rustls needs to know of it.
+    ///
+    /// # Panics
+    ///
+    /// If the parts do not fit together, which is no fault of the caller.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
         let provider = Arc::new(default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(self.versions)

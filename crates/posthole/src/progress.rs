@@ -139,6 +139,7 @@ impl Observer for Progress {
             }
             Event::Step { step, took } => {
                 let (name, text) = steps::describe(step);
+                let text = text.replace('\n', "; ");
                 let took = render::time(*took);
                 tracing::info!(target: "posthole::steps", account, "{name}: {text} ({took})");
             }

@@ -26,7 +26,7 @@ pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{Overrides, SshOverrides, TlsOverrides};
 pub(crate) use resolve::is_loopback;
 pub use resolve::{ConfigFile, resolve, resolve_hop};
-pub use tls::{Authorities, Pin, SystemStore, Tls, TlsIdentity, TlsStart};
+pub use tls::{Authorities, NameFrom, Pin, SystemStore, Tls, TlsIdentity, TlsStart};
 
 /// Everything one run will do.
 #[derive(Clone, Debug)]

@@ -13,6 +13,8 @@ pub struct Tls {
     /// The name that the server's certificate must be for: that of the host which is really
     /// there, and so never `localhost` as an SSH host means it.
     pub name: String,
+    /// Where that name is from.
+    pub name_from: NameFrom,
     /// Who may have signed the server's certificate.
     pub authorities: Authorities,
     /// Certificates that are taken whatever they say; if there are any, no others are.
@@ -30,6 +32,7 @@ impl Tls {
         Self {
             start: TlsStart::Never,
             name: host.to_owned(),
+            name_from: NameFrom::Server,
             authorities: Authorities::System(SystemStore::default()),
             pins: Vec::new(),
             revocation_lists: Vec::new(),
@@ -49,6 +52,17 @@ pub enum TlsStart {
     Never,
     /// After STLS, or the session ends before the login.
     Required,
+}
+
+/// Where the name is from that a certificate must be for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NameFrom {
+    /// A person said it.
+    Person,
+    /// It is what the server is reached by.
+    Server,
+    /// It is the SSH host's, to which the server is `localhost`.
+    SshHost,
 }
 
 /// Who may have signed the server's certificate.
@@ -91,6 +105,7 @@ impl Tls {
         let Self {
             start,
             name,
+            name_from,
             authorities,
             pins,
             revocation_lists,
@@ -104,7 +119,14 @@ impl Tls {
         };
         writeln!(f, "  tls: {when}")?;
         if pins.is_empty() {
-            writeln!(f, "    certificate: for {name}, signed by {authorities}")?;
+            let whose = match name_from {
+                NameFrom::Person | NameFrom::Server => "",
+                NameFrom::SshHost => " (the SSH host)",
+            };
+            writeln!(
+                f,
+                "    certificate: for {name}{whose}, signed by {authorities}"
+            )?;
             if !revocation_lists.is_empty() {
                 writeln!(f, "    unless revoked in: {}", list(revocation_lists))?;
             }

@@ -124,7 +124,8 @@ fn a_certificate_for_another_name_says_which_and_what_to_do() {
         .write_config(&account(&host, &pop3s(&host), VIA));
     run(host.home(), &["fetch"]).exits(76).says(&[
         "is not for popserver.example, but for mail.example.org and imap.example.org",
-        "set tls-name = \"mail.example.org\"",
+        "popserver.example is the SSH host, which `localhost` stands for; if this is the right \
+         server all the same, set tls-name = \"mail.example.org\"",
     ]);
     let json = run(host.home(), &["fetch", "--json"]).exits(76).json();
     assert_eq!(json[0]["error"]["class"], "certificate");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{POP3_PORT, Resolver, Wanted, is_loopback};
 use crate::config::{Diagnostic, Spanned, TlsOptions, TlsWhen};
-use crate::plan::tls::{Authorities, SystemStore, Tls, TlsIdentity, TlsStart};
+use crate::plan::tls::{Authorities, NameFrom, SystemStore, Tls, TlsIdentity, TlsStart};
 use crate::plan::{Hop, HostPort};
 
 impl Resolver<'_> {
@@ -23,9 +23,9 @@ impl Resolver<'_> {
 
         let exposed = hops.is_empty() && !allow_plaintext && !is_loopback(&server.host);
         let start = self.start(wanted, own, hops, exposed);
-        let name = match (&flags.name, &own.name) {
-            (Some(name), _) => name.clone(),
-            (None, Some(name)) => name.value.clone(),
+        let (name, name_from) = match (&flags.name, &own.name) {
+            (Some(name), _) => (name.clone(), NameFrom::Person),
+            (None, Some(name)) => (name.value.clone(), NameFrom::Person),
             (None, None) => real_name(&server.host, hops),
         };
         let pins = match (&flags.fingerprint, &own.fingerprint) {
@@ -41,6 +41,7 @@ impl Resolver<'_> {
         Some(Tls {
             start,
             name,
+            name_from,
             authorities: match ca_files? {
                 Some(files) => Authorities::Files(files),
                 None => Authorities::System(SystemStore {
@@ -220,15 +221,17 @@ impl Resolver<'_> {
 ///
 /// An address says less than the name that `via` has for it, since hardly a certificate is for an
 /// address.
-fn real_name(host: &str, hops: &[Hop]) -> String {
-    let name = match hops.last() {
-        Some(hop) if is_loopback(host) => match hop.address.host.parse::<std::net::IpAddr>() {
-            Ok(_) => &hop.name,
-            Err(_) => &hop.address.host,
-        },
-        _ => host,
+fn real_name(host: &str, hops: &[Hop]) -> (String, NameFrom) {
+    let (name, from) = match hops.last() {
+        Some(hop) if is_loopback(host) => {
+            let address = &hop.address.host;
+            let is_address = address.parse::<std::net::IpAddr>().is_ok();
+            let name = if is_address { &hop.name } else { address };
+            (name.as_str(), NameFrom::SshHost)
+        }
+        _ => (host, NameFrom::Server),
     };
-    name.trim_end_matches('.').to_owned()
+    (name.trim_end_matches('.').to_owned(), from)
 }
 
 fn span_of<T>(values: &Option<Vec<Spanned<T>>>) -> Option<std::ops::Range<usize>> {

@@ -167,7 +167,7 @@ fn the_authorities_are_the_systems_unless_files_are_named() {
         authorities(&plain),
         Authorities::System(SystemStore::default())
     );
-    let mut set = plain.clone();
+    let mut set = plain;
     for (name, value) in [("SSL_CERT_FILE", "/a.pem"), ("SSL_CERT_DIR", "/b:/c")] {
         set.environment.vars.insert(name.into(), value.into());
     }
@@ -227,25 +227,24 @@ fn tls_is_described_as_it_will_be() {
     let shown = |server: &str, lines: &str| {
         let plan = account(server, lines).plan().to_string();
         let lines = plan.lines().skip_while(|line| !line.starts_with("  tls:"));
-        let lines = lines.take_while(|line| !line.starts_with("  password:"));
+        let lines = lines.take_while(|line| !line.starts_with("  auth:"));
         let lines = lines.map(|line| line.strip_prefix("  ").unwrap_or(line));
         lines.collect::<Vec<_>>().join("\n")
     };
-    expect![[r#"
-        tls: never
-        auth: auto"#]]
-    .assert_eq(&shown("pop3://u@localhost", ""));
-    expect![[r#"
-        tls: after STLS, or there is no login
-          certificate: for mail, signed by an authority that this machine trusts
-        auth: auto"#]]
-    .assert_eq(&shown("pop3://u@mail", ""));
+    expect!["tls: never"].assert_eq(&shown("pop3://u@localhost", ""));
     expect![[r#"
         tls: from the start
-          certificate: for imap, signed by an authority in /etc/posthole/ca.pem, /ca2.pem
-          unless revoked in: /etc/posthole/crl.pem
-          our certificate: /etc/posthole/me.pem with the key /home/me/me.key
-        auth: auto"#]]
+          certificate: for gate.example.org (the SSH host), signed by an authority that this machine trusts"#]]
+    .assert_eq(&shown("pop3s://u@localhost", "via = 'gate.example.org'"));
+    expect![[r#"
+          tls: after STLS, or there is no login
+            certificate: for mail, signed by an authority that this machine trusts"#]]
+    .assert_eq(&shown("pop3://u@mail", ""));
+    expect![[r#"
+          tls: from the start
+            certificate: for imap, signed by an authority in /etc/posthole/ca.pem, /ca2.pem
+            unless revoked in: /etc/posthole/crl.pem
+            our certificate: /etc/posthole/me.pem with the key /home/me/me.key"#]]
     .assert_eq(&shown(
         "pop3s://u@mail",
         "tls-ca-file = ['ca.pem', '/ca2.pem']\ntls-name = 'imap'\ntls-crl-file = 'crl.pem'\n\
@@ -257,9 +256,8 @@ fn tls_is_described_as_it_will_be() {
         "A".repeat(43)
     );
     expect![[r#"
-        tls: after STLS, if the server offers it
-          certificate: with the fingerprint AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB
-          certificate: with the public key sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
-        auth: auto"#]]
+          tls: after STLS, if the server offers it
+            certificate: with the fingerprint AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB
+            certificate: with the public key sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="#]]
     .assert_eq(&shown("pop3://u@mail", &pins));
 }

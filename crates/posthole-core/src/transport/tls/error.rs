@@ -15,7 +15,7 @@ use rustls::{AlertDescription, PeerIncompatible};
 
 use super::Certificate;
 use crate::error::Class;
-use crate::plan::{HostPort, SystemStore};
+use crate::plan::{HostPort, NameFrom, SystemStore};
 use crate::transport::dial::plain;
 
 /// Why there is no TLS.
@@ -70,12 +70,6 @@ pub enum TlsError {
         store: SystemStore,
         /// What was in the way.
         reason: Option<String>,
-    },
-    /// The server does not offer STLS, and a password may not go without.
-    #[error("{server} does not offer TLS (STLS)")]
-    NotOffered {
-        /// The server.
-        server: HostPort,
     },
     /// What answered speaks no TLS.
     #[error("{server} answered in plain text instead of TLS: `{received}`")]
@@ -196,7 +190,7 @@ impl TlsError {
             Self::NoAuthorities { .. } => "install them (on Debian, the package ca-certificates), \
                  or name a file with tls-ca-file or SSL_CERT_FILE"
                 .to_owned(),
-            Self::NotOffered { .. } | Self::Refused { .. } => {
+            Self::Refused { .. } => {
                 "no password was sent; use pop3s:// if the server has it (port 995), or go through \
                  SSH with `via`"
                     .to_owned()
@@ -246,7 +240,7 @@ impl TlsError {
             Self::Refused {
                 is_temporary: true, ..
             } => Class::Temporary,
-            Self::NotOffered { .. } | Self::Refused { .. } => Class::Unavailable,
+            Self::Refused { .. } => Class::Unavailable,
             Self::Untrusted(_) => Class::Certificate,
         }
     }
@@ -260,6 +254,8 @@ pub struct UntrustedCertificate {
     pub server: HostPort,
     /// The name it should be for.
     pub name: String,
+    /// Where that name is from.
+    pub name_from: NameFrom,
     /// Why it was not taken.
     pub flaw: Flaw,
     /// What it says, if it can be read.
@@ -374,22 +370,30 @@ impl UntrustedCertificate {
                 ),
                 None => "trust its authority with tls-ca-file".to_owned(),
             },
-            Flaw::WrongName => {
-                match certificate.and_then(|certificate| certificate.names.first()) {
-                    Some(name) => format!(
-                        "if this is the right server all the same, set tls-name = \"{}\"",
-                        // A name for any host of a domain is not itself that of a host.
-                        name.strip_prefix("*.")
-                            .map_or_else(|| name.clone(), |domain| format!("HOST.{domain}"))
-                    ),
-                    None => {
-                        "it names no host at all, which nothing but tls-fingerprint can mend here"
-                            .to_owned()
-                    }
-                }
-            }
+            Flaw::WrongName => self.hint_about_names(),
             Flaw::Revoked | Flaw::Unusable(_) => return None,
         })
+    }
+}
+
+impl UntrustedCertificate {
+    fn hint_about_names(&self) -> String {
+        let names = self.certificate.as_ref().map(|shown| &shown.names[..]);
+        let Some([name, ..]) = names else {
+            return "it names no host at all, which only tls-fingerprint can mend here".to_owned();
+        };
+        let why = match self.name_from {
+            NameFrom::Person | NameFrom::Server => String::new(),
+            NameFrom::SshHost => format!(
+                "{} is the SSH host, which `{}` stands for; ",
+                self.name, self.server.host
+            ),
+        };
+        // A name for any host of a domain is not itself that of a host.
+        let name = name
+            .strip_prefix("*.")
+            .map_or_else(|| name.clone(), |domain| format!("HOST.{domain}"));
+        format!("{why}if this is the right server all the same, set tls-name = \"{name}\"")
     }
 }
 

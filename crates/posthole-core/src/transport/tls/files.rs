@@ -29,19 +29,23 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// All lists of revoked certificates in a file; at least one.
+/// All lists of revoked certificates in a file; at least one, and all of them good.
 pub(super) fn revocation_lists(
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
     let octets = read(path)?;
     // A DER SEQUENCE, and no PEM begins with a `0`.
-    if octets.first() == Some(&0x30) {
-        return Ok(vec![octets.to_vec().into()]);
-    }
-    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&octets).collect();
+    let lists = if octets.first() == Some(&0x30) {
+        Ok(vec![octets.to_vec().into()])
+    } else {
+        CertificateRevocationListDer::pem_slice_iter(&octets).collect::<Result<Vec<_>, _>>()
+    };
+    let is_list = |der: &CertificateRevocationListDer<'_>| {
+        webpki::OwnedCertRevocationList::from_der(der).is_ok()
+    };
     lists
         .ok()
-        .filter(|lists| !lists.is_empty())
+        .filter(|lists| !lists.is_empty() && lists.iter().all(is_list))
         .ok_or_else(|| TlsError::file(path, TlsFileProblem::NoRevocationList))
 }
 

@@ -244,3 +244,6 @@ fn exporter(connection: &ClientConnection) -> Option<[u8; 32]> {
         .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""))
         .ok()
 }
+
+#[cfg(test)]
+mod tests;

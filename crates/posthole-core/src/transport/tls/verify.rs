@@ -17,19 +17,21 @@ use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::{ParsedCertificate, VerifierBuilderError};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::authorities::{TrustStore, TrustStores};
 use super::certificate::{self, Certificate};
-use super::error::{Flaw, TlsError, TlsFileProblem, UntrustedCertificate};
+use super::error::{Flaw, TlsError, UntrustedCertificate};
 use super::files;
-use crate::plan::{HostPort, Pin, Tls};
+use crate::plan::{HostPort, NameFrom, Pin, Tls};
 
 /// Judges the certificate of one server.
 #[derive(Debug)]
 pub(super) struct Verifier {
     trust: Trust,
+    /// Where the name is from that certificates must be for.
+    name_from: NameFrom,
     algorithms: WebPkiSupportedAlgorithms,
     /// The certificate that was shown last, for the error: rustls tells only what is wrong with it.
     shown: Mutex<Option<CertificateDer<'static>>>,
@@ -71,6 +73,7 @@ impl Verifier {
         };
         Ok(Self {
             trust,
+            name_from: tls.name_from,
             algorithms: provider.signature_verification_algorithms,
             shown: Mutex::default(),
         })
@@ -92,6 +95,7 @@ impl Verifier {
         TlsError::Untrusted(Box::new(UntrustedCertificate {
             server: server.clone(),
             name: name.to_str().into_owned(),
+            name_from: self.name_from,
             flaw,
             certificate,
             now: SystemTime::now(),
@@ -116,16 +120,8 @@ fn web_pki(
             .allow_unknown_revocation_status()
             .enforce_revocation_expiration();
     }
-    builder.build().map_err(|error| match error {
-        VerifierBuilderError::InvalidCrl(_) => match &tls.revocation_lists[..] {
-            [path, ..] => TlsError::file(path, TlsFileProblem::NoRevocationList),
-            [] => TlsError::Setup {
-                reason: error.to_string(),
-            },
-        },
-        error => TlsError::Setup {
-            reason: error.to_string(),
-        },
+    builder.build().map_err(|error| TlsError::Setup {
+        reason: error.to_string(),
     })
 }
 
