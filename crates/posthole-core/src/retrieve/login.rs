@@ -37,7 +37,7 @@ impl Way<'_> {
         };
         let chosen = match choose(&capabilities, session) {
             // What is remembered of the server may be out of date.
-            Err(_) if may.ask_capabilities => {
+            Err(error) if may.ask_capabilities && error.is_about_capabilities() => {
                 let secrecy = match privacy {
                     Privacy::Tls(_) => Secrecy::Tls,
                     _ => Secrecy::Plain,

@@ -153,6 +153,14 @@ pub enum NoMethod {
 }
 
 impl NoMethod {
+    /// Whether it would be another thing if the server offered more.
+    pub(crate) const fn is_about_capabilities(&self) -> bool {
+        matches!(
+            self,
+            Self::Exposed { .. } | Self::NotOffered { .. } | Self::Nothing { .. }
+        )
+    }
+
     /// What to do about it.
     pub(crate) const fn hint(&self) -> Option<&'static str> {
         Some(match self {
