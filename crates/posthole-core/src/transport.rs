@@ -66,9 +66,11 @@ pub(crate) async fn open(
     };
     let ((stream, exposed), client) = tokio::try_join!(connect(job, tunnels, observer), client)?;
     // Where a password could be overheard.
-    let exposed = exposed.filter(|_| !job.may_be_overheard());
+    let exposed = exposed.filter(|_| !job.allow_plaintext);
     let protection = match (client, exposed) {
         (None, None) => Protection::Enough(None),
+        // Without TLS by a person's word, and without a password to be overheard.
+        (None, Some(_)) if job.may_be_overheard() => Protection::Enough(None),
         (None, Some(address)) => {
             return Err(TransportError::Exposed {
                 server: job.server.clone(),

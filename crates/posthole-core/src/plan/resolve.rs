@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use posthole_proto::sasl::Mechanism;
 use secrecy::SecretString;
 
+use super::auth::Auth;
 use super::mailbox;
 use super::tls::TlsStart;
 use super::{
@@ -226,14 +228,26 @@ impl<'a> Resolver<'a> {
         let auth = self.overrides.auth;
         let auth = auth.or_else(|| self.option(wanted, |options| options.auth.as_ref()));
         let auth = auth.unwrap_or_default();
-        let may_go_without = allow_plaintext || !auth.may_reveal_secret();
+        if auth == Auth::Sasl(Mechanism::Gssapi) && !cfg!(feature = "gssapi") {
+            self.note(
+                wanted.at_name(
+                    Diagnostic::error(format!(
+                        "`{}` logs in by Kerberos, which this posthole was built without",
+                        wanted.name
+                    ))
+                    .help("build it with the feature `gssapi`, or use a package that has it"),
+                ),
+            );
+        }
         let hops: Option<Vec<_>> = hops.into_iter().collect();
         let tls = match &hops {
-            Some(hops) => self.tls(wanted, &server, hops, may_go_without),
+            Some(hops) => self.tls(wanted, &server, hops, allow_plaintext),
             None => None,
         };
         let is_without_tls = tls.as_ref().is_some_and(|tls| tls.start == TlsStart::Never);
-        if is_without_tls && targets.is_empty() && !may_go_without && !is_loopback(&server.host) {
+        // The mail is not protected then either, but `tls = "never"` says so.
+        let may_be_overheard = allow_plaintext || !auth.may_reveal_secret();
+        if is_without_tls && targets.is_empty() && !may_be_overheard && !is_loopback(&server.host) {
             self.note(
                 wanted.at_server(
                     Diagnostic::error(format!(

@@ -724,6 +724,44 @@ fn a_password_does_not_cross_a_network_in_the_clear() {
 }
 
 #[test]
+fn a_login_that_gives_nothing_away_may_be_overheard_where_tls_is_given_up_on_purpose() {
+    for (auth, gives_away) in [
+        ("auto", true),
+        ("user", true),
+        ("plain", true),
+        ("xoauth2", true),
+        ("apop", false),
+        ("cram-md5", false),
+        ("scram-sha-256", false),
+        ("external", false),
+    ] {
+        let case = url("pop3://u@example.org").with(|flags| flags.auth = auth.parse().ok());
+        // The mail itself is worth TLS, whatever the login.
+        assert_eq!(case.job().tls.start, TlsStart::Required, "{auth}");
+        let case = case.with(|flags| flags.tls.when = Some(TlsWhen::Never));
+        assert_eq!(case.resolve().is_err(), gives_away, "{auth}");
+    }
+}
+
+#[test]
+fn the_login_is_said_by_the_flag_or_the_account_or_the_defaults() {
+    let text = |auth: &str| format!("[defaults]\nauth = 'plain'\n{ACCOUNT}{auth}\n");
+    assert_eq!(case(&text("")).job().auth.to_string(), "plain");
+    assert_eq!(case(&text("auth = 'apop'")).job().auth.to_string(), "apop");
+    let flag = case(&text("auth = 'apop'")).with(|flags| flags.auth = Some(Auth::UserPass));
+    assert_eq!(flag.job().auth.to_string(), "user");
+}
+
+#[test]
+#[cfg(not(feature = "gssapi"))]
+fn kerberos_that_was_not_built_in_is_missed_before_anything_is_tried() {
+    case(&format!("{ACCOUNT}auth = 'gssapi'\n")).refused(expect![[r#"
+        `work` logs in by Kerberos, which this posthole was built without ^work^
+          help: build it with the feature `gssapi`, or use a package that has it
+    "#]]);
+}
+
+#[test]
 fn a_way_on_from_the_last_ssh_host_that_is_not_encrypted_is_said() {
     let says = |server: &str| {
         let plan = url(server).via(&["jump", "gate"]).plan().to_string();
