@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::plan::{Keep, Select};
 use crate::policy::{self, Rules, Standings};
 use crate::record::{Identity, IdentityKind, Intended, Mailbox, Records, StoredIntent};
-use crate::session::{Listing, Login, Session};
+use crate::session::{Listing, Login, Method, Privacy, Session};
 use crate::transport::BoxStream;
 
 /// A mailbox as its server lists it.
@@ -27,9 +27,16 @@ pub async fn list(answers: BoxStream) -> Result<Listed, Error> {
     session.greeting().await?;
     let login = Login {
         user: "bench",
-        password: "secret".to_owned().into(),
+        secret: "secret".into(),
+        host: "localhost",
+        port: 110,
+        privacy: &Privacy::Private,
+        offers_plus: false,
     };
-    Ok(Listed(session.enter(login, true, || {}).await?))
+    let listing = session
+        .log_in_and_list(Method::UserPass, &login, || {})
+        .await?;
+    Ok(Listed(listing))
 }
 
 /// Decides what to do, and returns how many messages are to be fetched.

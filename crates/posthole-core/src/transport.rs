@@ -67,25 +67,45 @@ pub(crate) async fn open(
     let ((stream, exposed), client) = tokio::try_join!(connect(job, tunnels, observer), client)?;
     // Where a password could be overheard.
     let exposed = exposed.filter(|_| !job.allow_plaintext);
-    let protection = match (client, exposed) {
-        (None, None) => Protection::Enough(None),
-        (None, Some(address)) => {
+    let (stream, protection) = match due(start, client, exposed) {
+        Ok(Due::AtOnce(client)) => {
+            let (stream, secured) = secure(&client, stream, &job.account, observer).await?;
+            (stream, Protection::Tls(Box::new(secured)))
+        }
+        Ok(Due::BeforeLogin(client)) => (stream, Protection::NeedsTls(Box::new(client))),
+        Ok(Due::IfOffered(client)) => (stream, Protection::Enough(Some(Box::new(client)))),
+        Ok(Due::Never) => (stream, Protection::Enough(None)),
+        // A person wants no TLS, and nothing of the login is worth overhearing.
+        Err(_) if job.may_be_overheard() => (stream, Protection::Enough(None)),
+        Err(address) => {
             return Err(TransportError::Exposed {
                 server: job.server.clone(),
                 address,
             });
         }
-        (Some(client), _) if start == TlsStart::AtOnce => {
-            let (stream, secured) = secure(&client, stream, &job.account, observer).await?;
-            let protection = Protection::Tls(Box::new(secured));
-            return Ok(Opened { stream, protection });
-        }
-        (Some(client), None) if start == TlsStart::IfOffered => {
-            Protection::Enough(Some(Box::new(client)))
-        }
-        (Some(client), _) => Protection::NeedsTls(Box::new(client)),
     };
     Ok(Opened { stream, protection })
+}
+
+/// When TLS is due on a stream, with what it takes.
+#[derive(Debug, Eq, PartialEq)]
+enum Due<C> {
+    AtOnce(C),
+    BeforeLogin(C),
+    IfOffered(C),
+    Never,
+}
+
+/// Says when TLS is due: what is only welcome elsewhere is needed where a password would be
+/// exposed, and to do without there is an error.
+fn due<C>(start: TlsStart, client: Option<C>, exposed: Option<IpAddr>) -> Result<Due<C>, IpAddr> {
+    match (client, exposed) {
+        (None, None) => Ok(Due::Never),
+        (None, Some(address)) => Err(address),
+        (Some(client), None) if start == TlsStart::IfOffered => Ok(Due::IfOffered(client)),
+        (Some(client), _) if start == TlsStart::AtOnce => Ok(Due::AtOnce(client)),
+        (Some(client), _) => Ok(Due::BeforeLogin(client)),
+    }
 }
 
 /// Speaks TLS on a stream, and tells the observer what came of it.
@@ -199,6 +219,28 @@ fn is_exposed(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_password_is_exposed_because_a_server_offers_no_tls() {
+        let away: IpAddr = "192.0.2.1".parse().unwrap();
+        for (start, exposed, expected) in [
+            (TlsStart::AtOnce, None, Ok(Due::AtOnce(()))),
+            (TlsStart::AtOnce, Some(away), Ok(Due::AtOnce(()))),
+            (TlsStart::Required, None, Ok(Due::BeforeLogin(()))),
+            (TlsStart::Required, Some(away), Ok(Due::BeforeLogin(()))),
+            (TlsStart::IfOffered, None, Ok(Due::IfOffered(()))),
+            (TlsStart::IfOffered, Some(away), Ok(Due::BeforeLogin(()))),
+            (TlsStart::Never, None, Ok(Due::Never)),
+            (TlsStart::Never, Some(away), Err(away)),
+        ] {
+            let client = (start != TlsStart::Never).then_some(());
+            assert_eq!(
+                due(start, client, exposed),
+                expected,
+                "{start:?} {exposed:?}"
+            );
+        }
+    }
 
     #[test]
     fn only_loopback_is_not_exposed() {

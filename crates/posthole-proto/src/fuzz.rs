@@ -3,11 +3,16 @@
 //! A function takes any octets, makes a session of them, and panics if a promise of the crate is
 //! broken. It is not part of the API.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::pop3::{Client, Command, Error, Event, Limits, MessageNumber, Violation};
+use crate::sasl::{
+    Authentication, Binding, ChannelBinding, CramMd5, Exchange, Hash, Login, Mechanism,
+    OAuthBearer, Plain, Scram, XOAuth2,
+};
 use crate::text::escape;
 
 /// Runs a POP3 session and checks that its outcome does not depend on how the octets arrive.
@@ -82,7 +87,9 @@ impl Outcome {
         let unsolicited = |outcome: &Self| {
             matches!(
                 &outcome.end,
-                Err(Error::Violation(Violation::Unsolicited { .. }))
+                Err(Error::Violation(
+                    Violation::ClearAfterStls { .. } | Violation::Unsolicited { .. }
+                ))
             )
         };
         if unsolicited(self) && unsolicited(other) {
@@ -114,6 +121,76 @@ fn in_lock_step(commands: &[Command], octets: &[u8]) {
         if feed(&mut client, octet, &mut Vec::new()).is_err() {
             return;
         }
+        // Refused unless there is a challenge.
+        if client.respond(&b"OK".to_vec().into()).is_ok() {
+            client.output_written(usize::MAX);
+        }
+    }
+}
+
+/// Runs a SASL exchange, and checks that it ends and that only a server that knows the password is
+/// believed.
+///
+/// ```text
+/// data = mechanism *(challenge LF)
+/// ```
+///
+/// # Panics
+///
+/// Panics if the exchange breaks a promise.
+pub fn sasl(data: &[u8]) {
+    let Some((&which, challenges)) = data.split_first() else {
+        return;
+    };
+    let password = "pencil".into();
+    let scram = |hash, binding: &Binding| Scram::new(hash, "user", &password, NONCE, binding);
+    let bound = Binding::Used(ChannelBinding {
+        kind: "tls-exporter",
+        data: alloc::vec![0; 32],
+    });
+    let (mechanism, exchange): (_, Result<Box<dyn Exchange>, _>) = match which {
+        b'B' => (
+            Mechanism::OAuthBearer,
+            OAuthBearer::new("user", "host", 110, &password).map(|it| Box::new(it) as _),
+        ),
+        b'C' => (
+            Mechanism::CramMd5,
+            Ok(Box::new(CramMd5::new("user", &password))),
+        ),
+        b'L' => (
+            Mechanism::Login,
+            Ok(Box::new(Login::new("user", &password))),
+        ),
+        b'P' => (
+            Mechanism::Plain,
+            Plain::new("user", &password).map(|it| Box::new(it) as _),
+        ),
+        b'S' => (
+            Mechanism::ScramSha1,
+            scram(Hash::Sha1, &Binding::NotOffered).map(|it| Box::new(it) as _),
+        ),
+        b'X' => (
+            Mechanism::XOAuth2,
+            XOAuth2::new("user", &password).map(|it| Box::new(it) as _),
+        ),
+        _ => (
+            Mechanism::ScramSha256Plus,
+            scram(Hash::Sha256, &bound).map(|it| Box::new(it) as _),
+        ),
+    };
+    let exchange = exchange.expect("a name, a password and a nonce");
+    let mut login = Authentication::new(mechanism, exchange).expect("it needs nothing else");
+    let mut responses = 0;
+    for challenge in challenges.split(|octet| *octet == b'\n') {
+        if login.respond(Some(challenge)).is_err() {
+            break;
+        }
+        responses += 1;
+    }
+    assert!(responses <= 3, "an exchange that does not end");
+    // Whoever finds a signature for this nonce by chance has broken SHA.
+    if which == b'S' || which == b'+' {
+        assert!(login.succeeded().is_err(), "believed without a proof");
     }
 }
 
@@ -174,6 +251,10 @@ fn read_commands(octets: &[u8]) -> Vec<Command> {
 fn command(octet: u8, number: MessageNumber) -> Command {
     match octet {
         b'A' => Command::User("user".into()),
+        b'a' => Command::Auth {
+            mechanism: Mechanism::Plain,
+            initial: None,
+        },
         b'C' => Command::Capa,
         b'D' => Command::Dele(number),
         b'L' => Command::List(None),
@@ -182,6 +263,7 @@ fn command(octet: u8, number: MessageNumber) -> Command {
         b'Q' => Command::Quit,
         b'R' => Command::Retr(number),
         b'S' => Command::Stat,
+        b's' => Command::Stls,
         b'T' => Command::Top(number, 0),
         b'U' => Command::Uidl(None),
         b'u' => Command::Uidl(Some(number)),
@@ -218,9 +300,12 @@ impl<'a> Iterator for Pieces<'a> {
     }
 }
 
+const NONCE: &str = "fyko+d2lbbFgONRv9qkxdawL";
+
 /// Small enough to be met.
 const LIMITS: Limits = Limits {
     capability_lines: 4,
+    challenge_line: 48,
     list_line: 24,
     listing_entries: 6,
     status_line: 24,

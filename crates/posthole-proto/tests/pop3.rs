@@ -1,5 +1,7 @@
 //! Sessions of a POP3 client, written down as what each side says.
 
+#[path = "pop3/auth.rs"]
+mod auth;
 #[path = "pop3/faults.rs"]
 mod faults;
 #[path = "pop3/large.rs"]

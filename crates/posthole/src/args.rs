@@ -21,7 +21,7 @@ use posthole_core::config::{
     AccountArg, Agent, Deliver, Password, SshTarget, ValueError, parse_duration, parse_keep,
     parse_path, parse_size,
 };
-use posthole_core::plan::{Keep, Overrides, SshOverrides};
+use posthole_core::plan::{Auth, Keep, Overrides, SshOverrides};
 
 use tls::TlsArgs;
 
@@ -245,6 +245,13 @@ pub(crate) struct AccountArgs {
     #[arg(long, value_name = "DURATION", help_heading = "SSH", value_parser = duration)]
     connect_timeout: Option<Duration>,
 
+    /// Log in by this mechanism, such as user, plain, scram-sha-256 or xoauth2
+    ///
+    /// Without it, by what fits the server and the way to it best (auto). The manual page
+    /// posthole.toml(5) has a table of all of them.
+    #[arg(long, value_name = "MECHANISM", help_heading = "Password", value_parser = value::<Auth>)]
+    auth: Option<Auth>,
+
     /// Take the mail password from the first line that this shell command prints
     #[arg(
         long,
@@ -317,6 +324,7 @@ impl AccountArgs {
             accounts: accounts.collect::<Result<_, _>>()?,
             deliver: self.to.clone(),
             via: given(&self.via).or_else(|| self.no_via.then(Vec::new)),
+            auth: self.auth,
             password: self.password(),
             keep: self.keep.or_else(|| self.no_keep.then_some(Keep::Never)),
             limit: self.limit,

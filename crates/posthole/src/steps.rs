@@ -8,7 +8,6 @@ use posthole_core::session::SessionError;
 use posthole_core::transport::TransportError;
 use posthole_core::transport::dial::DialError;
 use posthole_core::transport::tls::{Certificate, Parameters};
-use posthole_core::tunnel::{Phase, TunnelError};
 use posthole_core::tunnel::{Phase, TunnelError, TunnelErrorKind};
 
 use crate::render::size;

@@ -128,6 +128,7 @@ impl Reader<'_> {
     /// A key that stands in `[defaults]` as well as in an account; false if it is none.
     fn option(&mut self, entry: Entry<'_>, options: &mut Options) -> bool {
         match entry.key {
+            "auth" => options.auth = self.parsed(entry),
             "deliver" => options.deliver = self.parsed(entry),
             "every" => options.every = self.duration(entry, Limits::INTERVAL),
             "fetch-limit" => options.fetch_limit = self.count(entry),
@@ -392,6 +393,7 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
 ];
 const SECTIONS: &[&str] = &["account", "defaults", "forward", "ssh"];
 const DEFAULTS_KEYS: &[&str] = &[
+    "auth",
     "deliver",
     "every",
     "fetch-limit",
@@ -409,6 +411,7 @@ const DEFAULTS_KEYS: &[&str] = &[
 ];
 const ACCOUNT_KEYS: &[&str] = &[
     "allow-plaintext",
+    "auth",
     "deliver",
     "every",
     "fetch-limit",
@@ -431,6 +434,7 @@ const FORWARD_KEYS: &[&str] = &["idle", "listen", "to", "via"];
 
 /// What other retrievers call it.
 const FOREIGN_KEYS: &[(&str, &str)] = &[
+    ("authentication", "write auth = \"MECHANISM\""),
     ("ca-file", "write tls-ca-file = \"PATH\""),
     (
         "delete",

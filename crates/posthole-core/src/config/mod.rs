@@ -37,7 +37,7 @@ pub use value::{
 pub(crate) use section::{Limits, check_password, one_line};
 pub(crate) use suggest::did_you_mean;
 
-use crate::plan::{AddressFamily, HostPort, Keep, Rekey, UnknownHostKey};
+use crate::plan::{AddressFamily, Auth, HostPort, Keep, Rekey, UnknownHostKey};
 
 /// Reads a configuration file's text.
 ///
@@ -122,6 +122,8 @@ impl<T> Spanned<T> {
 pub struct Options {
     /// How often the daemon polls.
     pub every: Option<Spanned<Duration>>,
+    /// How to log in to the mail server.
+    pub auth: Option<Spanned<Auth>>,
     /// Where messages go.
     pub deliver: Option<Spanned<Deliver>>,
     /// The SSH hosts to go through, first hop first; empty connects directly.

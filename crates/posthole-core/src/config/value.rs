@@ -5,6 +5,7 @@
 //! a message.
 
 mod account;
+mod auth;
 mod deliver;
 mod duration;
 mod listen;

@@ -39,6 +39,7 @@ impl fmt::Display for Job {
             user,
             server,
             route,
+            auth,
             password,
             keep,
             select,
@@ -73,7 +74,10 @@ impl fmt::Display for Job {
             Route::Ssh(hops) => hops.iter().try_for_each(|hop| hop.fmt(f))?,
         }
         tls.describe(f)?;
-        writeln!(f, "  password: {password}")?;
+        writeln!(f, "  auth: {auth}")?;
+        if auth.may_need_secret() {
+            writeln!(f, "  password: {password}")?;
+        }
         writeln!(f, "  keep: {keep}")?;
         write!(f, "{select}")?;
         writeln!(f, "  timeout: {}", duration(timeout))?;

@@ -6,6 +6,7 @@
 //! function, so it does not itself know which files exist or what a name resolves to. Like the
 //! stage before it, it reports all problems at once.
 
+mod auth;
 mod describe;
 mod environment;
 mod hop;
@@ -23,9 +24,11 @@ use secrecy::SecretString;
 
 use crate::config::Diagnostic;
 
+pub use auth::Auth;
 pub use environment::Environment;
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{Overrides, SshOverrides, TlsOverrides};
+pub(crate) use resolve::is_loopback;
 pub use resolve::{ConfigFile, resolve, resolve_way};
 pub use tls::{Authorities, NameFrom, Pin, SystemStore, Tls, TlsIdentity, TlsStart};
 
@@ -75,6 +78,8 @@ pub struct Job {
     pub server: HostPort,
     /// The way to the mail server.
     pub route: Route,
+    /// How to log in to the mail server.
+    pub auth: Auth,
     /// Where the mail password comes from.
     pub password: PasswordSource,
     /// What happens to fetched messages on the server.
@@ -89,6 +94,15 @@ pub struct Job {
     pub allow_plaintext: bool,
     /// How TLS protects the stream.
     pub tls: Tls,
+}
+
+impl Job {
+    /// Whether others may listen to the login: because the password is not in it, or because a
+    /// person accepted that.
+    #[must_use]
+    pub const fn may_be_overheard(&self) -> bool {
+        self.allow_plaintext || !self.auth.may_reveal_secret()
+    }
 }
 
 /// A host and a port.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Keep;
+use super::{Auth, Keep};
 use crate::config::{AccountArg, Agent, Deliver, Password, Pin, SshTarget, TlsWhen};
 
 /// The flags of the command line; `None` is a flag that was not given.
@@ -18,6 +18,8 @@ pub struct Overrides {
     pub deliver: Option<Deliver>,
     /// The SSH hosts to go through, first hop first; an empty list connects directly.
     pub via: Option<Vec<SshTarget>>,
+    /// How to log in to the mail server.
+    pub auth: Option<Auth>,
     /// Where the mail password comes from.
     pub password: Option<Password>,
     /// What happens to fetched messages on the server.

@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use posthole_proto::sasl::Mechanism;
 use secrecy::SecretString;
 
+use super::auth::Auth;
 use super::mailbox;
 use super::tls::TlsStart;
 use super::{
@@ -264,12 +266,28 @@ impl<'a> Resolver<'a> {
                 .and_then(|options| options.allow_plaintext.as_ref())
                 .is_some_and(|allow| allow.value)
         });
+        let auth = self.overrides.auth;
+        let auth = auth.or_else(|| self.option(wanted, |options| options.auth.as_ref()));
+        let auth = auth.unwrap_or_default();
+        if auth == Auth::Sasl(Mechanism::Gssapi) && !cfg!(feature = "gssapi") {
+            self.note(
+                wanted.at_name(
+                    Diagnostic::error(format!(
+                        "`{}` logs in by Kerberos, which this posthole was built without",
+                        wanted.name
+                    ))
+                    .help("build it with the feature `gssapi`, or use a package that has it"),
+                ),
+            );
+        }
         let tls = match &hops {
             Some(hops) => self.tls(wanted, &server, hops, allow_plaintext),
             None => None,
         };
         let is_without_tls = tls.as_ref().is_some_and(|tls| tls.start == TlsStart::Never);
-        if is_without_tls && targets.is_empty() && !allow_plaintext && !is_loopback(&server.host) {
+        // The mail is not protected then either, but `tls = "never"` says so.
+        let may_be_overheard = allow_plaintext || !auth.may_reveal_secret();
+        if is_without_tls && targets.is_empty() && !may_be_overheard && !is_loopback(&server.host) {
             self.note(
                 wanted.at_server(
                     Diagnostic::error(format!(
@@ -330,6 +348,7 @@ impl<'a> Resolver<'a> {
             user,
             server,
             route,
+            auth,
             password: password?,
             keep: keep.unwrap_or(Keep::Always),
             select,
@@ -598,7 +617,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// Whether a connection to `host` never leaves this machine (RFC 6761 §6.3 for the names).
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     if let Ok(address) = host.parse::<IpAddr>() {
         return address.to_canonical().is_loopback();
     }

@@ -166,6 +166,7 @@ fn the_one_liner_needs_no_file() {
             connect timeout: 30s
             keepalive: 30s
           tls: never
+          auth: auto
           password: asked for when it is needed
           keep: always
           timeout: 1m
@@ -233,6 +234,7 @@ password = { file = 'pw' }
             connect timeout: 30s
             keepalive: never
           tls: never
+          auth: auto
           password: the output of `pass show mail/work`
           keep: 14days after fetching
           timeout: 1m 30s
@@ -244,6 +246,7 @@ password = { file = 'pw' }
           user: me
           way: directly
           tls: never
+          auth: auto
           password: the configuration file
           keep: no longer than it takes to be safe here
           timeout: 1m 30s
@@ -256,6 +259,7 @@ password = { file = 'pw' }
           way: directly, even if the password is in the clear
           tls: after STLS, if the server offers it
             certificate: for example.org, signed by an authority that this machine trusts
+          auth: auto
           password: the environment variable MAILPW
           keep: always
           timeout: 1m 30s
@@ -309,6 +313,7 @@ fn what_is_not_said_has_a_default() {
         user,
         server,
         route,
+        auth,
         password,
         keep,
         select,
@@ -322,6 +327,7 @@ fn what_is_not_said_has_a_default() {
     assert_eq!(user, "msingh");
     assert_eq!(server.to_string(), "localhost:110");
     assert!(matches!(route, Route::Direct));
+    assert_eq!(*auth, Auth::Auto);
     assert!(matches!(password, PasswordSource::Prompt));
     assert_eq!(*keep, Keep::Always);
     assert_eq!(*select, Select::default());
@@ -729,6 +735,44 @@ fn a_password_does_not_cross_a_network_in_the_clear() {
           help: allow TLS with tls = "required", go through SSH with `via`, or accept the risk with allow-plaintext = true
     "#]]);
     case(&format!("{text}allow-plaintext = true")).job();
+}
+
+#[test]
+fn a_login_that_gives_nothing_away_may_be_overheard_where_tls_is_given_up_on_purpose() {
+    for (auth, gives_away) in [
+        ("auto", true),
+        ("user", true),
+        ("plain", true),
+        ("xoauth2", true),
+        ("apop", false),
+        ("cram-md5", false),
+        ("scram-sha-256", false),
+        ("external", false),
+    ] {
+        let case = url("pop3://u@example.org").with(|flags| flags.auth = auth.parse().ok());
+        // The mail itself is worth TLS, whatever the login.
+        assert_eq!(case.job().tls.start, TlsStart::Required, "{auth}");
+        let case = case.with(|flags| flags.tls.when = Some(TlsWhen::Never));
+        assert_eq!(case.resolve().is_err(), gives_away, "{auth}");
+    }
+}
+
+#[test]
+fn the_login_is_said_by_the_flag_or_the_account_or_the_defaults() {
+    let text = |auth: &str| format!("[defaults]\nauth = 'plain'\n{ACCOUNT}{auth}\n");
+    assert_eq!(case(&text("")).job().auth.to_string(), "plain");
+    assert_eq!(case(&text("auth = 'apop'")).job().auth.to_string(), "apop");
+    let flag = case(&text("auth = 'apop'")).with(|flags| flags.auth = Some(Auth::UserPass));
+    assert_eq!(flag.job().auth.to_string(), "user");
+}
+
+#[test]
+#[cfg(not(feature = "gssapi"))]
+fn kerberos_that_was_not_built_in_is_missed_before_anything_is_tried() {
+    case(&format!("{ACCOUNT}auth = 'gssapi'\n")).refused(expect![[r#"
+        `work` logs in by Kerberos, which this posthole was built without ^work^
+          help: build it with the feature `gssapi`, or use a package that has it
+    "#]]);
 }
 
 #[test]

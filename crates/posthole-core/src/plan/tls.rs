@@ -19,7 +19,7 @@ pub struct Tls {
     pub authorities: Authorities,
     /// Certificates that are taken whatever they say; if there are any, no others are.
     pub pins: Vec<Pin>,
-    /// Files with lists of revoked certificates (CRL, RFC 5280 §5), in PEM.
+    /// Files with lists of revoked certificates (CRL, RFC 5280 §5).
     pub revocation_lists: Vec<PathBuf>,
     /// Our own certificate.
     pub identity: Option<TlsIdentity>,

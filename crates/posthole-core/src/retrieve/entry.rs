@@ -8,13 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 use posthole_proto::pop3::Capabilities;
 use secrecy::SecretString;
 
+use super::login::privacy;
 use super::{Context, blocking};
 use crate::ask::SecretQuestion;
 use crate::error::Error;
 use crate::plan::{Job, PasswordSource};
 use crate::progress::{Event, Step};
 use crate::record::{KnownCapabilities, Mailbox, Secrecy, ServerMemory};
-use crate::session::{Listing, Login, Session, SessionError};
+use crate::session::{Listing, Session, SessionError};
 use crate::transport::{self, Opened, Protection};
 
 /// A session in which the mailbox is open and listed.
@@ -65,7 +66,8 @@ pub(super) async fn enter(job: &Job, cx: &Context, mailbox: &Mailbox) -> Result<
             pipeline: false,
             ..may
         },
-        During::Prompt => may,
+        // Another login with what was refused would be a step towards a locked account.
+        During::Prompt if !session_error.is_refused_login() => may,
         _ => return Err(error),
     };
     tracing::info!(account = job.account, %error, ?may, "trying again");
@@ -90,9 +92,9 @@ pub(super) async fn distrust_pipelining(mailbox: &Mailbox) -> Result<(), Error> 
     .await
 }
 
-struct Way<'a> {
-    job: &'a Job,
-    cx: &'a Context,
+pub(super) struct Way<'a> {
+    pub(super) job: &'a Job,
+    pub(super) cx: &'a Context,
     mailbox: &'a Mailbox,
     memory: ServerMemory,
     /// Had once, it serves a second attempt as well.
@@ -101,20 +103,20 @@ struct Way<'a> {
 
 /// What an attempt may try with the server.
 #[derive(Clone, Copy, Debug)]
-struct May {
-    ask_capabilities: bool,
-    pipeline: bool,
+pub(super) struct May {
+    pub(super) ask_capabilities: bool,
+    pub(super) pipeline: bool,
 }
 
 /// An attempt that failed.
-struct Failure {
-    error: Error,
-    during: During,
+pub(super) struct Failure {
+    pub(super) error: Error,
+    pub(super) during: During,
 }
 
 /// Where an attempt failed, as far as it matters for the next.
 #[derive(Clone, Copy, Debug)]
-enum During {
+pub(super) enum During {
     /// While the server was asked for its capabilities.
     Capabilities,
     /// While commands were in flight together.
@@ -138,7 +140,7 @@ where
 
 impl Way<'_> {
     async fn attempt(&mut self, may: May) -> Result<Entered, Failure> {
-        let Self { job, cx, .. } = *self;
+        let job = self.job;
         let Opened { stream, protection } = self.connect().await?;
         let mut session = Session::new(stream, &job.account, job.timeout);
 
@@ -159,51 +161,10 @@ impl Way<'_> {
                 self.capabilities(&mut session, may, secrecy).await?
             }
         };
-        let pipelined = may.pipeline && capabilities.pipelining;
-
-        let asked = Instant::now();
-        let password = self.password().await?;
-        let took_long = asked.elapsed() > PATIENCE_OF_SERVERS;
-
-        let login = Login {
-            user: &job.user,
-            password,
-        };
-        let mut started = Instant::now();
-        let mut told = |step| {
-            cx.observer.event(
-                &job.account,
-                &Event::Step {
-                    step,
-                    took: started.elapsed(),
-                },
-            );
-            started = Instant::now();
-        };
-        // A server that cannot take commands in advance mostly says nothing more at all.
-        if pipelined {
-            session.set_timeout(job.timeout.min(PATIENCE_WITH_PIPELINING));
-        }
-        let logged_in = || {
-            told(Step::LoggedIn {
-                mechanism: "USER/PASS".to_owned(),
-            });
-        };
-        let during = match pipelined {
-            _ if took_long => During::Prompt,
-            true => During::Flight,
-            false => During::Other,
-        };
-        let entered = session.enter(login, pipelined, logged_in).await;
-        let listing = entered.map_err(|error| Failure {
-            error: error.into(),
-            during,
-        })?;
-        session.set_timeout(job.timeout);
-        told(Step::Listed {
-            messages: listing.len() as u64,
-            octets: listing.total_size(),
-        });
+        let privacy = privacy(job, protected.binding);
+        let (listing, pipelined) = self
+            .log_in(&mut session, capabilities, may, &privacy)
+            .await?;
         Ok(Entered {
             session,
             listing: Arc::new(listing),
@@ -215,7 +176,8 @@ impl Way<'_> {
     async fn connect(&mut self) -> Result<Opened, Error> {
         let Self { job, cx, .. } = *self;
         let stream = transport::open(job, &cx.tunnels, &cx.trust_stores, &*cx.observer);
-        if matches!(job.password, PasswordSource::Prompt) || self.password.is_some() {
+        let is_prompt = matches!(job.password, PasswordSource::Prompt);
+        if is_prompt || self.password.is_some() || !job.auth.may_need_secret() {
             return Ok(stream.await?);
         }
         let stream = async { Ok::<_, Error>(stream.await?) };
@@ -223,7 +185,7 @@ impl Way<'_> {
         Ok(stream)
     }
 
-    async fn password(&mut self) -> Result<SecretString, Error> {
+    pub(super) async fn password(&mut self) -> Result<SecretString, Error> {
         if let Some(password) = &self.password {
             return Ok(password.clone());
         }
@@ -261,6 +223,15 @@ impl Way<'_> {
             );
             return Ok(capabilities);
         }
+        self.ask_capabilities(session, secrecy).await
+    }
+
+    pub(super) async fn ask_capabilities(
+        &mut self,
+        session: &mut Session,
+        secrecy: Secrecy,
+    ) -> Result<Capabilities, Failure> {
+        let started = Instant::now();
         let answer = session.capabilities().await.map_err(|error| Failure {
             error: error.into(),
             during: During::Capabilities,
@@ -299,7 +270,7 @@ impl Way<'_> {
         blocking(move || mailbox.remember_server(&memory)).await
     }
 
-    fn tell(&self, step: Step, started: Instant) {
+    pub(super) fn tell(&self, step: Step, started: Instant) {
         let event = Event::Step {
             step,
             took: started.elapsed(),
@@ -323,7 +294,7 @@ const CAPABILITIES_KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const DISTRUST_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a server may be silent over the first commands in advance.
-const PATIENCE_WITH_PIPELINING: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE_WITH_PIPELINING: Duration = Duration::from_secs(10);
 
 /// How long a session can be left alone before its login; servers wait a minute or more.
-const PATIENCE_OF_SERVERS: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE_OF_SERVERS: Duration = Duration::from_secs(30);

@@ -5,6 +5,7 @@
 //! threads that make them durable while the network goes on ([`spool`]).
 
 mod entry;
+mod login;
 mod spool;
 mod transfer;
 

@@ -4,7 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use posthole_proto::pop3::{Error as Pop3Error, RespCode};
+use posthole_proto::sasl::{Failure, Mechanism};
 use posthole_proto::text::Text;
+
+use super::method::{Method, NoMethod};
 
 use crate::error::Class;
 use crate::transport::tls::TlsError;
@@ -19,6 +22,30 @@ pub enum SessionError {
     /// Messages cannot be told apart, so keeping them on the server would fetch them for ever.
     #[error("the mail server gives messages no unique-ids (UIDL), so mail cannot be kept on it")]
     NoUniqueIds,
+    /// The server refused the login.
+    #[error("the mail server refused the login{by}: {text}")]
+    LoginRefused {
+        /// ` by MECHANISM`, unless it is the ordinary one.
+        by: String,
+        /// The server's response code, if it gave one.
+        code: Option<RespCode>,
+        /// The server's words, cleaned.
+        text: String,
+        /// What may be done about it, as far as the method says.
+        advice: &'static str,
+    },
+    /// There is no way to log in.
+    #[error(transparent)]
+    NoMethod(#[from] NoMethod),
+    /// A SASL exchange could not even be begun.
+    #[error("the login by {mechanism} cannot be begun")]
+    NotStarted {
+        /// The mechanism.
+        mechanism: Mechanism,
+        /// Why.
+        #[source]
+        failure: Failure,
+    },
     /// The server did not greet us, on a connection without TLS.
     #[error("the mail server did not greet us within {}", humantime::format_duration(*after))]
     NoGreeting {
@@ -38,6 +65,15 @@ pub enum SessionError {
         /// The server's words, cleaned.
         text: String,
     },
+    /// A SASL exchange went wrong on our side of it.
+    #[error("the login by {mechanism} failed")]
+    Sasl {
+        /// The mechanism.
+        mechanism: Mechanism,
+        /// Why.
+        #[source]
+        failure: Failure,
+    },
     /// The server said nothing for too long.
     #[error("the mail server was silent for {}", humantime::format_duration(*after))]
     TimedOut {
@@ -55,16 +91,10 @@ pub enum SessionError {
 impl SessionError {
     /// A refusal in the server's words.
     pub(crate) fn rejected(command: &str, code: Option<RespCode>, words: Text<'_>) -> Self {
-        let text = words.clean().trim().to_owned();
-        let text = if text.is_empty() {
-            "it gave no reason".to_owned()
-        } else {
-            text
-        };
         Self::Rejected {
             command: command.to_owned(),
             code,
-            text,
+            text: reason(words),
         }
     }
 
@@ -74,6 +104,33 @@ impl SessionError {
             Some(error) => Self::Tls(TlsError::clone(error)),
             None => Self::Lost(error),
         }
+    }
+
+    /// A refused login, in the server's words and those that it used inside a SASL exchange.
+    pub(crate) fn login_refused(
+        method: Method,
+        code: Option<RespCode>,
+        words: Text<'_>,
+        complaint: Option<&str>,
+    ) -> Self {
+        let mut text = reason(words);
+        if let Some(complaint) = complaint {
+            text = format!("{text}, because of {complaint}");
+        }
+        Self::LoginRefused {
+            by: match method {
+                Method::UserPass => String::new(),
+                _ => format!(" by {method}"),
+            },
+            code,
+            text,
+            advice: advice(method),
+        }
+    }
+
+    /// Whether the server has looked at a password and refused it, or may have.
+    pub(crate) fn is_refused_login(&self) -> bool {
+        matches!(self, Self::LoginRefused { .. })
     }
 
     /// Whether the connection is gone, for whatever reason.
@@ -91,21 +148,34 @@ impl SessionError {
 
     pub(crate) fn class(&self) -> Class {
         match self {
-            Self::NoUniqueIds | Self::Protocol(Pop3Error::Misuse(_)) => Class::Config,
+            Self::NoMethod(_) | Self::NoUniqueIds | Self::Protocol(Pop3Error::Misuse(_)) => {
+                Class::Config
+            }
+            Self::NotStarted { failure, .. } | Self::Sasl { failure, .. } => match failure {
+                Failure::Credentials { .. } => Class::Config,
+                Failure::Library(_) | Failure::Server(_) => Class::Authentication,
+                _ => Class::Protocol,
+            },
+            Self::LoginRefused { code, .. } => match code {
+                Some(RespCode::InUse | RespCode::LoginDelay | RespCode::SysTemp) => {
+                    Class::Temporary
+                }
+                Some(RespCode::SysPerm) => Class::Unavailable,
+                // Without a code, a refusal of the password is about the password.
+                _ => Class::Authentication,
+            },
             Self::Lost(_)
             | Self::NoGreeting { .. }
             | Self::Protocol(Pop3Error::Closed(_))
             | Self::TimedOut { .. } => Class::Temporary,
             Self::Protocol(_) | Self::TooManyMessages => Class::Protocol,
             Self::Tls(error) => error.class(),
-            Self::Rejected { command, code, .. } => match code {
+            Self::Rejected { code, .. } => match code {
                 Some(RespCode::InUse | RespCode::LoginDelay | RespCode::SysTemp) => {
                     Class::Temporary
                 }
                 Some(RespCode::SysPerm) => Class::Unavailable,
                 Some(RespCode::Auth) => Class::Authentication,
-                // Without a code, a refusal of the password is about the password.
-                _ if command == LOGIN => Class::Authentication,
                 _ => Class::Temporary,
             },
         }
@@ -126,22 +196,76 @@ impl SessionError {
                  as 995 usually is, write pop3s:// in place of pop3://"
             }
             Self::TimedOut { .. } => "raise `timeout` if the server is only slow",
-            Self::Rejected {
+            Self::LoginRefused {
+                code: Some(RespCode::InUse),
+                ..
+            }
+            | Self::Rejected {
                 code: Some(RespCode::InUse),
                 ..
             } => "another program has the mailbox open; the next poll tries again",
-            Self::Rejected {
+            Self::LoginRefused {
+                code: Some(RespCode::LoginDelay),
+                ..
+            }
+            | Self::Rejected {
                 code: Some(RespCode::LoginDelay),
                 ..
             } => "the server wants more time between logins: poll it less often",
+            Self::LoginRefused { advice, .. } if self.class() == Class::Authentication => advice,
             Self::Rejected { .. } if self.class() == Class::Authentication => {
                 "check the user name and the password's source"
             }
+            Self::NoMethod(no_method) => no_method.hint()?,
+            Self::NotStarted { failure, .. } | Self::Sasl { failure, .. } => match failure {
+                Failure::Credentials { .. } => "check the user name and the password's source",
+                Failure::Library(_) => {
+                    "get a ticket with kinit(1), or see with klist(1) what is there"
+                }
+                Failure::Signature | Failure::Unproven | Failure::Nonce => {
+                    "this may not be your mail server; find out before you log in otherwise"
+                }
+                Failure::Iterations { .. } | Failure::Extension => {
+                    "the server's administrator can change that; `auth` can name another mechanism"
+                }
+                _ => return None,
+            },
             _ => return None,
         };
         Some(hint.to_owned())
     }
 }
 
-/// How a refused login is named in [`SessionError::Rejected`].
-pub(crate) const LOGIN: &str = "the login";
+fn reason(words: Text<'_>) -> String {
+    let text = words.clean().trim().to_owned();
+    if text.is_empty() {
+        "it gave no reason".to_owned()
+    } else {
+        text
+    }
+}
+
+/// What to do about a login that was refused.
+const fn advice(method: Method) -> &'static str {
+    match method {
+        Method::Apop => {
+            "check the user name and the password's source; not every server that has a challenge \
+             in its greeting knows the password such that it can check APOP"
+        }
+        Method::Sasl(Mechanism::OAuthBearer | Mechanism::XOAuth2) => {
+            "the access token may have expired, or be for something else: check what the \
+             password's source gives"
+        }
+        Method::Sasl(Mechanism::External) => "check the user name and the certificate",
+        Method::Sasl(Mechanism::Gssapi) => {
+            "check the user name, and with klist(1) whose ticket it is"
+        }
+        Method::Sasl(Mechanism::Login | Mechanism::Plain) | Method::UserPass => {
+            "check the user name and the password's source"
+        }
+        Method::Sasl(_) => {
+            "check the user name and the password's source; if they are right, the server may \
+             offer what it cannot do for this user: try auth = \"plain\""
+        }
+    }
+}

@@ -9,13 +9,19 @@
 //! answer to QUIT makes a [`Committed`].
 
 mod error;
+#[cfg(feature = "gssapi")]
+mod gssapi;
 mod listing;
+mod login;
+mod method;
 mod opening;
 mod stls;
 
 pub use error::SessionError;
 pub(crate) use listing::{Listing, ListingBuilder, MessageRef};
-pub(crate) use opening::Login;
+pub(crate) use login::{LoggedIn, Login};
+pub use method::NoMethod;
+pub(crate) use method::{Circumstances, Method, Privacy, TlsFacts, methods};
 pub(crate) use stls::Stls;
 
 use std::collections::VecDeque;
@@ -25,7 +31,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use posthole_proto::pop3::{self, Client, Command, Event, Limits};
+use posthole_proto::pop3::{self, ApopChallenge, Client, Command, Event, Limits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::record::Recorded;
@@ -37,6 +43,8 @@ pub(crate) struct Session {
     client: Client,
     input: Box<[u8]>,
     unread: std::ops::Range<usize>,
+    /// The challenge in the greeting, if it had one that is safe to answer.
+    apop: Option<ApopChallenge>,
     /// Whether something that was written may still be on this side of the stream.
     flushing: bool,
     /// The longest wait without any progress.
@@ -55,6 +63,7 @@ impl Session {
             client: Client::new(Limits::default()),
             input: vec![0; INPUT_SIZE].into_boxed_slice(),
             unread: 0..0,
+            apop: None,
             flushing: false,
             timeout,
             account: account.to_owned(),
@@ -233,6 +242,10 @@ impl Committed {
 /// Shows an answer in the traced dialogue; of long answers the first line only.
 fn trace(account: &str, event: &Event<'_>) {
     let line = match event {
+        Event::Challenge { octets: None } => "+ (not base64)".to_owned(),
+        Event::Challenge {
+            octets: Some(octets),
+        } => format!("+ (a challenge of {} octets)", octets.len()),
         Event::Capabilities(capabilities) => capabilities.lines().join(", "),
         Event::End { command } => format!(". (end of {command})"),
         Event::Greeting { text } | Event::Ok { text, .. } => format!("+OK {text}"),

@@ -1,21 +1,15 @@
 //! From the greeting to the listing.
 //!
 //! With PIPELINING known from an earlier session, login, STAT, UIDL and LIST cross the network in
-//! one flight. Otherwise the capabilities are asked for first, and a server without PIPELINING is
-//! spoken to one command at a time.
+//! one flight, if the login is one of POP3's own and not a SASL exchange, in which the server takes
+//! each line for a response. Otherwise the capabilities are asked for first, and a server without
+//! PIPELINING is spoken to one command at a time.
 
-use posthole_proto::pop3::{Capabilities, Command, CommandKind, Event};
-use secrecy::SecretString;
+use posthole_proto::pop3::{ApopChallenge, Capabilities, Command, CommandKind, Event};
 
-use super::error::LOGIN;
+use super::login::{LoggedIn, Login};
+use super::method::Method;
 use super::{Listing, ListingBuilder, Session, SessionError};
-
-/// Who logs in.
-#[derive(Debug)]
-pub(crate) struct Login<'a> {
-    pub(crate) user: &'a str,
-    pub(crate) password: SecretString,
-}
 
 impl Session {
     /// Waits for the greeting and returns its words.
@@ -23,7 +17,12 @@ impl Session {
         loop {
             while !self.is_drained() {
                 match self.event()? {
-                    Some(Event::Greeting { text }) => return Ok(text.to_string()),
+                    Some(Event::Greeting { text }) => {
+                        let (challenge, words) =
+                            (ApopChallenge::find(text.as_bytes()), text.to_string());
+                        self.apop = challenge;
+                        return Ok(words);
+                    }
                     Some(Event::Rejected { code, text, .. }) => {
                         return Err(SessionError::rejected("the connection", code, text));
                     }
@@ -32,6 +31,11 @@ impl Session {
             }
             self.exchange().await?;
         }
+    }
+
+    /// Whether the greeting has a challenge for APOP.
+    pub(crate) const fn has_apop_challenge(&self) -> bool {
+        self.apop.is_some()
     }
 
     /// Asks for the capabilities; none when the server does not know the question.
@@ -47,25 +51,40 @@ impl Session {
         Ok(capabilities)
     }
 
-    /// Logs in and lists the mailbox, in one flight or command by command.
+    /// Logs in by the first of the methods that the server knows, one step at a time.
+    pub(crate) async fn log_in(
+        &mut self,
+        methods: &[Method],
+        login: &Login<'_>,
+    ) -> Result<LoggedIn, SessionError> {
+        self.try_methods(methods, login).await
+    }
+
+    /// Logs in and lists the mailbox, in one flight.
     ///
     /// `logged_in` is called as soon as the server accepted the login.
-    pub(crate) async fn enter(
+    pub(crate) async fn log_in_and_list(
         &mut self,
-        login: Login<'_>,
-        pipelined: bool,
+        method: Method,
+        login: &Login<'_>,
         mut logged_in: impl FnMut(),
     ) -> Result<Listing, SessionError> {
-        let mut entry = Entry::default();
+        let mut entry = Entry::of(method);
         let mut hear = |event: Event<'_>| entry.hear(event, &mut logged_in);
-        let commands = [
-            Command::User(login.user.to_owned()),
-            Command::Pass(login.password),
-            Command::Stat,
-            Command::Uidl(None),
-            Command::List(None),
-        ];
-        for command in commands {
+        let commands = self.plain_commands(method, login)?;
+        for command in commands.into_iter().chain(LISTING.iter().cloned()) {
+            self.send(command)?;
+        }
+        self.hear_all(&mut hear).await?;
+        Ok(entry.listing.finish())
+    }
+
+    /// Lists the mailbox after the login, in one flight or command by command.
+    pub(crate) async fn list(&mut self, pipelined: bool) -> Result<Listing, SessionError> {
+        // The method is of no matter any more.
+        let mut entry = Entry::of(Method::UserPass);
+        let mut hear = |event: Event<'_>| entry.hear(event, &mut || {});
+        for command in LISTING.iter().cloned() {
             self.send(command)?;
             if !pipelined {
                 self.hear_all(&mut hear).await?;
@@ -76,18 +95,33 @@ impl Session {
     }
 }
 
+impl Method {
+    /// Whether other commands may follow it before it is answered.
+    pub(crate) const fn can_be_pipelined(self) -> bool {
+        matches!(self, Self::Apop | Self::UserPass)
+    }
+}
+
 /// Gathers the answers to the opening commands.
-#[derive(Default)]
 struct Entry {
+    method: Method,
     listing: ListingBuilder,
     uidl_refused: bool,
 }
 
 impl Entry {
+    fn of(method: Method) -> Self {
+        Self {
+            method,
+            listing: ListingBuilder::default(),
+            uidl_refused: false,
+        }
+    }
+
     fn hear(&mut self, event: Event<'_>, logged_in: &mut impl FnMut()) -> Result<(), SessionError> {
         match event {
             Event::Ok {
-                command: CommandKind::Pass,
+                command: CommandKind::Apop | CommandKind::Pass,
                 ..
             } => logged_in(),
             Event::ScanListing { number, size } => self
@@ -106,8 +140,8 @@ impl Entry {
                 text,
             } => match command {
                 // What follows in the same flight is refused too, and says less.
-                CommandKind::User | CommandKind::Pass => {
-                    return Err(SessionError::rejected(LOGIN, code, text));
+                CommandKind::Apop | CommandKind::User | CommandKind::Pass => {
+                    return Err(SessionError::login_refused(self.method, code, text, None));
                 }
                 // A server may have no UIDL; without LIST as well there is nothing to go by.
                 CommandKind::Uidl(_) => self.uidl_refused = true,
@@ -123,3 +157,5 @@ impl Entry {
         Ok(())
     }
 }
+
+const LISTING: [Command; 3] = [Command::Stat, Command::Uidl(None), Command::List(None)];

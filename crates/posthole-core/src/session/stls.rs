@@ -36,7 +36,7 @@ impl Session {
             Ok(())
         });
         match asked.await {
-            Err(SessionError::Protocol(Pop3Error::Violation(Violation::Unsolicited {
+            Err(SessionError::Protocol(Pop3Error::Violation(Violation::ClearAfterStls {
                 received,
             }))) => {
                 return Err(SessionError::Tls(TlsError::Injected {

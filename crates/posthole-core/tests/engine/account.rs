@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use posthole_core::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
 use posthole_core::error::Error;
-use posthole_core::plan::{DeliverTo, HostPort, Job, Keep, PasswordSource, Route, Select, Tls};
+use posthole_core::plan::{
+    Auth, DeliverTo, HostPort, Job, Keep, PasswordSource, Route, Select, Tls,
+};
 use posthole_core::progress::Silent;
 use posthole_core::record::Records;
 use posthole_core::retrieve::{self, BatchLimits, Context, Preview, Report, Summary};
 use posthole_core::tunnel::Tunnels;
 use posthole_testkit::mail;
-use posthole_testkit::pop3::{Builder, Faults, Maildrop, Pop3Server};
+use posthole_testkit::pop3::{self, Faults, Maildrop, Pop3Server};
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +36,10 @@ impl Account {
     }
 
     /// The same, on a server that is changed before it starts.
-    pub(crate) fn on(messages: &[Vec<u8>], change: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(crate) fn on(
+        messages: &[Vec<u8>],
+        change: impl FnOnce(pop3::Builder) -> pop3::Builder,
+    ) -> Self {
         let maildrop = Maildrop::of(messages.to_vec());
         let server = Pop3Server::builder()
             .account("msingh", "secret", &maildrop)
@@ -55,6 +60,19 @@ impl Account {
 
     pub(crate) fn keep(mut self, keep: Keep) -> Self {
         self.job.keep = keep;
+        self
+    }
+
+    pub(crate) fn auth(mut self, auth: &str) -> Self {
+        self.job.auth = auth.parse().unwrap();
+        self
+    }
+
+    pub(crate) fn password(mut self, password: &str) -> Self {
+        self.job.password = PasswordSource::Given {
+            origin: "the test".to_owned(),
+            secret: SecretString::from(password),
+        };
         self
     }
 
@@ -140,6 +158,7 @@ pub(crate) fn job(directory: &Path, port: u16) -> Job {
             port,
         },
         route: Route::Direct,
+        auth: Auth::Auto,
         password: PasswordSource::Given {
             origin: "the test".to_owned(),
             secret: SecretString::from("secret"),

@@ -1,4 +1,4 @@
-//! Commands (RFC 1939 §5 to §7, RFC 2449 §5) and the octets they are sent as.
+//! Commands (RFC 1939 §5 to §7, RFC 2449 §5, RFC 2595 §4, RFC 5034) and the octets they are sent as.
 //!
 //! The hard part is what must not happen: an argument with a line break in it would be a second
 //! command, so it is refused before an octet of it is written; and a password leaves no trace in
@@ -8,18 +8,36 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use data_encoding::BASE64;
 use secrecy::zeroize::{Zeroize, Zeroizing};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use super::error::Misuse;
 use super::types::MessageNumber;
+use crate::sasl::Mechanism;
 use crate::text;
 
 /// A command to the server.
 ///
-/// `Display` is the line that is sent, with `****` in place of a password.
+/// `Display` is the line that is sent, with `****` in place of a password and of all that is made
+/// from one.
 #[derive(Clone, Debug)]
 pub enum Command {
+    /// Logs in by a digest of the greeting's challenge and the password (RFC 1939 §7).
+    Apop {
+        /// The user name.
+        user: String,
+        /// What [`ApopChallenge::digest`](super::ApopChallenge::digest) made.
+        digest: SecretString,
+    },
+    /// Begins a SASL exchange (RFC 5034).
+    Auth {
+        /// The mechanism.
+        mechanism: Mechanism,
+        /// The initial response, of at most [`initial_response_room`](Self::initial_response_room)
+        /// octets.
+        initial: Option<SecretSlice<u8>>,
+    },
     /// Asks for the capabilities (RFC 2449 §5).
     Capa,
     /// Marks a message for deletion.
@@ -53,6 +71,8 @@ impl Command {
     #[must_use]
     pub const fn kind(&self) -> CommandKind {
         match *self {
+            Self::Apop { .. } => CommandKind::Apop,
+            Self::Auth { mechanism, .. } => CommandKind::Auth(mechanism),
             Self::Capa => CommandKind::Capa,
             Self::Dele(number) => CommandKind::Dele(number),
             Self::List(number) => CommandKind::List(number),
@@ -69,22 +89,41 @@ impl Command {
         }
     }
 
+    /// How long an initial response of a mechanism may be, before it is encoded.
+    ///
+    /// A command line has at most 255 octets (RFC 2449 §4), and AUTH is no exception; a longer
+    /// response has to wait for the server's empty challenge (RFC 5034 §4).
+    #[must_use]
+    pub const fn initial_response_room(mechanism: Mechanism) -> usize {
+        let around = "AUTH ".len() + mechanism.name().len() + " \r\n".len();
+        (COMMAND_LINE - around) / 4 * 3
+    }
+
     /// Says whether the command is one line, as it must be.
     pub(super) fn check(&self) -> Result<(), Misuse> {
-        match self.free_argument() {
-            Some(text) if text.contains(['\r', '\n', '\0']) => Err(Misuse::ForbiddenOctet {
-                command: self.kind(),
-            }),
+        let command = self.kind();
+        let forbidden = |text: &str| text.contains(['\r', '\n', '\0']);
+        match self {
+            Self::Auth {
+                mechanism,
+                initial: Some(initial),
+            } if initial.expose_secret().len() > Self::initial_response_room(*mechanism) => {
+                Err(Misuse::LineLength { command })
+            }
+            _ if self.free_arguments().into_iter().flatten().any(forbidden) => {
+                Err(Misuse::ForbiddenOctet { command })
+            }
             _ => Ok(()),
         }
     }
 
-    /// The text that the caller chose, if the command has one.
-    fn free_argument(&self) -> Option<&str> {
+    /// The texts that the caller chose, as far as the command has any.
+    fn free_arguments(&self) -> [Option<&str>; 2] {
         match self {
-            Self::Pass(password) => Some(password.expose_secret()),
-            Self::User(name) => Some(name),
-            _ => None,
+            Self::Apop { user, digest } => [Some(user), Some(digest.expose_secret())],
+            Self::Pass(password) => [Some(password.expose_secret()), None],
+            Self::User(name) => [Some(name), None],
+            _ => [None, None],
         }
     }
 }
@@ -92,7 +131,13 @@ impl Command {
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pass(_) => write!(f, "{} ****", self.kind()),
+            Self::Apop { user, .. } => {
+                write!(f, "{} {} ****", self.kind(), text::clean(user.as_bytes()))
+            }
+            Self::Auth {
+                initial: Some(_), ..
+            }
+            | Self::Pass(_) => write!(f, "{} ****", self.kind()),
             Self::User(name) => write!(f, "{} {}", self.kind(), text::clean(name.as_bytes())),
             _ => self.kind().fmt(f),
         }
@@ -104,6 +149,10 @@ impl fmt::Display for Command {
 pub enum CommandKind {
     /// No command: the connection itself, which the greeting is the reply to.
     Connect,
+    /// APOP.
+    Apop,
+    /// AUTH, with the exchange that follows it.
+    Auth(Mechanism),
     /// CAPA.
     Capa,
     /// DELE.
@@ -132,11 +181,21 @@ pub enum CommandKind {
     User,
 }
 
+impl CommandKind {
+    /// Whether no other command may be in flight with it: after AUTH the server takes every line
+    /// for a response, and after STLS for the beginning of TLS.
+    pub(super) const fn is_alone(self) -> bool {
+        matches!(self, Self::Auth(_) | Self::Stls)
+    }
+}
+
 impl fmt::Display for CommandKind {
     /// Shows the command line as far as it is known here.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect => f.write_str("the connection"),
+            Self::Apop => f.write_str("APOP"),
+            Self::Auth(mechanism) => write!(f, "AUTH {mechanism}"),
             Self::Capa => f.write_str("CAPA"),
             Self::Dele(number) => write!(f, "DELE {number}"),
             Self::List(None) => f.write_str("LIST"),
@@ -172,10 +231,30 @@ impl Output {
     /// Appends the line of a command that was checked.
     pub(super) fn push(&mut self, command: &Command) {
         self.append(alloc::format!("{}", command.kind()).as_bytes());
-        if let Some(argument) = command.free_argument() {
+        for argument in command.free_arguments().into_iter().flatten() {
             self.append(b" ");
             self.append(argument.as_bytes());
         }
+        if let Command::Auth {
+            initial: Some(initial),
+            ..
+        } = command
+        {
+            // An empty response would look like none (RFC 5034 §4).
+            match base64(initial) {
+                response if response.is_empty() => self.append(b" ="),
+                response => {
+                    self.append(b" ");
+                    self.append(response.as_bytes());
+                }
+            }
+        }
+        self.append(b"\r\n");
+    }
+
+    /// Appends the line of a response in a SASL exchange.
+    pub(super) fn push_response(&mut self, encoded: &str) {
+        self.append(encoded.as_bytes());
         self.append(b"\r\n");
     }
 
@@ -222,6 +301,17 @@ impl fmt::Debug for Output {
     }
 }
 
+/// Encodes a response, leaving no copy behind.
+pub(super) fn base64(octets: &SecretSlice<u8>) -> Zeroizing<String> {
+    let octets = octets.expose_secret();
+    let mut encoded = Zeroizing::new(String::with_capacity(BASE64.encode_len(octets.len())));
+    BASE64.encode_append(octets, &mut encoded);
+    encoded
+}
+
+/// RFC 2449 §4.
+const COMMAND_LINE: usize = 255;
+
 #[cfg(test)]
 mod tests {
     use std::format;
@@ -236,7 +326,24 @@ mod tests {
     #[test]
     fn each_command_is_one_line() {
         let one = number(1);
+        let auth = |mechanism, initial: Option<&[u8]>| Command::Auth {
+            mechanism,
+            initial: initial.map(|octets| octets.to_vec().into()),
+        };
         let table = [
+            (
+                Command::Apop {
+                    user: "mrose".into(),
+                    digest: "c4c9334bac560ecc979e58001b3e22fb".into(),
+                },
+                "APOP mrose c4c9334bac560ecc979e58001b3e22fb",
+            ),
+            (auth(Mechanism::CramMd5, None), "AUTH CRAM-MD5"),
+            (auth(Mechanism::External, Some(b"")), "AUTH EXTERNAL ="),
+            (
+                auth(Mechanism::Plain, Some(b"\0test\0test")),
+                "AUTH PLAIN AHRlc3QAdGVzdA==",
+            ),
             (Command::Capa, "CAPA"),
             (Command::Dele(one), "DELE 1"),
             (Command::List(None), "LIST"),
@@ -247,6 +354,7 @@ mod tests {
             (Command::Retr(number(u32::MAX)), "RETR 4294967295"),
             (Command::Rset, "RSET"),
             (Command::Stat, "STAT"),
+            (Command::Stls, "STLS"),
             (Command::Top(one, 0), "TOP 1 0"),
             (Command::Uidl(None), "UIDL"),
             (Command::Uidl(Some(one)), "UIDL 1"),
@@ -257,16 +365,38 @@ mod tests {
             output.push(&command);
             assert_eq!(command.check(), Ok(()));
             assert_eq!(output.pending(), format!("{line}\r\n").as_bytes());
-            if !matches!(command, Command::Pass(_)) {
-                assert_eq!(command.to_string(), line);
-            }
+            let shown = command.to_string();
+            assert_eq!(
+                shown.trim_end_matches(" ****"),
+                &line[..shown.trim_end_matches(" ****").len()]
+            );
+            let secret = matches!(
+                command,
+                Command::Apop { .. }
+                    | Command::Auth {
+                        initial: Some(_),
+                        ..
+                    }
+                    | Command::Pass(_)
+            );
+            assert_eq!(shown.ends_with(" ****"), secret, "{shown}");
+            assert!(secret || shown == line, "{shown}");
         }
     }
 
     #[test]
     fn an_argument_cannot_smuggle_a_second_command() {
         for bad in ["a\r\nDELE 1", "a\nDELE 1", "a\rDELE 1", "a\0", "\r\n", "\n"] {
-            for command in [Command::User(bad.into()), Command::Pass(bad.into())] {
+            let apop = |user: &str, digest: &str| Command::Apop {
+                user: user.into(),
+                digest: digest.into(),
+            };
+            for command in [
+                Command::User(bad.into()),
+                Command::Pass(bad.into()),
+                apop(bad, "c4c9"),
+                apop("mrose", bad),
+            ] {
                 let refused = Misuse::ForbiddenOctet {
                     command: command.kind(),
                 };
@@ -288,6 +418,41 @@ mod tests {
             assert!(!shown.contains("hunter2"), "{shown}");
         }
         assert_eq!(command.to_string(), "PASS ****");
+    }
+
+    #[test]
+    fn nothing_made_from_a_password_is_shown() {
+        let command = Command::Auth {
+            mechanism: Mechanism::Plain,
+            initial: Some(b"\0me\0hunter2".to_vec().into()),
+        };
+        assert_eq!(command.to_string(), "AUTH PLAIN ****");
+        let shown = format!("{command:?}");
+        assert!(!shown.contains("104"), "{shown}");
+        let command = Command::Apop {
+            user: "me\x1b".into(),
+            digest: "c4c9334b".into(),
+        };
+        assert_eq!(command.to_string(), "APOP me\u{fffd} ****");
+        assert!(!format!("{command:?}").contains("c4c9"));
+    }
+
+    #[test]
+    fn a_command_line_never_has_more_than_255_octets() {
+        for &mechanism in Mechanism::ALL {
+            let room = Command::initial_response_room(mechanism);
+            let auth = |length| Command::Auth {
+                mechanism,
+                initial: Some(std::vec![0; length].into()),
+            };
+            let mut output = Output::default();
+            output.push(&auth(room));
+            let length = output.pending().len();
+            assert!((252..=255).contains(&length), "{mechanism}: {length}");
+            assert_eq!(auth(room).check(), Ok(()));
+            let command = CommandKind::Auth(mechanism);
+            assert_eq!(auth(room + 1).check(), Err(Misuse::LineLength { command }));
+        }
     }
 
     #[test]

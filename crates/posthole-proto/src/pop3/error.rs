@@ -97,6 +97,23 @@ pub enum Misuse {
         /// The command.
         command: CommandKind,
     },
+    /// A response without a challenge.
+    #[error("there is no challenge to respond to")]
+    NoChallenge,
+    /// A command while an answer is due that changes what the server takes for a command.
+    #[error("{command} cannot be sent before {other} is answered")]
+    NotAlone {
+        /// The command.
+        command: CommandKind,
+        /// What is not answered yet.
+        other: CommandKind,
+    },
+    /// A command line that is longer than RFC 2449 §4 allows.
+    #[error("the line of {command} would be too long for POP3")]
+    LineLength {
+        /// The command.
+        command: CommandKind,
+    },
     /// An argument with an octet that would break the line.
     #[error("the argument of {command} contains a line break or NUL, which POP3 cannot carry")]
     ForbiddenOctet {
@@ -111,6 +128,13 @@ pub enum Misuse {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
+    /// Something came in the clear after the reply to STLS, where only TLS may follow (RFC 2595 §4):
+    /// somebody between here and the server may have put it there.
+    #[error("received {} in the clear where TLS was to begin", quoted(received))]
+    ClearAfterStls {
+        /// What came.
+        received: String,
+    },
     /// A reply begins with neither `+OK` nor `-ERR` (RFC 1939 §3).
     #[error("expected the reply to {command}, received {}", quoted(received))]
     NotAReply {

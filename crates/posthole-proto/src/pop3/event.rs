@@ -12,6 +12,7 @@ use crate::text::Text;
 ///
 /// | command | events |
 /// |---|---|
+/// | AUTH | `Challenge` in any number, each to be answered, then `Ok` |
 /// | CAPA | `Capabilities` |
 /// | LIST | `ScanListing` and `MalformedListing` in any number, then `End` |
 /// | LIST n | `ScanListing`, or `Ok` if it cannot be read |
@@ -30,6 +31,12 @@ pub enum Event<'a> {
     Body(&'a [u8]),
     /// The reply to CAPA.
     Capabilities(Capabilities),
+    /// A challenge of a SASL exchange (RFC 5034 §4), which waits for
+    /// [`Client::respond`](super::Client::respond) or [`Client::cancel`](super::Client::cancel).
+    Challenge {
+        /// It decoded; none if it is not base64, or longer than is taken.
+        octets: Option<&'a [u8]>,
+    },
     /// A reply of several lines is complete.
     End {
         /// The command it answers.

@@ -1,11 +1,14 @@
-//! POP3 from the client's side (RFC 1939, with RFC 2449's CAPA, response codes and pipelining).
+//! POP3 from the client's side (RFC 1939, with RFC 2449's CAPA, response codes and pipelining,
+//! RFC 2595's STLS and RFC 5034's AUTH).
 //!
 //! [`Client`] turns [`Command`]s into octets and octets into [`Event`]s. It knows which reply
 //! belongs to which command however many are in flight, and nothing else: when to send what, how
 //! long to wait and what to do about a refusal is the caller's business.
 
+mod apop;
 mod capability;
 mod command;
+mod conceal;
 mod error;
 mod event;
 mod queue;
@@ -15,9 +18,12 @@ mod types;
 
 use core::fmt;
 
+use secrecy::{SecretSlice, SecretString};
+
+pub use self::apop::ApopChallenge;
 pub use self::capability::{Capabilities, Expire, LoginDelay};
-use self::command::Output;
 pub use self::command::{Command, CommandKind};
+use self::command::{Output, base64};
 pub use self::error::{Closed, Error, Limit, Misuse, Violation};
 pub use self::event::{Event, Received};
 use self::replies::Replies;
@@ -27,7 +33,8 @@ pub use self::types::{Maildrop, MessageNumber, UniqueId};
 /// One POP3 session, from the greeting to the reply to QUIT.
 ///
 /// - Commands: [`send`](Self::send) queues one. Any number may be in flight; RFC 2449 §6.6 asks for
-///   PIPELINING before there is more than one.
+///   PIPELINING before there is more than one. AUTH and STLS are always alone. During AUTH,
+///   [`respond`](Self::respond) and [`cancel`](Self::cancel) answer an [`Event::Challenge`].
 /// - Output: [`output`](Self::output) is to be written to the server, and
 ///   [`output_written`](Self::output_written) told how much was, before the next octets that
 ///   arrive are handed in.
@@ -56,6 +63,11 @@ pub use self::types::{Maildrop, MessageNumber, UniqueId};
 /// command counts as answered only by octets that came after it was written. A caller who does
 /// not pipeline makes this guard complete by handing in whatever has arrived before it sends.
 ///
+/// After STLS is answered by [`Event::Ok`], everything else comes and goes through TLS; there is no
+/// second greeting. Whatever had arrived in the clear by then, in the same piece of input, is a
+/// [`Violation`]. What the server said of itself before is not to be believed any more (RFC 2595
+/// §4); the client holds nothing of it.
+///
 /// After an error nothing is sent any more, not even QUIT: what was queued is dropped, further
 /// commands go nowhere, and every call for input returns the same error.
 pub struct Client {
@@ -79,25 +91,73 @@ impl Client {
 
     /// Queues a command.
     ///
-    /// The result depends on the command and on those before it, never on the server. Commands
-    /// queued before the greeting wait for it, so that no password goes to a server that is none
-    /// of POP3.
+    /// Commands queued before the greeting wait for it, so that no password goes to a server that
+    /// is none of POP3. Only what may be alone in flight depends on the server's answers: AUTH and
+    /// STLS need all others answered, and others need these answered.
     pub fn send(&mut self, command: Command) -> Result<(), Misuse> {
         let kind = command.kind();
         if self.quitting {
             return Err(Misuse::AfterQuit { command: kind });
         }
         command.check()?;
-        self.quitting = kind == CommandKind::Quit;
         if self.failed.is_some() || self.replies.is_over() {
+            self.quitting = kind == CommandKind::Quit;
             return Ok(());
         }
-        if let Command::Pass(password) = &command {
-            self.replies.conceal(password);
+        if let Some(other) = self.replies.queue().front()
+            && (kind.is_alone() || other.is_alone())
+        {
+            let command = kind;
+            return Err(Misuse::NotAlone { command, other });
+        }
+        self.quitting = kind == CommandKind::Quit;
+        match &command {
+            Command::Apop { digest, .. } => self.replies.conceal_mut().response(digest.clone()),
+            Command::Auth {
+                initial: Some(initial),
+                ..
+            } => {
+                let encoded = base64(initial);
+                self.replies.conceal_mut().response(encoded.as_str().into());
+            }
+            Command::Pass(password) => self.conceal(password),
+            _ => {}
         }
         self.output.push(&command);
         self.replies.queue_mut().push(kind);
         Ok(())
+    }
+
+    /// Queues the response to a challenge.
+    ///
+    /// It may be of any length (RFC 5034 §4).
+    pub fn respond(&mut self, response: &SecretSlice<u8>) -> Result<(), Misuse> {
+        let encoded = base64(response);
+        self.push_response(&encoded)?;
+        self.replies.conceal_mut().response(encoded.as_str().into());
+        Ok(())
+    }
+
+    /// Queues the `*` that cancels the exchange; the server answers AUTH with a refusal.
+    pub fn cancel(&mut self) -> Result<(), Misuse> {
+        self.push_response("*")
+    }
+
+    fn push_response(&mut self, encoded: &str) -> Result<(), Misuse> {
+        if self.failed.is_some() {
+            return Ok(());
+        }
+        if !self.replies.queue().is_challenged() {
+            return Err(Misuse::NoChallenge);
+        }
+        self.output.push_response(encoded);
+        self.replies.queue_mut().responded();
+        Ok(())
+    }
+
+    /// Remembers a password so as not to show it when the server repeats it; PASS does so itself.
+    pub fn conceal(&mut self, password: &SecretString) {
+        self.replies.conceal_mut().password(password.clone());
     }
 
     /// How many replies are due; the greeting is one of them.
@@ -179,6 +239,9 @@ pub struct Limits {
     /// How many capability lines are taken. They are all kept: at worst this many times
     /// [`list_line`](Self::list_line), three times that if nothing of it is UTF-8.
     pub capability_lines: usize,
+    /// How much of a challenge is kept, in its encoded form. At worst the client holds one, and
+    /// three quarters of it decoded; Kerberos has the largest, some 1,000 octets.
+    pub challenge_line: usize,
     /// How much of a line of CAPA, LIST or UIDL is kept. At worst the client holds one; RFC 1939
     /// has unique-ids of up to 70 octets, and some servers many more.
     pub list_line: usize,
@@ -198,6 +261,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             capability_lines: 256,
+            challenge_line: 16 * 1024,
             list_line: 2048,
             listing_entries: 4_000_000,
             status_line: 2048,

@@ -13,6 +13,8 @@ use super::command::CommandKind;
 pub(super) struct Queue {
     commands: VecDeque<CommandKind>,
     sent: usize,
+    /// Whether the first command is AUTH and the next line is ours. It counts as not written then.
+    challenged: bool,
 }
 
 impl Queue {
@@ -21,6 +23,7 @@ impl Queue {
         Self {
             commands: VecDeque::from([CommandKind::Connect]),
             sent: 1,
+            challenged: false,
         }
     }
 
@@ -45,6 +48,21 @@ impl Queue {
     /// Takes note that so many more commands have left.
     pub(super) fn sent(&mut self, commands: usize) {
         self.sent = (self.sent + commands).min(self.commands.len());
+    }
+
+    /// Takes note that the server waits for a response to its challenge.
+    pub(super) fn challenge(&mut self) {
+        self.challenged = true;
+        self.sent = 0;
+    }
+
+    pub(super) const fn is_challenged(&self) -> bool {
+        self.challenged
+    }
+
+    /// Takes note that the response is queued; it is [`sent`](Self::sent) like a command.
+    pub(super) const fn responded(&mut self) {
+        self.challenged = false;
     }
 
     /// Removes the command that was answered.

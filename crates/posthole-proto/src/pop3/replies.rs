@@ -5,11 +5,15 @@
 //! command, would make a DELE look confirmed that was not. So replies are matched to a queue of
 //! commands that have left, and whatever fits nothing in it is an error for good.
 
-use secrecy::{ExposeSecret, SecretString};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use data_encoding::BASE64;
 
 use super::Limits;
 use super::capability::Capabilities;
 use super::command::CommandKind;
+use super::conceal::Concealed;
 use super::error::{Closed, Error, Limit, Violation};
 use super::event::{Event, Received};
 use super::queue::Queue;
@@ -27,8 +31,10 @@ pub(super) struct Replies {
     /// Reads messages, one after the other. It looks for the line end that the server uses: LF
     /// until a single status line ends in CR LF.
     body: Unstuffer,
-    /// The last password sent, because servers have been seen to repeat it in their replies.
-    password: Option<SecretString>,
+    /// What servers have been seen to repeat and nobody is to see.
+    concealed: Concealed,
+    /// The last challenge, decoded.
+    challenge: Vec<u8>,
 }
 
 /// How far the reply to the first awaited command has come.
@@ -54,7 +60,8 @@ impl Replies {
             reply: Reply::Status,
             lines: LineReader::new(limits.unended_line),
             body: Unstuffer::new(LineEnd::Lf),
-            password: None,
+            concealed: Concealed::default(),
+            challenge: Vec::new(),
         }
     }
 
@@ -66,9 +73,8 @@ impl Replies {
         &mut self.queue
     }
 
-    /// Remembers a password so as not to show it when the server repeats it.
-    pub(super) fn conceal(&mut self, password: &SecretString) {
-        self.password = Some(password.clone());
+    pub(super) const fn conceal_mut(&mut self) -> &mut Concealed {
+        &mut self.concealed
     }
 
     /// Whether nothing more will be answered.
@@ -98,7 +104,7 @@ impl Replies {
             });
         }
         let Some(command) = self.queue.front_sent() else {
-            return Err(unsolicited(input, self.password.as_ref()));
+            return Err(unsolicited(input, &self.concealed));
         };
         match self.reply {
             Reply::Body => {
@@ -106,7 +112,7 @@ impl Replies {
                 let event = if step.end {
                     self.reply = Reply::Status;
                     let rest = &input[step.consumed..];
-                    answered(&mut self.queue, rest, self.password.as_ref())?;
+                    answered(&mut self.queue, rest, &self.concealed)?;
                     Some(Event::End { command })
                 } else {
                     (!step.body.is_empty()).then_some(Event::Body(step.body))
@@ -126,8 +132,12 @@ impl Replies {
         command: CommandKind,
         input: &'a [u8],
     ) -> Result<Received<'a>, Error> {
-        let password = self.password.as_ref();
-        let (consumed, line) = next_line(&mut self.lines, input, self.limits.status_line, command)?;
+        let concealed = &self.concealed;
+        let keep = match command {
+            CommandKind::Auth(_) => self.limits.challenge_line,
+            _ => self.limits.status_line,
+        };
+        let (consumed, line) = next_line(&mut self.lines, input, keep, command)?;
         let Some(line) = line else {
             return Ok(Received {
                 consumed,
@@ -138,13 +148,33 @@ impl Replies {
             self.body = Unstuffer::new(LineEnd::Crlf);
         }
         let Some(status) = Status::parse(line.bytes) else {
-            let received = excerpt(concealed(line.bytes, password));
+            if let CommandKind::Auth(_) = command
+                && let Some(encoded) = response::challenge(line.bytes)
+            {
+                self.queue.challenge();
+                let rest = &input[consumed..];
+                if !rest.is_empty() {
+                    return Err(unsolicited(rest, concealed));
+                }
+                let octets = match BASE64.decode(encoded) {
+                    Ok(octets) if !line.truncated => {
+                        self.challenge = octets;
+                        Some(&self.challenge[..])
+                    }
+                    _ => None,
+                };
+                return Ok(Received {
+                    consumed,
+                    event: Some(Event::Challenge { octets }),
+                });
+            }
+            let received = excerpt(concealed.hide(line.bytes));
             return Err(match command {
                 CommandKind::Connect => Violation::NotPop3 { received }.into(),
                 _ => Violation::NotAReply { command, received }.into(),
             });
         };
-        let text = Text::new(concealed(status.text, password));
+        let text = Text::new(concealed.hide(status.text));
         if status.positive
             && let Some(reply) = Reply::after_status(command)
         {
@@ -160,9 +190,13 @@ impl Replies {
                 self.queue.drop_unsent();
                 self.reply = Reply::Over;
             }
+            CommandKind::Stls if status.positive && consumed < input.len() => {
+                let received = beginning(&input[consumed..], concealed);
+                return Err(Violation::ClearAfterStls { received }.into());
+            }
             _ => {}
         }
-        answered(&mut self.queue, &input[consumed..], password)?;
+        answered(&mut self.queue, &input[consumed..], concealed)?;
         let event = if !status.positive {
             Event::Rejected {
                 command,
@@ -186,7 +220,7 @@ impl Replies {
         command: CommandKind,
         input: &'a [u8],
     ) -> Result<Received<'a>, Error> {
-        let password = self.password.as_ref();
+        let concealed = &self.concealed;
         let (consumed, line) = next_line(&mut self.lines, input, self.limits.list_line, command)?;
         let Some(Line {
             bytes,
@@ -204,14 +238,14 @@ impl Replies {
                 Reply::Capabilities { known, .. } => Event::Capabilities(known),
                 _ => Event::End { command },
             };
-            answered(&mut self.queue, &input[consumed..], password)?;
+            answered(&mut self.queue, &input[consumed..], concealed)?;
             return Ok(Received {
                 consumed,
                 event: Some(event),
             });
         }
         if Status::parse(bytes).is_some() {
-            let received = excerpt(concealed(bytes, password));
+            let received = excerpt(concealed.hide(bytes));
             return Err(Violation::ReplyInsideList { command, received }.into());
         }
         // Lines are dot-stuffed here too (RFC 1939 §3).
@@ -239,7 +273,7 @@ impl Replies {
                     entry(command, bytes)
                 };
                 Some(entry.unwrap_or_else(|| {
-                    let line = Text::new(concealed(bytes, password));
+                    let line = Text::new(concealed.hide(bytes));
                     Event::MalformedListing { command, line }
                 }))
             }
@@ -279,10 +313,10 @@ fn next_line<'a>(
 /// Takes the first command off the queue, if what follows its reply can be a reply as well.
 ///
 /// Otherwise the reply itself is not to be believed: it may have been meant for another command.
-fn answered(queue: &mut Queue, rest: &[u8], password: Option<&SecretString>) -> Result<(), Error> {
+fn answered(queue: &mut Queue, rest: &[u8], concealed: &Concealed) -> Result<(), Error> {
     queue.pop();
     if queue.front_sent().is_none() && !rest.is_empty() {
-        return Err(unsolicited(rest, password));
+        return Err(unsolicited(rest, concealed));
     }
     Ok(())
 }
@@ -313,32 +347,20 @@ fn entry(command: CommandKind, line: &[u8]) -> Option<Event<'_>> {
     }
 }
 
-fn unsolicited(input: &[u8], password: Option<&SecretString>) -> Error {
+fn unsolicited(input: &[u8], concealed: &Concealed) -> Error {
+    let received = beginning(input, concealed);
+    Violation::Unsolicited { received }.into()
+}
+
+/// The first line of the input as far as it is there, to be shown.
+fn beginning(input: &[u8], concealed: &Concealed) -> String {
     // Only as much as a person will look at, so that the search for the password stays short.
     let beginning = &input[..input.len().min(WORTH_SHOWING)];
     let line = beginning
         .split(|octet| *octet == b'\n')
         .next()
         .unwrap_or_default();
-    let received = excerpt(concealed(
-        line.strip_suffix(b"\r").unwrap_or(line),
-        password,
-    ));
-    Violation::Unsolicited { received }.into()
-}
-
-/// The text, unless the password is in it.
-fn concealed<'a>(text: &'a [u8], password: Option<&SecretString>) -> &'a [u8] {
-    match password.map(|password| password.expose_secret().as_bytes()) {
-        Some(password) if !password.is_empty() && contains(text, password) => {
-            b"(not shown, because it repeats the password)"
-        }
-        _ => text,
-    }
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    memchr::memmem::find(text, part).is_some()
+    excerpt(concealed.hide(line.strip_suffix(b"\r").unwrap_or(line)))
 }
 
 const WORTH_SHOWING: usize = 2048;

@@ -41,6 +41,21 @@ impl<'a> Status<'a> {
     }
 }
 
+/// What a line says as a challenge of a SASL exchange, still encoded (RFC 5034 §4).
+///
+/// ```text
+/// continue-req = "+" SP [base64] CRLF
+/// ```
+///
+/// Some servers leave out the blank where nothing follows it.
+pub(super) fn challenge(line: &[u8]) -> Option<&[u8]> {
+    match line.strip_prefix(b"+")? {
+        [] => Some(&[]),
+        [b' ', encoded @ ..] => Some(trim(encoded)),
+        _ => None,
+    }
+}
+
 /// The code at the beginning of a refusal, which tells programs the reason (RFC 2449 §8).
 ///
 /// ```text

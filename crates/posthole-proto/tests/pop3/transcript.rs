@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! C: RETR 1      the client sends a command
+//! C+ hello       … a response to a challenge, which is shown here decoded
+//! C*             … what cancels an exchange
 //! S: +OK         the server sends a line, ended by CR LF
 //! s: +OK         … by a bare LF
 //! S~ +O          … not ended
@@ -12,6 +14,7 @@
 
 use expect_test::Expect;
 use posthole_proto::pop3::{Client, Command, Error, Event, Limits, MessageNumber, Violation};
+use posthole_proto::sasl::Mechanism;
 
 /// Compares what the client makes of a session, which must not depend on how the octets arrive.
 #[track_caller]
@@ -29,6 +32,8 @@ pub(crate) fn check(transcript: &str, expected: Expect) {
 
 enum Step {
     Client(Command),
+    Respond(Vec<u8>),
+    Cancel,
     Server(Vec<u8>),
     EndOfInput,
 }
@@ -63,6 +68,16 @@ impl Seen {
                 client.output_written(client.output().len());
                 Ok(())
             }
+            Step::Respond(octets) => {
+                client.respond(&octets.clone().into())?;
+                client.output_written(client.output().len());
+                Ok(())
+            }
+            Step::Cancel => {
+                client.cancel()?;
+                client.output_written(client.output().len());
+                Ok(())
+            }
             Step::Server(octets) => {
                 let mut rest = &octets[..];
                 for piece in 1.. {
@@ -82,7 +97,10 @@ impl Seen {
             Step::EndOfInput => client.end_of_input(),
         });
         if let Err(error) = outcome {
-            seen.unsolicited = matches!(error, Error::Violation(Violation::Unsolicited { .. }));
+            seen.unsolicited = matches!(
+                error,
+                Error::Violation(Violation::ClearAfterStls { .. } | Violation::Unsolicited { .. })
+            );
             let sort = match &error {
                 Error::Closed(_) => "closed",
                 Error::Limit(_) => "limit",
@@ -151,6 +169,10 @@ impl Seen {
 fn show(event: &Event<'_>) -> String {
     match event {
         Event::Body(_) => unreachable!("joined by the caller"),
+        Event::Challenge { octets: None } => "Challenge that cannot be decoded\n".to_owned(),
+        Event::Challenge {
+            octets: Some(octets),
+        } => format!("Challenge <{}>\n", octets.escape_ascii()),
         Event::Capabilities(known) => format!("Capabilities {:?}\n", known.lines()),
         Event::End { command } => format!("End of {command}\n"),
         Event::Greeting { text } => format!("Greeting {text:?}\n"),
@@ -193,6 +215,14 @@ fn parse(transcript: &str) -> Vec<Step> {
                 steps.push(Step::Client(command(text)));
                 continue;
             }
+            "C+" => {
+                steps.push(Step::Respond(unescape(text)));
+                continue;
+            }
+            "C*" => {
+                steps.push(Step::Cancel);
+                continue;
+            }
             "EO" => {
                 steps.push(Step::EndOfInput);
                 continue;
@@ -218,6 +248,23 @@ fn command(line: &str) -> Command {
         number.try_into().expect("a message number")
     };
     match (name, argument) {
+        ("APOP", argument) => {
+            let (user, digest) = argument.split_once(' ').expect("a name and a digest");
+            Command::Apop {
+                user: user.into(),
+                digest: digest.into(),
+            }
+        }
+        ("AUTH", argument) => {
+            let (name, initial) = match argument.split_once(' ') {
+                Some((name, initial)) => (name, Some(unescape(initial).into())),
+                None => (argument, None),
+            };
+            Command::Auth {
+                mechanism: Mechanism::from_name(name).expect("a mechanism"),
+                initial,
+            }
+        }
         ("CAPA", "") => Command::Capa,
         ("DELE", argument) => Command::Dele(number(argument)),
         ("LIST", "") => Command::List(None),
@@ -228,6 +275,7 @@ fn command(line: &str) -> Command {
         ("RETR", argument) => Command::Retr(number(argument)),
         ("RSET", "") => Command::Rset,
         ("STAT", "") => Command::Stat,
+        ("STLS", "") => Command::Stls,
         ("TOP", argument) => {
             let (message, lines) = argument.split_once(' ').expect("two numbers");
             Command::Top(number(message), lines.parse().expect("a number"))

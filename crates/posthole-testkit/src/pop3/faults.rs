@@ -85,6 +85,9 @@ impl Request<'_> {
 /// The verb that stands for the greeting in rules and in the log.
 pub const GREETING: &str = "GREETING";
 
+/// The verb that stands for a response in a SASL exchange, whose argument is the line.
+pub const RESPONSE: &str = "RESPONSE";
+
 impl Faults {
     /// A conforming server.
     #[must_use]

@@ -43,6 +43,20 @@ impl<S: Connection> Line<S> {
         matches!(self, Self::Tls(_))
     }
 
+    /// What names the TLS connection for `tls-exporter` (RFC 9266), where there is TLS 1.3.
+    pub(super) fn exporter(&self) -> Option<Vec<u8>> {
+        let Self::Tls(stream) = self else {
+            return None;
+        };
+        let connection = stream.get_ref().1;
+        if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+            return None;
+        }
+        let label = b"EXPORTER-Channel-Binding";
+        let exported = connection.export_keying_material([0; 32], label, Some(b""));
+        exported.ok().map(|octets| octets.to_vec())
+    }
+
     /// The bare connection, after the goodbye of TLS if that is to be said and no limit was reached.
     pub(super) async fn into_bare(self, says_goodbye: bool) -> Option<Metered<S>> {
         match self {

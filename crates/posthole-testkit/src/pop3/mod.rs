@@ -16,12 +16,13 @@
 //!
 //! Tests look at the model afterwards: the [`Maildrop`] knows what is left, what was deleted for
 //! good and what was retrieved how often; the server knows every command, how it arrived (see
-//! [`Received`]), how many bytes passed, and which it received. It does not do APOP or SASL.
+//! [`Received`]), how many bytes passed, and which it received.
 
 mod answer;
 mod faults;
 mod line;
 mod maildrop;
+mod sasl;
 mod session;
 
 use std::collections::HashMap;
@@ -32,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::DuplexStream;
 
-pub use faults::{Commit, Faults, GREETING, Reply, Request};
+pub use faults::{Commit, Faults, GREETING, RESPONSE, Reply, Request};
 pub use maildrop::{Body, Entry, Maildrop, Uid};
 
 use crate::background::Background;
@@ -64,6 +65,9 @@ impl Pop3Server {
             faults: Faults::new(),
             exclusive: false,
             gather: None,
+            apop: false,
+            sasl: Vec::new(),
+            bindings: Vec::new(),
             tls: None,
             tls_at_once: false,
         }
@@ -189,6 +193,9 @@ pub struct Builder {
     faults: Faults,
     exclusive: bool,
     gather: Option<Duration>,
+    apop: bool,
+    sasl: Vec<String>,
+    bindings: Vec<(&'static str, Vec<u8>)>,
     tls: Option<Tls>,
     tls_at_once: bool,
 }
@@ -213,6 +220,30 @@ impl Builder {
     #[must_use]
     pub fn exclusive(mut self) -> Self {
         self.exclusive = true;
+        self
+    }
+
+    /// Offers APOP by a challenge in the greeting (RFC 1939 §7).
+    #[must_use]
+    pub fn apop(mut self) -> Self {
+        self.apop = true;
+        self
+    }
+
+    /// Offers these SASL mechanisms (RFC 5034): any of PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1,
+    /// SCRAM-SHA-256 and their `-PLUS`, XOAUTH2 and OAUTHBEARER (the token is the password), and
+    /// EXTERNAL, which believes whatever it is told.
+    #[must_use]
+    pub fn sasl<S: Into<String>>(mut self, mechanisms: impl IntoIterator<Item = S>) -> Self {
+        self.sasl = mechanisms.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Expects this channel binding in the `-PLUS` mechanisms; that of `tls-exporter` needs not be
+    /// said where there is TLS.
+    #[must_use]
+    pub fn channel_binding(mut self, kind: &'static str, data: &[u8]) -> Self {
+        self.bindings.push((kind, data.to_vec()));
         self
     }
 
@@ -257,6 +288,9 @@ impl Builder {
             faults: Mutex::new(Arc::new(self.faults)),
             exclusive: self.exclusive,
             gather: self.gather,
+            apop: self.apop,
+            sasl: self.sasl,
+            bindings: self.bindings,
             tls: self.tls.map(|tls| tls.config()),
             tls_at_once: self.tls_at_once,
             log: Mutex::default(),
@@ -311,6 +345,9 @@ struct Shared {
     faults: Mutex<Arc<Faults>>,
     exclusive: bool,
     gather: Option<Duration>,
+    apop: bool,
+    sasl: Vec<String>,
+    bindings: Vec<(&'static str, Vec<u8>)>,
     tls: Option<Arc<rustls::ServerConfig>>,
     tls_at_once: bool,
     log: Mutex<Vec<Received>>,
@@ -344,6 +381,31 @@ impl Shared {
     fn log_in(&self, user: &str, password: &str) -> Option<Maildrop> {
         let (expected, maildrop) = self.accounts.get(user)?;
         (expected == password).then(|| maildrop.clone())
+    }
+}
+
+/// What the server knows of its users and of the connection to one.
+struct Known<'a> {
+    shared: &'a Shared,
+    /// Of `tls-exporter`.
+    exporter: Option<Vec<u8>>,
+}
+
+impl sasl::Users for Known<'_> {
+    fn password(&self, user: &str) -> Option<String> {
+        let account = self.shared.accounts.get(user);
+        account.map(|(password, _)| password.clone())
+    }
+
+    fn offers(&self, mechanism: &str) -> bool {
+        self.shared.sasl.iter().any(|offered| offered == mechanism)
+    }
+
+    fn binding(&self, kind: &str) -> Option<Vec<u8>> {
+        let mut bindings = self.shared.bindings.iter();
+        let found = bindings.find(|(known, _)| *known == kind);
+        let own = self.exporter.clone().filter(|_| kind == "tls-exporter");
+        found.map(|(_, data)| data.clone()).or(own)
     }
 }
 

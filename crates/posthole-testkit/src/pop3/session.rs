@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::answer::{self, Answer};
-use super::faults::{Commit, Faults, GREETING, Request, Step, split};
+use super::faults::{Commit, Faults, GREETING, RESPONSE, Request, Step, split};
 use super::line::Line;
 use super::maildrop::{Entry, Maildrop, MaildropLock};
-use super::{CAPABILITIES, Received, Shared};
+use super::sasl::{self, Exchange, Next};
+use super::{CAPABILITIES, Known, Received, Shared};
 use crate::net::{Connection, Ending, Metered};
 
 /// Serves one connection to its end.
@@ -24,6 +25,7 @@ pub(super) async fn serve<S: Connection>(shared: Arc<Shared>, stream: S) {
         faults,
         connection,
         state: State::Authorization { user: None },
+        exchange: None,
         input: Vec::new(),
         output: Vec::new(),
         unflushed: Vec::new(),
@@ -71,6 +73,8 @@ struct Session<S> {
     faults: Arc<Faults>,
     connection: u64,
     state: State,
+    /// The SASL exchange that goes on.
+    exchange: Option<Exchange>,
     /// Octets that arrived and are not yet a command.
     input: Vec<u8>,
     /// Octets of answers that are not yet on their way.
@@ -128,7 +132,10 @@ impl<S: Connection> Session<S> {
                     self.input.clear();
                 }
                 let text = String::from_utf8_lossy(&line).into_owned();
-                let (verb, argument) = split(&text);
+                let (verb, argument) = match self.exchange {
+                    Some(_) => (RESPONSE.to_owned(), Some(text.clone())),
+                    None => split(&text),
+                };
                 let connection = self.connection;
                 self.shared.note(Received {
                     connection,
@@ -329,14 +336,37 @@ impl<S: Connection> Session<S> {
         };
         let offers_stls = self.offers_stls();
         match (verb, &mut self.state) {
+            (GREETING, _) if self.shared.apop => line(&format!(
+                "+OK posthole test server ready {}",
+                sasl::CHALLENGE
+            )),
             (GREETING, _) => line("+OK posthole test server ready"),
+            (RESPONSE, _) => {
+                let Some(mut exchange) = self.exchange.take() else {
+                    return line("-ERR no exchange");
+                };
+                let next = exchange.receive(argument, &self.known());
+                self.go_on(exchange, next)
+            }
+            ("APOP", State::Authorization { .. }) if self.shared.apop => {
+                match sasl::apop(argument, &self.known()) {
+                    Some(user) => line(self.enter(&user)),
+                    None => line("-ERR [AUTH] authentication failed"),
+                }
+            }
+            ("AUTH", State::Authorization { .. }) if !self.shared.sasl.is_empty() => {
+                let (exchange, next) = Exchange::begin(argument, &self.known());
+                self.go_on(exchange, next)
+            }
             ("CAPA", _) => {
+                let sasl = &self.shared.sasl;
                 let lines = match &self.faults.capabilities {
                     Some(lines) => lines.clone(),
                     None => {
                         let stls = offers_stls.then_some("STLS");
                         let lines = CAPABILITIES.iter().copied().chain(stls);
-                        lines.map(str::to_owned).collect::<Vec<_>>()
+                        let sasl = (!sasl.is_empty()).then(|| format!("SASL {}", sasl.join(" ")));
+                        lines.map(str::to_owned).chain(sasl).collect::<Vec<_>>()
                     }
                 };
                 let lines = lines.into_iter().map(String::into_bytes);
@@ -378,6 +408,38 @@ impl<S: Connection> Session<S> {
                 transaction.command(verb, argument, at_once)
             }
             _ => line("-ERR unknown command in this state"),
+        }
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known {
+            shared: &self.shared,
+            exporter: self.stream.exporter(),
+        }
+    }
+
+    /// Answers a step of a SASL exchange.
+    fn go_on(&mut self, exchange: Exchange, next: Next) -> Outcome {
+        let text = match next {
+            Next::Accept(user) => self.enter(&user).to_owned(),
+            Next::Challenge(challenge) => {
+                self.exchange = Some(exchange);
+                format!("+ {}", data_encoding::BASE64.encode(&challenge))
+            }
+            Next::Refuse(words) => format!("-ERR {words}"),
+        };
+        Outcome {
+            answer: answer::line(text),
+            sends: None,
+        }
+    }
+
+    /// Opens the maildrop of a user who has shown who he is.
+    fn enter(&mut self, user: &str) -> &'static str {
+        let maildrop = self.shared.accounts.get(user);
+        match maildrop.map(|(_, maildrop)| maildrop.clone()) {
+            Some(maildrop) => self.open(maildrop),
+            None => "-ERR no such user",
         }
     }
 

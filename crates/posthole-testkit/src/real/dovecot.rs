@@ -7,8 +7,11 @@ use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use data_encoding::{BASE64, BASE64URL_NOPAD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use tempfile::TempDir;
 
 use super::daemon::{self, Daemon};
@@ -37,6 +40,8 @@ pub struct Dovecot {
     imap_addr: Option<SocketAddr>,
     tls_addr: Option<SocketAddr>,
     dir: TempDir,
+    /// The keys that tokens are signed with, where there are any.
+    keys: Option<TempDir>,
     added: AtomicU64,
 }
 
@@ -74,6 +79,89 @@ impl Dovecot {
         Self::start_serving(&messages, 1, with)
     }
 
+    /// Starts a server with these messages that takes access tokens ([`token`](Self::token)) by
+    /// XOAUTH2 and OAUTHBEARER, and no password.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_with_tokens<M: AsRef<[u8]>>(messages: impl IntoIterator<Item = M>) -> Self {
+        let messages: Vec<M> = messages.into_iter().collect();
+        // Dovecot looks for the key of a token under `azp/alg/kid`; these are its defaults.
+        let keys = daemon::shared_dir("ph-tokens-");
+        let dir = keys.path().join("default/HS256");
+        fs::create_dir_all(&dir).expect("the directory can be written to");
+        fs::write(dir.join("default"), BASE64.encode(TOKEN_KEY)).expect("as above");
+        let settings = keys.path().join("oauth2.conf");
+        let text = format!(
+            "introspection_mode = local\n\
+             local_validation_key_dict = fs:posix:prefix={}/\n\
+             username_attribute = sub\n",
+            keys.path().display()
+        );
+        fs::write(&settings, text).expect("as above");
+        let options = format!(
+            "auth_mechanisms = xoauth2 oauthbearer\n\
+             passdb {{\n\
+             \x20 driver = oauth2\n\
+             \x20 mechanisms = xoauth2 oauthbearer\n\
+             \x20 args = {}\n\
+             }}\n",
+            settings.display()
+        );
+        let with = With {
+            options: &options,
+            ..With::default()
+        };
+        let mut server = Self::start_serving(&messages, 1, with);
+        server.keys = Some(keys);
+        server
+    }
+
+    /// An access token of the user (a JWT, RFC 7519) that expires after so many seconds.
+    #[must_use]
+    pub fn token(seconds: i64) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        let encode = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
+        let claims = format!(
+            r#"{{"sub":"{}","iat":{},"exp":{}}}"#,
+            Self::USER,
+            now - 7200,
+            now + seconds
+        );
+        let message = format!(
+            "{}.{}",
+            encode(r#"{"typ":"JWT","alg":"HS256"}"#),
+            encode(&claims)
+        );
+        let mut mac = Hmac::<Sha256>::new_from_slice(TOKEN_KEY).expect("a key of any length");
+        mac.update(message.as_bytes());
+        let signature = BASE64URL_NOPAD.encode(&mac.finalize().into_bytes());
+        format!("{message}.{signature}")
+    }
+
+    /// Starts a server with these messages, another password and more lines of configuration.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_with_password<M: AsRef<[u8]>>(
+        messages: impl IntoIterator<Item = M>,
+        password: &str,
+        options: &str,
+    ) -> Self {
+        let messages: Vec<M> = messages.into_iter().collect();
+        let with = With {
+            password,
+            options,
+            ..With::default()
+        };
+        Self::start_serving(&messages, 1, with)
+    }
+
     /// Starts a server with these messages that speaks IMAP too, on another port.
     ///
     /// # Panics
@@ -101,9 +189,24 @@ impl Dovecot {
         messages: impl IntoIterator<Item = M>,
         tls: &Tls,
     ) -> Self {
+        Self::start_with_tls_and(messages, tls, "")
+    }
+
+    /// Starts such a server with more lines of configuration.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_with_tls_and<M: AsRef<[u8]>>(
+        messages: impl IntoIterator<Item = M>,
+        tls: &Tls,
+        options: &str,
+    ) -> Self {
         let messages: Vec<M> = messages.into_iter().collect();
         let with = With {
             tls: Some(tls),
+            options,
             ..With::default()
         };
         Self::start_serving(&messages, 1, with)
@@ -129,7 +232,12 @@ impl Dovecot {
     }
 
     fn start_serving<M: AsRef<[u8]>>(messages: &[M], n_users: usize, with: With<'_>) -> Self {
-        let With { options, imap, tls } = with;
+        let With {
+            password,
+            options,
+            imap,
+            tls,
+        } = with;
         let dir = daemon::shared_dir("ph-dovecot-");
         let path = dir.path();
         let (uid, gid) = daemon::mail_owner();
@@ -141,7 +249,7 @@ impl Dovecot {
             for message in messages {
                 add(&home, &added, message.as_ref());
             }
-            let (user, password, home) = (Self::user(number), Self::PASSWORD, home.display());
+            let (user, home) = (Self::user(number), home.display());
             users += &format!("{user}:{{PLAIN}}{password}:{uid}:{gid}::{home}\n");
         }
         fs::write(path.join("users"), users).expect("the directory can be written to");
@@ -174,6 +282,7 @@ impl Dovecot {
             imap_addr: imap_port.map(|port| (Ipv4Addr::LOCALHOST, port).into()),
             tls_addr: tls_port.map(|port| (Ipv4Addr::LOCALHOST, port).into()),
             dir,
+            keys: None,
             added,
         }
     }
@@ -227,12 +336,24 @@ impl Dovecot {
 }
 
 /// What a server has beside POP3.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct With<'a> {
+    password: &'a str,
     /// More lines of configuration.
     options: &'a str,
     imap: bool,
     tls: Option<&'a Tls>,
+}
+
+impl Default for With<'_> {
+    fn default() -> Self {
+        Self {
+            password: Dovecot::PASSWORD,
+            options: "",
+            imap: false,
+            tls: None,
+        }
+    }
 }
 
 /// The home directory of a user.
@@ -403,3 +524,6 @@ fn own_users() -> String {
          default_login_user = {user}\n"
     )
 }
+
+/// What access tokens are signed with.
+const TOKEN_KEY: &[u8] = b"a key that nobody else knows";

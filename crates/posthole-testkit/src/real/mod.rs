@@ -1,4 +1,4 @@
-//! Real servers: OpenSSH's `sshd` and `ssh-agent`, Dropbear, and Dovecot.
+//! Real servers: OpenSSH's `sshd` and `ssh-agent`, Dropbear, Dovecot, and a Kerberos KDC.
 //!
 //! Each runs with a configuration of its own in a temporary directory, on a loopback port that was
 //! free a moment before, as root and as an ordinary user alike, and is ended with all its processes
@@ -12,6 +12,7 @@ mod asyncssh;
 mod daemon;
 mod dovecot;
 mod dropbear;
+mod kdc;
 mod mailhost;
 mod sshd;
 mod suite;
@@ -22,6 +23,7 @@ pub use agent::Agent;
 pub use asyncssh::AsyncSsh;
 pub use dovecot::Dovecot;
 pub use dropbear::Dropbear;
+pub use kdc::Kdc;
 pub use mailhost::Mailhost;
 pub use sshd::{Builder as SshdBuilder, Round, Sshd};
 pub use suite::Suite;
@@ -35,6 +37,12 @@ pub enum Requirement {
     DovecotImap,
     /// Another SSH server, and the program that makes its keys; Debian package `dropbear-bin`.
     Dropbear,
+    /// Dovecot's part for Kerberos; Debian package `dovecot-gssapi`.
+    DovecotGssapi,
+    /// A feature of the program under test, which was built without it.
+    Feature(&'static str),
+    /// MIT's KDC and its tools; Debian packages `krb5-kdc`, `krb5-admin-server`, `krb5-user`.
+    Kdc,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
     /// The library that shows a process PAM services of its own; Debian package `libpam-wrapper`.
@@ -76,6 +84,14 @@ impl Requirement {
                 find_program("dropbear").is_some() && find_program("dropbearkey").is_some(),
                 "dropbear-bin",
             ),
+            Self::DovecotGssapi => (dovecot_module("auth/libmech_gssapi.so"), "dovecot-gssapi"),
+            Self::Feature(name) => (false, name),
+            Self::Kdc => (
+                ["krb5kdc", "kdb5_util", "kadmin.local", "kinit"]
+                    .iter()
+                    .all(|name| find_program(name).is_some()),
+                "krb5-kdc krb5-admin-server krb5-user",
+            ),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::PamWrapper => (pam_wrapper().is_some(), "libpam-wrapper"),
             Self::AsyncSsh => (asyncssh::is_installed(), "python3-asyncssh"),
@@ -96,6 +112,12 @@ impl Requirement {
 fn dovecot_has(program: &str) -> bool {
     let dirs = ["/usr/lib/dovecot", "/usr/libexec/dovecot"].map(PathBuf::from);
     dirs.iter().any(|dir| dir.join(program).exists())
+}
+
+/// Whether one of Dovecot's modules is installed.
+fn dovecot_module(name: &str) -> bool {
+    let dirs = ["/usr/lib/dovecot/modules", "/usr/lib64/dovecot"].map(PathBuf::from);
+    dirs.iter().any(|dir| dir.join(name).exists())
 }
 
 /// Finds a program in `PATH` or where Debian keeps daemons, which is not in everybody's `PATH`.

@@ -76,6 +76,7 @@ fn what_is_not_said_overrides_nothing() {
         accounts,
         deliver,
         via,
+        auth,
         password,
         keep,
         limit,
@@ -96,7 +97,7 @@ fn what_is_not_said_overrides_nothing() {
     } = ssh;
     assert!(accounts.is_empty() && deliver.is_none() && via.is_none() && password.is_none());
     assert!(limit.is_none() && limit_flush.is_none() && fetch_limit.is_none());
-    assert!(keep.is_none() && timeout.is_none() && allow_plaintext.is_none());
+    assert!(auth.is_none() && keep.is_none() && timeout.is_none() && allow_plaintext.is_none());
     assert!(identity.is_none() && known_hosts.is_none() && compression.is_none());
     assert!(keepalive.is_none() && connect_timeout.is_none() && agent.is_none());
     let TlsOverrides {

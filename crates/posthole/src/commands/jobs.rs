@@ -79,7 +79,9 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use posthole_core::plan::{DeliverTo, HostPort, Keep, PasswordSource, Route, Select, Tls};
+    use posthole_core::plan::{
+        Auth, DeliverTo, HostPort, Keep, PasswordSource, Route, Select, Tls,
+    };
 
     use super::*;
     use crate::exit::Exit;
@@ -94,6 +96,7 @@ mod tests {
                 port: 110,
             },
             route: Route::Direct,
+            auth: Auth::Auto,
             password: PasswordSource::Prompt,
             keep: Keep::Always,
             select: Select::default(),

@@ -12,7 +12,9 @@ mod dropbear;
 mod fetch;
 mod host_key;
 mod interrupted;
+mod kerberos;
 mod login;
+mod mail_login;
 mod openssh;
 mod output;
 mod prompts;
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
     let suite = openssh::tests(suite);
     let suite = ssh_config::tests(suite);
     let suite = prompts::tests(suite);
+    let suite = mail_login::tests(suite);
+    let suite = kerberos::tests(suite);
     let suite = host_key::tests(suite);
     let suite = refusals::tests(suite);
     let suite = dropbear::tests(suite);

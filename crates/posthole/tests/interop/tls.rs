@@ -223,7 +223,7 @@ fn a_certificate_of_ours_opens_the_door() {
         .says(&["me.pem is open to others", "chmod 600"]);
 }
 
-fn write_private(home: &Home, name: &str, text: &str) {
+pub(crate) fn write_private(home: &Home, name: &str, text: &str) {
     let path = home.path().join(name);
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

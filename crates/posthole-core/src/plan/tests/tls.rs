@@ -227,7 +227,7 @@ fn tls_is_described_as_it_will_be() {
     let shown = |server: &str, lines: &str| {
         let plan = account(server, lines).plan().to_string();
         let lines = plan.lines().skip_while(|line| !line.starts_with("  tls:"));
-        let lines = lines.take_while(|line| !line.starts_with("  password:"));
+        let lines = lines.take_while(|line| !line.starts_with("  auth:"));
         let lines = lines.map(|line| line.strip_prefix("  ").unwrap_or(line));
         lines.collect::<Vec<_>>().join("\n")
     };

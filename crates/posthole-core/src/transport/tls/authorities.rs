@@ -16,8 +16,8 @@ use crate::plan::{Authorities, Pin, SystemStore};
 
 /// The authorities that the accounts of a run trust.
 ///
-/// This machine's own are some hundred and fifty certificates, which would take longer to read
-/// than the rest of a poll without news.
+/// This machine's own are some hundred and fifty certificates in as many files, which are read once
+/// and not for each of a few hundred accounts.
 #[derive(Default)]
 pub struct TrustStores {
     stores: Mutex<HashMap<Authorities, (Instant, Arc<TrustStore>)>>,

@@ -1,0 +1,5 @@
+//! Feeds SASL mechanisms with challenges; the body is a function of the crate.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| posthole_proto::fuzz::sasl(data));
