@@ -19,7 +19,9 @@ pub(crate) fn decide(
     for idx in 0..listing.len_u32() {
         let is_too_large = select.limit.is_some_and(|limit| listing.size(idx) > limit);
         match standings.get(idx) {
-            Seen::Delivered { at } if may_go(keep, listing, idx, at, now) => {
+            Seen::Delivered { at }
+                if is_too_large && select.limit_flush || may_go(keep, listing, idx, at, now) =>
+            {
                 decisions.delete.push(idx);
             }
             Seen::Delivered { .. } => {}
@@ -248,8 +250,14 @@ mod tests {
         assert!(decide(false).suspects.is_empty());
         assert_eq!(decide(false).too_large, [2, 3]);
         assert!(decide(false).discard.is_empty());
+        assert!(decide(false).delete.is_empty());
         assert_eq!(decide(true).fetch, [0, 1]);
         assert_eq!(decide(true).discard, [2, 3]);
+        assert_eq!(
+            decide(true).delete,
+            [4],
+            "it may be there only because its deletion was never confirmed"
+        );
         assert!(decide(true).too_large.is_empty());
     }
 

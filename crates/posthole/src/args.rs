@@ -180,6 +180,10 @@ pub(crate) struct AccountArgs {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     keep: Option<Keep>,
 
+    /// Delete mail from the server once it is safe here
+    #[arg(short = 'K', long, help_heading = "Mail", conflicts_with = "keep")]
+    no_keep: bool,
+
     /// Leave messages above this size on the server, such as 10M
     #[arg(long, value_name = "SIZE", help_heading = "Mail", value_parser = size)]
     limit: Option<u64>,
@@ -188,14 +192,14 @@ pub(crate) struct AccountArgs {
     #[arg(long, help_heading = "Mail")]
     limit_flush: bool,
 
+    /// Leave them there, whatever the configuration says
+    #[arg(long, help_heading = "Mail", conflicts_with = "limit_flush")]
+    no_limit_flush: bool,
+
     /// Fetch at most this many messages
     #[arg(long, value_name = "N", help_heading = "Mail")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     fetch_limit: Option<u32>,
-
-    /// Delete mail from the server once it is safe here
-    #[arg(short = 'K', long, help_heading = "Mail", conflicts_with = "keep")]
-    no_keep: bool,
 
     /// Go through this SSH host: [ssh://][user@]host[:port] (can be repeated)
     ///
@@ -328,7 +332,7 @@ impl AccountArgs {
             password: self.password(),
             keep: self.keep.or_else(|| self.no_keep.then_some(Keep::Never)),
             limit: self.limit,
-            limit_flush: self.limit_flush.then_some(true),
+            limit_flush: either(self.limit_flush, self.no_limit_flush),
             fetch_limit: self.fetch_limit,
             timeout: self.timeout,
             allow_plaintext: self.allow_plaintext.then_some(true),

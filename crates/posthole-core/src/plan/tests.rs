@@ -386,6 +386,9 @@ via = 'd'
 deliver = 'maildir:d'
 password = { command = 'd' }
 keep = '1d'
+limit = '1K'
+limit-flush = true
+fetch-limit = 1
 timeout = '1m'
 ";
     let account = "[account.work]\nserver = 'pop3://u@localhost'\n";
@@ -393,6 +396,9 @@ timeout = '1m'
 deliver = 'maildir:a'
 password = { command = 'a' }
 keep = '2d'
+limit = '2K'
+limit-flush = false
+fetch-limit = 2
 timeout = '2m'
 allow-plaintext = false
 ";
@@ -401,6 +407,9 @@ allow-plaintext = false
         flags.deliver = Some(Deliver::Maildir("f".into()));
         flags.password = Some(Password::Command("f".to_owned()));
         flags.keep = Some(Keep::Never);
+        flags.limit = Some(3000);
+        flags.limit_flush = Some(true);
+        flags.fetch_limit = Some(3);
         flags.timeout = Some(Duration::from_secs(180));
         flags.allow_plaintext = Some(true);
     };
@@ -410,11 +419,14 @@ allow-plaintext = false
             panic!("{job}")
         };
         format!(
-            "{} {} {} {} {}s {}",
+            "{} {} {} {} {:?} {} {:?} {}s {}",
             hops[0].name,
             job.deliver,
             job.password,
             job.keep,
+            job.select.limit,
+            job.select.limit_flush,
+            job.select.fetch_limit,
             job.timeout.as_secs(),
             job.allow_plaintext
         )
@@ -422,16 +434,19 @@ allow-plaintext = false
     let defaults_only = says(case(&format!("{defaults}{account}")));
     assert_eq!(
         defaults_only,
-        "d maildir:/etc/posthole/d the output of `d` 1day after fetching 60s false"
+        "d maildir:/etc/posthole/d the output of `d` 1day after fetching \
+         Some(1000) true Some(1) 60s false"
     );
     let own = format!("{defaults}{account}{own}");
     assert_eq!(
         says(case(&own)),
-        "a maildir:/etc/posthole/a the output of `a` 2days after fetching 120s false"
+        "a maildir:/etc/posthole/a the output of `a` 2days after fetching \
+         Some(2000) false Some(2) 120s false"
     );
     assert_eq!(
         says(case(&own).with(flags)),
-        "f maildir:/cwd/f the output of `f` no longer than it takes to be safe here 180s true"
+        "f maildir:/cwd/f the output of `f` no longer than it takes to be safe here \
+         Some(3000) true Some(3) 180s true"
     );
 }
 

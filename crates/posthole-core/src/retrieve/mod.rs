@@ -98,7 +98,7 @@ pub struct Preview {
     pub left: u64,
 }
 
-/// A message that was not fetched, as the server lists it.
+/// A message as the server lists it.
 #[derive(Clone, Debug)]
 pub struct PreviewEntry {
     /// The message's unique-id, escaped for reading; empty when the server gave none.

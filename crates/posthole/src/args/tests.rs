@@ -71,6 +71,15 @@ fn keep_is_a_flag_and_an_option() {
 }
 
 #[test]
+fn limits_are_said_with_or_without_units() {
+    assert_eq!(fetch(&["--limit", "10M"]).limit, Some(10_000_000));
+    assert_eq!(fetch(&["--limit=500"]).limit, Some(500));
+    assert_eq!(fetch(&["--fetch-limit", "7"]).fetch_limit, Some(7));
+    assert_eq!(fetch(&["--limit-flush"]).limit_flush, Some(true));
+    assert_eq!(fetch(&["--no-limit-flush"]).limit_flush, Some(false));
+}
+
+#[test]
 fn what_is_not_said_overrides_nothing() {
     let Overrides {
         accounts,
