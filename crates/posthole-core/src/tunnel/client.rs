@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use russh::Names;
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session};
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Preferred, SshId, cipher, compression, mac};
 use tokio::sync::{Notify, watch};
 
@@ -22,10 +22,11 @@ use super::error::{Refusal, TunnelError};
 use super::host_key::Gatekeeper;
 use super::known_hosts::{HostKey, KnownHostsError};
 use super::loss::{Loss, explain};
+use super::offer::Offer;
 use super::text::{SHOWN, clean};
 
-/// The settings for a session with a host whose keys of these algorithms are known.
-pub(super) fn config(hop: &Hop, known: &[Algorithm], ciphers: Ciphers) -> client::Config {
+/// The settings for a session with a host.
+pub(super) fn config(hop: &Hop, offer: &Offer, ciphers: Ciphers) -> client::Config {
     client::Config {
         client_id: SshId::Standard(Cow::Borrowed(concat!(
             "SSH-2.0-posthole_",
@@ -40,7 +41,8 @@ pub(super) fn config(hop: &Hop, known: &[Algorithm], ciphers: Ciphers) -> client
         keepalive_interval: (hop.keepalive > Duration::ZERO).then_some(hop.keepalive),
         keepalive_max: hop.keepalive_max as usize,
         preferred: Preferred {
-            key: Cow::Owned(host_key_algorithms(known)),
+            key: Cow::Owned(offer.plain.clone()),
+            host_key_certificates: Cow::Owned(offer.certificates.clone()),
             cipher: Cow::Owned(ciphers.names()),
             mac: Cow::Borrowed(&MACS),
             compression: Cow::Borrowed(if hop.compression {
@@ -101,24 +103,11 @@ fn has_aes_instructions() -> bool {
     return false;
 }
 
-/// Host key algorithms with the known ones first, as OpenSSH orders them, so that a server with
-/// several keys shows one that can be judged. RSA with SHA-1 is not among them.
-fn host_key_algorithms(known: &[Algorithm]) -> Vec<Algorithm> {
-    let is_known = |algorithm: &Algorithm| match algorithm {
-        Algorithm::Rsa { .. } => known
-            .iter()
-            .any(|known| matches!(known, Algorithm::Rsa { .. })),
-        other => known.contains(other),
-    };
-    let (mut first, rest): (Vec<_>, Vec<_>) =
-        HOST_KEY_ALGORITHMS.iter().cloned().partition(is_known);
-    first.extend(rest);
-    first
-}
-
 /// Our side of a session's callbacks.
 pub(super) struct Client {
     pub(super) gatekeeper: Arc<Gatekeeper>,
+    /// The algorithm of the host key that was shown, until it is compared with what was agreed on.
+    pub(super) shown: Option<Algorithm>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) banner: Arc<Mutex<String>>,
     pub(super) loss: watch::Sender<Option<Loss>>,
@@ -128,14 +117,12 @@ impl client::Handler for Client {
     type Error = Fault;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Fault> {
-        match shown {
-            PublicKeyOrCertificate::PublicKey { key, .. } => {
-                self.gatekeeper.admit(key.clone()).await?;
-                Ok(true)
-            }
-            // Never asked for, so never sent by an honest server.
-            PublicKeyOrCertificate::Certificate(_) => Ok(false),
-        }
+        let key = shown.public_key();
+        self.shown = Some(key.algorithm());
+        self.gatekeeper
+            .admit(key, shown.certificate().cloned())
+            .await?;
+        Ok(true)
     }
 
     async fn kex_done(
@@ -146,6 +133,15 @@ impl client::Handler for Client {
     ) -> Result<(), Fault> {
         if names.cipher == cipher::CHACHA20_POLY1305 && !names.strict_kex() {
             return Err(Fault::NotStrict);
+        }
+        // russh takes a key of any kind, whatever was agreed on.
+        if let Some(shown) = self.shown.take()
+            && !is_same_kind(&shown, &names.key)
+        {
+            return Err(Fault::OtherHostKey {
+                agreed: names.key.clone(),
+                shown,
+            });
         }
         Ok(())
     }
@@ -263,6 +259,14 @@ impl client::Handler for Client {
     }
 }
 
+/// Whether a key of one algorithm can sign by the other: the hash is the signature's business.
+fn is_same_kind(key: &Algorithm, signature: &Algorithm) -> bool {
+    match (key, signature) {
+        (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
+        (key, signature) => key == signature,
+    }
+}
+
 /// Nothing was forwarded, so no server has a reason to open a channel.
 async fn reject(reply: ChannelOpenHandle) -> Result<(), Fault> {
     reply
@@ -278,10 +282,14 @@ pub(super) enum Fault {
     NotStrict,
     /// The host key was not admitted, or the host was not even reached.
     Failed(TunnelError),
+    /// The host key is of another kind than was agreed on.
+    OtherHostKey { agreed: Algorithm, shown: Algorithm },
     /// The host key is all that was wanted.
     Seen(HostKey),
     /// The protocol or the connection failed.
     Ssh(russh::Error),
+    /// The host key can be broken.
+    WeakHostKey { bits: u32 },
 }
 
 impl From<russh::Error> for Fault {
@@ -313,8 +321,15 @@ impl fmt::Display for Fault {
         match self {
             Self::NotStrict => f.write_str("no cipher is safe without strict key exchange"),
             Self::Failed(error) => error.fmt(f),
+            Self::OtherHostKey { agreed, shown } => {
+                write!(
+                    f,
+                    "a host key for {agreed} was agreed on, and it showed one for {shown}"
+                )
+            }
             Self::Seen(_) => f.write_str("only the host key was wanted"),
             Self::Ssh(error) => f.write_str(&explain(error)),
+            Self::WeakHostKey { bits } => write!(f, "its RSA host key has only {bits} bits"),
         }
     }
 }
@@ -387,25 +402,6 @@ impl From<&ChannelOpenFailure> for Refusal {
 /// The words follow the code within the same task of russh; this only bounds a surprise.
 const WORDS_FOLLOW_WITHIN: Duration = Duration::from_secs(1);
 
-const HOST_KEY_ALGORITHMS: [Algorithm; 6] = [
-    Algorithm::Ed25519,
-    Algorithm::Ecdsa {
-        curve: EcdsaCurve::NistP256,
-    },
-    Algorithm::Ecdsa {
-        curve: EcdsaCurve::NistP384,
-    },
-    Algorithm::Ecdsa {
-        curve: EcdsaCurve::NistP521,
-    },
-    Algorithm::Rsa {
-        hash: Some(HashAlg::Sha512),
-    },
-    Algorithm::Rsa {
-        hash: Some(HashAlg::Sha256),
-    },
-];
-
 /// For the ciphers in counter mode; the others authenticate by themselves.
 const MACS: [mac::Name; 4] = [
     mac::HMAC_SHA256_ETM,
@@ -417,15 +413,6 @@ const MACS: [mac::Name; 4] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn known_kinds_of_host_keys_are_asked_for_first() {
-        let order = host_key_algorithms(&[Algorithm::Rsa { hash: None }]);
-        let names: Vec<_> = order.iter().map(ToString::to_string).collect();
-        assert_eq!(names[..3], ["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]);
-        assert!(!names.contains(&"ssh-rsa".to_owned()));
-        assert_eq!(host_key_algorithms(&[])[0], Algorithm::Ed25519);
-    }
 
     #[test]
     fn chacha_is_not_offered_to_a_server_without_strict_key_exchange() {

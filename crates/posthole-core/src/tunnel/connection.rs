@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use russh::client::{self, Handle, Msg};
-use russh::{Channel, Disconnect};
+use russh::{AlgorithmKind, Channel, Disconnect};
 
 use crate::plan::{Hop, HostPort};
 use crate::progress::{Event, Observer, Step};
@@ -25,6 +25,7 @@ use super::error::{Phase, Refusal, TunnelError};
 use super::host_key::Gatekeeper;
 use super::known_hosts::HostKey;
 use super::loss::{Cause, Ending, Loss, explain};
+use super::offer::Offer;
 use super::patience::{Patience, TimedOut};
 use super::stream::{ChannelStream, QuickAck, Wire};
 
@@ -74,17 +75,21 @@ impl Connection {
                 Arc::clone(&patience),
             ))
         };
-        let mut session =
-            match Session::negotiate(hop, below, gatekeeper(), Ciphers::All, &patience, caller)
-                .await
-            {
-                Err(Fault::NotStrict) => {
-                    let ciphers = Ciphers::WithoutStrictKex;
-                    Session::negotiate(hop, below, gatekeeper(), ciphers, &patience, caller).await
-                }
-                other => other,
-            }
-            .map_err(|fault| fault.into_error(hop))?;
+        let offer = gatekeeper().offer().await?;
+        let negotiate = |ciphers| {
+            let way = Way {
+                hop,
+                below,
+                offer: &offer,
+                ciphers,
+            };
+            Session::negotiate(way, gatekeeper(), &patience, caller)
+        };
+        let mut session = match negotiate(Ciphers::All).await {
+            Err(Fault::NotStrict) => negotiate(Ciphers::WithoutStrictKex).await,
+            other => other,
+        }
+        .map_err(|fault| fault.into_error(hop))?;
 
         let began = Instant::now();
         let asked = patience.asked();
@@ -238,14 +243,67 @@ pub(super) async fn scan(
     below: Option<&Arc<Connection>>,
     caller: Caller<'_>,
 ) -> Result<HostKey, TunnelError> {
+    let offer = Gatekeeper::scanning(hop).offer().await?;
+    scan_for(hop, below, &offer, caller)
+        .await
+        .map_err(|fault| fault.into_error(hop))
+}
+
+/// Connects as often as needed to see every plain key that a host has.
+pub(super) async fn scan_all(
+    hop: &Hop,
+    below: Option<&Arc<Connection>>,
+    caller: Caller<'_>,
+) -> Result<Vec<HostKey>, TunnelError> {
+    let mut keys = Vec::new();
+    let mut lacks = None;
+    for offer in Gatekeeper::scanning(hop).offer().await?.split() {
+        match scan_for(hop, below, &offer, caller).await {
+            Ok(key) => keys.push(key),
+            Err(
+                fault @ Fault::Ssh(russh::Error::NoCommonAlgo {
+                    kind: AlgorithmKind::Key,
+                    ..
+                }),
+            ) => lacks = Some(fault),
+            Err(fault) => return Err(fault.into_error(hop)),
+        }
+    }
+    match lacks {
+        Some(fault) if keys.is_empty() => Err(fault.into_error(hop)),
+        _ => Ok(keys),
+    }
+}
+
+async fn scan_for(
+    hop: &Hop,
+    below: Option<&Arc<Connection>>,
+    offer: &Offer,
+    caller: Caller<'_>,
+) -> Result<HostKey, Fault> {
     let patience = Patience::new();
     let gatekeeper = Arc::new(Gatekeeper::scanning(hop));
-    match Session::negotiate(hop, below, gatekeeper, Ciphers::All, &patience, caller).await {
+    let way = Way {
+        hop,
+        below,
+        offer,
+        ciphers: Ciphers::All,
+    };
+    match Session::negotiate(way, gatekeeper, &patience, caller).await {
         Err(Fault::Seen(key)) => Ok(key),
-        Err(fault) => Err(fault.into_error(hop)),
+        Err(fault) => Err(fault),
         // The key exchange cannot succeed when its key is never admitted.
-        Ok(_) => Err(Fault::Ssh(russh::Error::Inconsistent).into_error(hop)),
+        Ok(_) => Err(Fault::Ssh(russh::Error::Inconsistent)),
     }
+}
+
+/// How a host is reached, and what it is offered.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    hop: &'a Hop,
+    below: Option<&'a Arc<Connection>>,
+    offer: &'a Offer,
+    ciphers: Ciphers,
 }
 
 /// A session after the key exchange, not logged in.
@@ -259,14 +317,17 @@ struct Session {
 impl Session {
     /// Connects and exchanges keys.
     async fn negotiate(
-        hop: &Hop,
-        below: Option<&Arc<Connection>>,
+        way: Way<'_>,
         gatekeeper: Arc<Gatekeeper>,
-        ciphers: Ciphers,
         patience: &Patience,
         caller: Caller<'_>,
     ) -> Result<Self, Fault> {
-        let known = gatekeeper.known_algorithms().await?;
+        let Way {
+            hop,
+            below,
+            offer,
+            ciphers,
+        } = way;
         let began = Instant::now();
         let stream: BoxStream = match below {
             None => {
@@ -290,11 +351,12 @@ impl Session {
         let (refusals, banner) = (Arc::<Refusals>::default(), Arc::<Mutex<String>>::default());
         let client = Client {
             gatekeeper: Arc::clone(&gatekeeper),
+            shown: None,
             refusals: Arc::clone(&refusals),
             banner: Arc::clone(&banner),
             loss,
         };
-        let config = Arc::new(config(hop, &known, ciphers));
+        let config = Arc::new(config(hop, offer, ciphers));
         let connecting = client::connect_stream(config, Wire(stream), client);
         let handle = match patience.limit(left, connecting).await {
             Ok(connected) => connected?,
@@ -312,10 +374,11 @@ impl Session {
                 algorithm: admitted.key.algorithm(),
                 fingerprint: admitted.key.fingerprint(),
                 recorded: admitted.recorded,
+                authority: admitted.authority,
             };
             caller.step(step, began.elapsed().saturating_sub(patience.asked()));
-            if let Some(error) = admitted.unrecorded {
-                caller.notice(format!("{error}, so the question will come again"));
+            for notice in admitted.notices {
+                caller.notice(notice);
             }
         }
         Ok(Self {

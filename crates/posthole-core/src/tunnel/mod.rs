@@ -10,8 +10,8 @@
 //! things end (`loss`, `stream`), trust in host keys ([`known_hosts`], `host_key`), and logins
 //! that ask as little as possible, and nothing before it is needed (`auth`).
 //!
-//! What is not here: OpenSSH's configuration files, proxy commands, certificates of hosts, and
-//! `ssh` itself as a transport.
+//! What is not here: OpenSSH's configuration files, proxy commands, and `ssh` itself as a
+//! transport.
 
 mod answers;
 mod auth;
@@ -21,7 +21,9 @@ mod error;
 mod host_key;
 pub mod known_hosts;
 mod loss;
+mod offer;
 mod patience;
+pub mod sshfp;
 mod stream;
 mod text;
 
@@ -130,6 +132,32 @@ impl Tunnels {
             before => Some(self.connection(before, caller).await?.0),
         };
         connection::scan(hop, below.as_ref(), caller).await
+    }
+
+    /// Connects to the last hop once for each kind of host key, and sees all that it has.
+    ///
+    /// # Errors
+    ///
+    /// The host showed no key at all, or could not be reached each time.
+    ///
+    /// # Panics
+    ///
+    /// If there are no hops.
+    pub async fn scan_host_keys(
+        &self,
+        account: &str,
+        hops: &[Hop],
+    ) -> Result<Vec<HostKey>, TunnelError> {
+        let caller = Caller {
+            account,
+            observer: &*self.observer,
+        };
+        let (hop, before) = split(hops);
+        let below = match before {
+            [] => None,
+            before => Some(self.connection(before, caller).await?.0),
+        };
+        connection::scan_all(hop, below.as_ref(), caller).await
     }
 
     /// Ends all connections with a goodbye, but does not wait long for it to be heard.

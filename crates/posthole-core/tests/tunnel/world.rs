@@ -100,6 +100,15 @@ impl Notes {
         steps.collect()
     }
 
+    pub(crate) fn notices(&self) -> Vec<String> {
+        let notes = self.0.lock().unwrap();
+        let notices = notes.iter().filter_map(|(_, event)| match event {
+            Event::Notice(text) => Some(text.clone()),
+            _ => None,
+        });
+        notices.collect()
+    }
+
     /// How the last login was done.
     pub(crate) fn method(&self) -> String {
         let steps = self.steps();
