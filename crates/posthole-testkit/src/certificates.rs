@@ -29,13 +29,13 @@ pub struct CertificateBuilder {
 }
 
 impl CertificateBuilder {
-    /// One for a host, valid for all hosts from an hour ago for a day.
+    /// One for a host, valid from an hour ago for a day; it names no host yet.
     #[must_use]
     pub fn host(key: &PublicKey) -> Self {
         Self::new(key, CertType::Host)
     }
 
-    /// One for a user, valid for all users from an hour ago for a day.
+    /// One for a user, valid from an hour ago for a day; it names no user yet.
     #[must_use]
     pub fn user(key: &PublicKey) -> Self {
         Self::new(key, CertType::User)
@@ -53,7 +53,7 @@ impl CertificateBuilder {
         }
     }
 
-    /// Limits it to this name, and others given like this.
+    /// Makes it valid for this name, and others given like this.
     #[must_use]
     pub fn principal(mut self, name: &str) -> Self {
         self.principals.push(name.to_owned());

@@ -1,6 +1,9 @@
 //! Host certificates: whether one says what it must (PROTOCOL.certkeys; sshkey.c,
 //! `sshkey_cert_check_host`).
 //!
+//! OpenSSH changed its mind about names in 10.3, and this follows: they may have wildcards, and a
+//! certificate without any is good for no host rather than for all of them.
+//!
 //! Who may sign them is not decided here but by the `@cert-authority` lines, and neither is whether
 //! the server has the key that the certificate is about: the key exchange has proved that.
 
@@ -30,11 +33,12 @@ pub(super) fn check(
     if now >= certificate.valid_before() {
         return Err(Flaw::Expired(certificate.valid_before()));
     }
-    // Without principals it is valid for every host. Unlike a certificate's name for a user, one
-    // for a host may have wildcards.
     let principals = certificate.valid_principals();
+    if principals.is_empty() {
+        return Err(Flaw::NoHost);
+    }
     let is_meant = |pattern: &String| matches_pattern(pattern.as_bytes(), principal.as_bytes());
-    if !principals.is_empty() && !principals.iter().any(is_meant) {
+    if !principals.iter().any(is_meant) {
         let names: Vec<_> = principals.iter().take(NAMES_SHOWN).cloned().collect();
         return Err(Flaw::OtherHost {
             wanted: principal.to_owned(),
@@ -62,6 +66,7 @@ pub(super) enum Flaw {
     BadSignature,
     CriticalOption(String),
     Expired(u64),
+    NoHost,
     NotOfHost,
     NotYetValid(u64),
     OtherHost { wanted: String, names: String },
@@ -76,6 +81,7 @@ impl fmt::Display for Flaw {
                 write!(f, "it has the critical option {option}, which is not known")
             }
             Self::Expired(at) => write!(f, "it expired on {}", date(*at)),
+            Self::NoHost => f.write_str("it names no host"),
             Self::NotOfHost => f.write_str("it is for a user, not for a host"),
             Self::NotYetValid(at) => write!(f, "it is not valid before {}", date(*at)),
             Self::OtherHost { wanted, names } => {
@@ -115,6 +121,10 @@ mod tests {
     }
 
     fn host() -> CertificateBuilder {
+        nameless().principal("popserver")
+    }
+
+    fn nameless() -> CertificateBuilder {
         CertificateBuilder::host(key().public_key())
     }
 
@@ -132,19 +142,19 @@ mod tests {
 
     #[test]
     fn a_certificate_is_for_the_hosts_that_it_names() {
-        check_name(host(), "anything", true);
-        check_name(host().principal("popserver"), "popserver", true);
-        check_name(
-            host().principal("a").principal("popserver"),
-            "popserver",
-            true,
-        );
-        check_name(host().principal("a").principal("b"), "popserver", false);
-        check_name(host().principal("*.example.org"), "pop.example.org", true);
-        check_name(host().principal("*.example.org"), "example.org", false);
-        check_name(host().principal("pop?"), "pop1", true);
-        check_name(host().principal("POPSERVER"), "popserver", false);
-        check_name(host().principal("!popserver"), "popserver", false);
+        let names = |names: &[&str]| {
+            let all = names.iter();
+            all.fold(nameless(), |certificate, name| certificate.principal(name))
+        };
+        check_name(names(&["popserver"]), "popserver", true);
+        check_name(names(&["a", "popserver"]), "popserver", true);
+        check_name(names(&["a", "b"]), "popserver", false);
+        check_name(names(&["*.example.org"]), "pop.example.org", true);
+        check_name(names(&["*.example.org"]), "example.org", false);
+        check_name(names(&["pop?"]), "pop1", true);
+        check_name(names(&["POPSERVER"]), "popserver", false);
+        check_name(names(&["!popserver"]), "popserver", false);
+        check_name(names(&[]), "popserver", false);
     }
 
     #[test]
@@ -163,13 +173,14 @@ mod tests {
 
     #[test]
     fn a_certificate_that_says_something_else_vouches_for_nothing() {
-        let user = CertificateBuilder::user(key().public_key());
+        let user = CertificateBuilder::user(key().public_key()).principal("popserver");
         assert_eq!(flaw(user), Flaw::NotOfHost);
+        assert_eq!(flaw(nameless()), Flaw::NoHost);
         assert!(matches!(flaw(host().expired()), Flaw::Expired(_)));
         assert!(matches!(flaw(host().not_yet_valid()), Flaw::NotYetValid(_)));
         let option = flaw(host().critical_option("verify-required"));
         assert_eq!(option, Flaw::CriticalOption("verify-required".to_owned()));
-        let text = flaw(host().principal("a").principal("b\u{1b}[2J")).to_string();
+        let text = flaw(nameless().principal("a").principal("b\u{1b}[2J")).to_string();
         assert_eq!(text, "it is for a, b?[2J, and not for popserver");
     }
 

