@@ -384,3 +384,6 @@ const UDP_SIZE: u16 = 1232;
 const UDP_AGAIN: Duration = Duration::from_secs(1);
 const UDP_LIMIT: Duration = Duration::from_secs(4);
 const TCP_LIMIT: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests;

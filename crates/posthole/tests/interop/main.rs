@@ -13,6 +13,7 @@ mod interrupted;
 mod login;
 mod output;
 mod refusals;
+mod trust;
 mod world;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let suite = interrupted::tests(suite);
     let suite = login::tests(suite);
     let suite = host_key::tests(suite);
+    let suite = trust::tests(suite);
     let suite = refusals::tests(suite);
     let suite = check::tests(suite);
     let suite = output::tests(suite);
