@@ -274,6 +274,26 @@ pub(crate) struct AccountArgs {
     )]
     password_env: Option<String>,
 
+    /// Take the mail password from the desktop's keyring
+    ///
+    /// Looked for is the item that `secret-tool store --label=Posthole host HOST service pop3 user
+    /// USER` makes.
+    #[arg(long, help_heading = "Password", group = "password")]
+    password_keyring: bool,
+
+    /// Take the mail password from ~/.netrc, or from another file like it
+    ///
+    /// The entry's machine is HOST of the mailbox, and its login is USER.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Password",
+        group = "password"
+    )]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "~/.netrc")]
+    #[arg(value_hint = ValueHint::FilePath, value_parser = path)]
+    password_netrc: Option<PathBuf>,
+
     /// Ask for the mail password, whatever the configuration says
     #[arg(long, help_heading = "Password", group = "password")]
     password_prompt: bool,
@@ -338,6 +358,11 @@ impl AccountArgs {
         command
             .or_else(|| self.password_file.clone().map(Password::File))
             .or_else(|| self.password_env.clone().map(Password::Env))
+            .or_else(|| {
+                let usual = Password::Keyring(Vec::new());
+                self.password_keyring.then_some(usual)
+            })
+            .or_else(|| Some(Password::Netrc(Some(self.password_netrc.clone()?))))
             .or_else(|| self.password_prompt.then_some(Password::Prompt))
     }
 }

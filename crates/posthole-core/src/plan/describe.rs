@@ -5,8 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::resolve::is_loopback;
-use super::{Hop, Job, Keep, PasswordSource, Plan, Route};
-use crate::config::one_line;
+use super::{Hop, Job, Keep, Plan, Route};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,18 +120,6 @@ impl fmt::Display for Hop {
             duration(keepalive)
         };
         writeln!(f, "    keepalive: {keepalive}")
-    }
-}
-
-/// Where the password comes from, never what it is.
-impl fmt::Display for PasswordSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Command(command) => write!(f, "the output of `{}`", one_line(command)),
-            Self::File(path) => write!(f, "the file {}", path.display()),
-            Self::Given { origin, secret: _ } => f.write_str(origin),
-            Self::Prompt => f.write_str("asked for when it is needed"),
-        }
     }
 }
 

@@ -9,6 +9,7 @@ mod environment;
 mod hop;
 mod mailbox;
 mod overrides;
+mod password;
 mod resolve;
 
 use std::fmt;
@@ -16,11 +17,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 pub use environment::Environment;
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{Overrides, SshOverrides};
+pub use password::{Keyring, NetrcEntry, PasswordSource};
 pub use resolve::{ConfigFile, resolve, resolve_hop};
 
 /// Everything one run will do.
@@ -88,24 +88,6 @@ pub enum Route {
     /// A direct-tcpip channel from the last of these SSH hosts, each reached through the one
     /// before it. Never empty.
     Ssh(Arc<[Hop]>),
-}
-
-/// Where a password comes from.
-#[derive(Clone, Debug)]
-pub enum PasswordSource {
-    /// The first line that a shell command prints.
-    Command(String),
-    /// The first line of a file.
-    File(PathBuf),
-    /// Given outright.
-    Given {
-        /// Where it stood, such as `the environment variable MAILPW`.
-        origin: String,
-        /// The password.
-        secret: SecretString,
-    },
-    /// A person is asked.
-    Prompt,
 }
 
 /// What happens to a fetched message on the server.

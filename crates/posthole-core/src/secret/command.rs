@@ -12,7 +12,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
+
+use crate::exec;
 
 use super::{CommandFailure, LENGTH_LIMIT, NoPassword, SecretError, first_line, secret_buffer};
 
@@ -30,9 +32,7 @@ pub(super) async fn run(command: &str, limit: Duration) -> Result<SecretString, 
 }
 
 async fn run_shell(command: &str, limit: Duration) -> Result<SecretString, CommandFailure> {
-    let mut child = Command::new("/bin/sh")
-        .arg("-c")
-        .arg(command)
+    let mut child = exec::shell(command)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

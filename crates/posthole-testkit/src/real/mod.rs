@@ -1,4 +1,4 @@
-//! Real servers: OpenSSH's `sshd` and `ssh-agent`, and Dovecot.
+//! Real servers: OpenSSH's `sshd` and `ssh-agent`, Dovecot, and GNOME Keyring.
 //!
 //! Each runs with a configuration of its own in a temporary directory, on a loopback port that was
 //! free a moment before, as root and as an ordinary user alike, and is ended with all its processes
@@ -10,6 +10,7 @@
 mod agent;
 mod daemon;
 mod dovecot;
+mod keyring;
 mod mailhost;
 mod sshd;
 mod suite;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 pub use agent::Agent;
 pub use dovecot::Dovecot;
+pub use keyring::Keyring;
 pub use mailhost::Mailhost;
 pub use sshd::{Builder as SshdBuilder, Sshd};
 pub use suite::Suite;
@@ -33,6 +35,9 @@ pub enum Requirement {
     NssWrapper,
     /// The `openssl` command; Debian package `openssl`.
     OpenSsl,
+    /// A keyring, its bus and its command; Debian packages `dbus`, `gnome-keyring` and
+    /// `libsecret-tools`.
+    SecretService,
     /// The `ssh` command; Debian package `openssh-client`.
     Ssh,
     /// `ssh-agent` and `ssh-add`; Debian package `openssh-client`.
@@ -59,6 +64,17 @@ impl Requirement {
             Self::DovecotImap => (dovecot_has("imap"), "dovecot-imapd"),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::OpenSsl => (find_program("openssl").is_some(), "openssl"),
+            Self::SecretService => (
+                [
+                    "dbus-daemon",
+                    "dbus-send",
+                    "gnome-keyring-daemon",
+                    "secret-tool",
+                ]
+                .iter()
+                .all(|name| find_program(name).is_some()),
+                "dbus, gnome-keyring and libsecret-tools",
+            ),
             Self::Ssh => (find_program("ssh").is_some(), "openssh-client"),
             Self::SshAgent => (
                 find_program("ssh-agent").is_some() && find_program("ssh-add").is_some(),

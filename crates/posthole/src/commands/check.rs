@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use posthole_core::error::Class;
-use posthole_core::plan::{Job, Plan, Route};
+use posthole_core::plan::{Job, PasswordSource, Plan, Route};
 use posthole_core::progress::{Event, Observer, Step};
 use posthole_core::retrieve;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -161,6 +161,21 @@ impl Observer for Walks {
     }
 }
 
+/// Where the password came from that a login was done with, if one was.
+fn password_source<'a>(job: &'a Job, step: &Step) -> Option<&'a PasswordSource> {
+    match step {
+        Step::LoggedIn { .. } => Some(&job.password),
+        Step::Authenticated { login, method } if !method.starts_with("publickey") => {
+            let Route::Ssh(hops) = &job.route else {
+                return None;
+            };
+            let hop = hops.iter().find(|hop| hop.login() == *login)?;
+            Some(&hop.password)
+        }
+        _ => None,
+    }
+}
+
 impl Run {
     fn print_plan(&self, plan: &Plan) {
         if self.global.json {
@@ -192,7 +207,10 @@ impl Run {
                 Told::Begin => {}
                 Told::Notice(text) => self.show_notice(account, &text),
                 Told::Step(step, took) => {
-                    let (name, text) = steps::describe(&step);
+                    let (name, mut text) = steps::describe(&step);
+                    if let Some(source) = password_source(&job, &step) {
+                        text += &format!(", password: {source}");
+                    }
                     self.show(&Checked::done(Some(account), name, took, text));
                     channels += usize::from(matches!(step, Step::ChannelOpen { .. }));
                     last = Some(step);

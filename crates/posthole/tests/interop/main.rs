@@ -12,6 +12,7 @@ mod host_key;
 mod interrupted;
 mod login;
 mod output;
+mod passwords;
 mod refusals;
 mod trust;
 mod world;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let suite = interrupted::tests(suite);
     let suite = login::tests(suite);
     let suite = host_key::tests(suite);
+    let suite = passwords::tests(suite);
     let suite = trust::tests(suite);
     let suite = refusals::tests(suite);
     let suite = check::tests(suite);

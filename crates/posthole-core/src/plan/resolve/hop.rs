@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::Resolver;
+use super::password::Login;
 use crate::config::{Agent, Diagnostic, Spanned, SshHost, SshTarget};
 use crate::plan::hop::SSH_PORT;
 use crate::plan::{Hop, HostPort, PasswordSource};
@@ -47,7 +48,10 @@ impl Resolver<'_> {
         let known_hosts = self.known_hosts(section);
         let agent = self.agent(section);
         let password = match section.and_then(|ssh| ssh.password.as_ref()) {
-            Some(Spanned { value, span }) => self.password(value, Some(span)),
+            Some(Spanned { value, span }) => {
+                let login = Login::of_ssh(user.as_deref(), &target.host, &address.host);
+                self.password(value, Some(span), &login)
+            }
             None => Some(PasswordSource::Prompt),
         };
         let base = Hop::new(&target.host, &user?);
