@@ -13,7 +13,7 @@ use std::time::Duration;
 use password::Login;
 
 use super::mailbox;
-use super::{DeliverTo, Environment, Hop, HostPort, Job, Keep, Overrides, Plan, Route};
+use super::{DeliverTo, Environment, Hop, HostPort, Job, Keep, Overrides, Plan, Route, Select};
 use crate::config::{
     AccountArg, Config, Deliver, Diagnostic, Limits, Options, ServerUrl, Spanned, SshTarget,
     did_you_mean, one_line,
@@ -244,6 +244,18 @@ impl<'a> Resolver<'a> {
         let keep = overrides
             .keep
             .or_else(|| self.option(wanted, |options| options.keep.as_ref()));
+        let select = Select {
+            limit: overrides
+                .limit
+                .or_else(|| self.option(wanted, |options| options.limit.as_ref())),
+            limit_flush: overrides
+                .limit_flush
+                .or_else(|| self.option(wanted, |options| options.limit_flush.as_ref()))
+                .unwrap_or(false),
+            fetch_limit: overrides
+                .fetch_limit
+                .or_else(|| self.option(wanted, |options| options.fetch_limit.as_ref())),
+        };
         let timeout = overrides
             .timeout
             .or_else(|| self.option(wanted, |options| options.timeout.as_ref()));
@@ -262,6 +274,7 @@ impl<'a> Resolver<'a> {
             route,
             password: password?,
             keep: keep.unwrap_or(Keep::Always),
+            select,
             timeout: timeout.unwrap_or(TIMEOUT),
             deliver: deliver?,
             allow_plaintext,
