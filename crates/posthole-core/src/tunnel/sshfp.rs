@@ -195,7 +195,8 @@ impl Fingerprints {
     #[must_use]
     pub fn describe(&self, key: &HostKey) -> String {
         let algorithm = key.algorithm();
-        let said = match self.verdict(key) {
+        let verdict = self.verdict(key);
+        let said = match verdict {
             Verdict::Differs => format!("the DNS has another fingerprint of its {algorithm} key"),
             Verdict::Matches => format!("the DNS has this fingerprint of its {algorithm} key"),
             Verdict::Silent if self.records.is_empty() => {
@@ -203,6 +204,9 @@ impl Fingerprints {
             }
             Verdict::Silent => format!("the DNS has no fingerprint of its {algorithm} key"),
         };
+        if verdict == Verdict::Silent {
+            return said;
+        }
         let server = self.server.ip();
         let worth = if self.is_authenticated {
             format!("authenticated by the resolver {server}")

@@ -176,6 +176,19 @@ fn password_source<'a>(job: &'a Job, step: &Step) -> Option<&'a PasswordSource> 
     }
 }
 
+/// The problem of a login that was refused, with a word on where its password came from.
+fn with_password_source(problem: Problem, job: &Job) -> Problem {
+    let source = match &job.password {
+        PasswordSource::Prompt => "typed".to_owned(),
+        source => format!("from {source}"),
+    };
+    let hint = match &problem.hint {
+        Some(hint) => format!("{hint}; the password was {source}"),
+        None => format!("the password was {source}"),
+    };
+    problem.hint(Some(hint))
+}
+
 impl Run {
     fn print_plan(&self, plan: &Plan) {
         if self.global.json {
@@ -220,6 +233,11 @@ impl Run {
                     let next = || steps::after(last.as_ref(), hops > 0, channels < hops);
                     let exit = problem.exit;
                     let step = step.unwrap_or_else(next);
+                    let problem = if step == "login" && exit == Exit::NoPerm {
+                        with_password_source(problem, &job)
+                    } else {
+                        problem
+                    };
                     let took = at.duration_since(since);
                     self.show(&Checked::failed(account, step, took, problem));
                     return exit;

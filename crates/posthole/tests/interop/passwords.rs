@@ -159,6 +159,9 @@ fn a_password_comes_from_netrc() {
         "has no password for the login msingh on localhost or 127.0.0.1",
         "machine localhost login msingh password",
     ]);
+    write(&entry.replace(Mailhost::MAIL_PASSWORD, "wrong"), 0o600);
+    let from = format!("the password was from the entry of {}", file.display());
+    run_with(&host, &[], &["check"]).exits(77).prints(&[&from]);
     write(&entry, 0o600);
     run_with(&host, &[], &["fetch"]).exits(0);
     host.home().assert_delivered(&messages);
