@@ -137,11 +137,17 @@ impl Resolver {
             }
         }
         // INVARIANT: there is a name at least.
-        let mut answer = answer.ok_or("no name was asked for")?;
-        let is_believed = self.trust_ad || server.ip().is_loopback();
-        answer.unbelieved = answer.is_authenticated && !is_believed;
-        answer.is_authenticated &= is_believed;
-        Ok(answer)
+        Ok(self.weigh(answer.ok_or("no name was asked for")?))
+    }
+
+    /// Takes the server's word about validation for what it is worth.
+    fn weigh(&self, answer: Fingerprints) -> Fingerprints {
+        let is_believed = self.trust_ad || answer.server.ip().is_loopback();
+        Fingerprints {
+            is_authenticated: answer.is_authenticated && is_believed,
+            unbelieved: answer.is_authenticated && !is_believed,
+            ..answer
+        }
     }
 }
 

@@ -176,11 +176,33 @@ async fn an_answer_is_authenticated_when_the_resolver_here_says_so() {
         said.ends_with("(authenticated by the resolver 127.0.0.1)"),
         "{said}"
     );
-    // As if it had come from elsewhere.
-    let mut far = found;
-    (far.is_authenticated, far.unbelieved) = (false, true);
-    let said = far.describe(&shown(&key));
-    assert!(said.contains("not on this machine"), "{said}");
+}
+
+#[test]
+fn a_resolver_elsewhere_is_believed_where_resolv_conf_says_so() {
+    let key = keys::generate(KeyType::Ed25519);
+    let (algorithm, fingerprint_type, fingerprint) = record(&key, 4, 2);
+    let far = Fingerprints {
+        records: vec![Record {
+            algorithm,
+            fingerprint_type,
+            fingerprint,
+        }],
+        server: ([192, 0, 2, 1], 53).into(),
+        is_authenticated: true,
+        unbelieved: false,
+    };
+    let weighed = Resolver::parse("nameserver 192.0.2.1").weigh(far.clone());
+    assert!(!weighed.is_authenticated());
+    let said = weighed.describe(&shown(&key));
+    assert!(
+        said.contains("not on this machine: no more than a hint"),
+        "{said}"
+    );
+    let trusting = Resolver::parse("nameserver 192.0.2.1\noptions trust-ad");
+    assert!(trusting.weigh(far.clone()).is_authenticated());
+    // Whom the person named is not nearer for it.
+    assert!(!Resolver::at(far.server).weigh(far).is_authenticated());
 }
 
 #[tokio::test]
