@@ -76,6 +76,10 @@ pub struct HostKeyQuestion {
     pub algorithm: String,
     /// The key's fingerprint in OpenSSH's form, `SHA256:…`.
     pub fingerprint: String,
+    /// The fingerprint as a picture, where there is time to look at it.
+    pub randomart: Option<String>,
+    /// What else is known of the key, each in a sentence without its beginning and end.
+    pub notes: Vec<String>,
     /// The file the key is written to on a yes.
     pub known_hosts: PathBuf,
 }

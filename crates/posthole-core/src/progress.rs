@@ -80,8 +80,11 @@ pub enum Step {
         algorithm: String,
         /// `SHA256:…`.
         fingerprint: String,
-        /// Where it is recorded, with the line; none when it was only just accepted.
+        /// Where it is recorded, or the authority that certified it, with the line; none when it was
+        /// only just accepted.
         recorded: Option<(PathBuf, usize)>,
+        /// Algorithm and fingerprint of the authority that certified it.
+        authority: Option<String>,
     },
     /// The SSH server let us in.
     Authenticated {

@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 use russh::keys::key::safe_rng;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{KeypairData, RsaKeypair};
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PublicKey};
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
+pub use russh::keys::{PrivateKey, PublicKey};
 
 use crate::base64;
 

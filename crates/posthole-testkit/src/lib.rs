@@ -20,6 +20,7 @@
 //! answer. None of Posthole's own code is used here, because what judges the program must not
 //! share its mistakes.
 
+pub mod certificates;
 pub mod home;
 pub mod keys;
 pub mod mail;

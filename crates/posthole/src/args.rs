@@ -11,6 +11,7 @@
 
 mod tls;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use posthole_core::config::{
     parse_path, parse_size,
 };
 use posthole_core::plan::{Auth, Keep, Overrides, SshOverrides};
+use posthole_core::tunnel::HostKey;
 
 use tls::TlsArgs;
 
@@ -139,9 +141,24 @@ pub(crate) struct TrustArgs {
     /// Accept the key without a question if this is its fingerprint
     ///
     /// It is what the administrator of the host reads out, for example from
-    /// `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`: SHA256: and 43 characters.
+    /// `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`: SHA256: and 43 characters, or from an
+    /// old one MD5: and 16 octets in hex. If the host has keys of several types, the one that
+    /// has this fingerprint is recorded.
     #[arg(long, value_name = "SHA256:…")]
     pub(crate) fingerprint: Option<Fingerprint>,
+
+    /// Ask the DNS for the host's fingerprints (SSHFP records), too
+    ///
+    /// A key that an authenticated answer vouches for is accepted without a question, and one that
+    /// it contradicts is refused. What is not authenticated by DNSSEC is only shown. The resolver is
+    /// that of resolv.conf(5) unless another is given, as ADDRESS or ADDRESS:PORT.
+    #[arg(long, value_name = "RESOLVER", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "", value_parser = resolver)]
+    pub(crate) sshfp: Option<SshfpResolver>,
+
+    /// Look at the host's keys of all types, not only at the one that would be used
+    #[arg(long, conflicts_with = "fingerprint")]
+    pub(crate) all: bool,
 
     /// Look for the key in this file, and record it there (can be repeated)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = path)]
@@ -285,6 +302,26 @@ pub(crate) struct AccountArgs {
     )]
     password_env: Option<String>,
 
+    /// Take the mail password from the desktop's keyring
+    ///
+    /// Looked for is the item that `secret-tool store --label=Posthole host HOST service pop3 user
+    /// USER` makes.
+    #[arg(long, help_heading = "Password", group = "password")]
+    password_keyring: bool,
+
+    /// Take the mail password from ~/.netrc, or from another file like it
+    ///
+    /// The entry's machine is HOST of the mailbox, and its login is USER.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Password",
+        group = "password"
+    )]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "~/.netrc")]
+    #[arg(value_hint = ValueHint::FilePath, value_parser = path)]
+    password_netrc: Option<PathBuf>,
+
     /// Ask for the mail password, whatever the configuration says
     #[arg(long, help_heading = "Password", group = "password")]
     password_prompt: bool,
@@ -357,6 +394,11 @@ impl AccountArgs {
         command
             .or_else(|| self.password_file.clone().map(Password::File))
             .or_else(|| self.password_env.clone().map(Password::Env))
+            .or_else(|| {
+                let usual = Password::Keyring(Vec::new());
+                self.password_keyring.then_some(usual)
+            })
+            .or_else(|| Some(Password::Netrc(Some(self.password_netrc.clone()?))))
             .or_else(|| self.password_prompt.then_some(Password::Prompt))
     }
 }
@@ -376,17 +418,18 @@ impl TrustArgs {
     }
 }
 
-/// A host key's fingerprint as OpenSSH prints it: `SHA256:` and unpadded base64 of 32 octets.
+/// A host key's fingerprint as OpenSSH prints it: `SHA256:` and unpadded base64 of 32 octets, or
+/// `MD5:` and 16 octets in hex, which old versions printed without the `MD5:`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Fingerprint(String);
 
 impl Fingerprint {
-    /// Whether a key's fingerprint is this one.
-    pub(crate) fn is(&self, fingerprint: &str) -> bool {
-        self.0 == fingerprint
+    /// Whether it is the fingerprint of this key.
+    pub(crate) fn is_of(&self, key: &HostKey) -> bool {
+        self.0 == key.fingerprint() || self.0 == key.md5_fingerprint()
     }
 
-    /// The text, `SHA256:…`.
+    /// The text, `SHA256:…` or `MD5:…`.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -396,17 +439,43 @@ impl FromStr for Fingerprint {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Some(digest) = text.strip_prefix("SHA256:") else {
-            return Err("a fingerprint starts with `SHA256:`");
-        };
-        let digest = digest.strip_suffix('=').unwrap_or(digest);
-        let is_base64 = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/');
-        if digest.len() == 43 && digest.bytes().all(is_base64) {
-            Ok(Self(format!("SHA256:{digest}")))
+        if let Some(digest) = text.strip_prefix("SHA256:") {
+            let digest = digest.strip_suffix('=').unwrap_or(digest);
+            let is_base64 =
+                |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/');
+            return if digest.len() == 43 && digest.bytes().all(is_base64) {
+                Ok(Self(format!("SHA256:{digest}")))
+            } else {
+                Err("a SHA256 fingerprint has 43 base64 characters after `SHA256:`")
+            };
+        }
+        let octets: Vec<_> = text
+            .strip_prefix("MD5:")
+            .unwrap_or(text)
+            .split(':')
+            .collect();
+        let is_octet =
+            |octet: &&str| octet.len() == 2 && octet.bytes().all(|c| c.is_ascii_hexdigit());
+        if octets.len() == 16 && octets.iter().all(is_octet) {
+            Ok(Self(format!(
+                "MD5:{}",
+                octets.join(":").to_ascii_lowercase()
+            )))
+        } else if text.starts_with("MD5:") {
+            Err("an MD5 fingerprint has 16 octets in hex after `MD5:`, with colons between them")
         } else {
-            Err("a SHA256 fingerprint has 43 base64 characters after `SHA256:`")
+            Err("a fingerprint starts with `SHA256:` or, from an old OpenSSH, with `MD5:`")
         }
     }
+}
+
+/// Which resolver is asked about SSHFP records.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SshfpResolver {
+    /// The one of resolv.conf(5).
+    System,
+    /// This one.
+    At(SocketAddr),
 }
 
 fn given<T: Clone>(values: &[T]) -> Option<Vec<T>> {
@@ -435,6 +504,17 @@ fn size(text: &str) -> Result<u64, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(with_help)
+}
+
+fn resolver(text: &str) -> Result<SshfpResolver, String> {
+    if text.is_empty() {
+        return Ok(SshfpResolver::System);
+    }
+    let address = text.parse().map(|address| SocketAddr::new(address, 53));
+    address
+        .or_else(|_| text.parse())
+        .map(SshfpResolver::At)
+        .map_err(|_| "a resolver is an IP address, with or without :PORT".to_owned())
 }
 
 fn path(text: &str) -> Result<PathBuf, String> {
@@ -486,7 +566,10 @@ Examples:
 
   Record it from a script, if and only if it is the right one:
     posthole trust popserver:2222 \\
-      --fingerprint SHA256:uNiVztksCsDhcc0u9e8BrQJTdXVU5+cLCWGdxYu4PPw";
+      --fingerprint SHA256:uNiVztksCsDhcc0u9e8BrQJTdXVU5+cLCWGdxYu4PPw
+
+  Record the keys of all types, as ssh-keyscan(1) finds them, after a look at each:
+    posthole trust popserver --all";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

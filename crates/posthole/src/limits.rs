@@ -24,6 +24,10 @@ pub(crate) fn open_files() -> usize {
 /// a connection, a lock and some files each would reach it.
 fn raise_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
+    if let Some(before) = limit.current {
+        // Programs that we start may be of that kind.
+        posthole_core::exec::limit_open_files(before);
+    }
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).ok();
 }

@@ -156,17 +156,29 @@ fn host_key_text(question: &HostKeyQuestion) -> String {
         host,
         algorithm,
         fingerprint,
+        randomart,
+        notes,
         known_hosts,
     } = question;
-    format!(
-        "The SSH host {} is not known yet. Its {} key has the fingerprint\n\
-         \n    {}\n\n\
-         Compare it with what the host's administrator says. A yes records the key in\n\
-         {}, and only this key is accepted from then on.\n\
-         Trust this key? Type yes, no or the fingerprint you expect: ",
+    let mut text = format!(
+        "The SSH host {} is not known yet. Its {} key has the fingerprint\n\n    {}\n\n",
         printable(host),
         printable(algorithm),
         printable(fingerprint),
+    );
+    if let Some(randomart) = randomart {
+        text.extend(randomart.lines().map(|line| format!("    {line}\n")));
+        text.push('\n');
+    }
+    text.extend(
+        notes
+            .iter()
+            .map(|note| format!("Note: {}.\n", printable(note))),
+    );
+    text + &format!(
+        "Compare it with what the host's administrator says. A yes records the key in\n\
+         {}, and only this key is accepted from then on.\n\
+         Trust this key? {AGAIN}",
         printable(&known_hosts.display().to_string()),
     )
 }

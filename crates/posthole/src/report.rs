@@ -341,16 +341,35 @@ pub(crate) struct Trusted {
     pub(crate) host: String,
     /// Always true: everything else is an error.
     pub(crate) ok: bool,
-    /// `known` before, or `added` just now.
+    /// `known` before, `certified` by an authority, or `added` just now.
     pub(crate) status: &'static str,
     /// The key's algorithm.
     pub(crate) algorithm: String,
     /// The key's fingerprint.
     pub(crate) fingerprint: String,
-    /// Where it is recorded.
+    /// Where it, or the authority, is recorded.
     pub(crate) file: String,
     /// The line, where it was recorded before.
     pub(crate) line: Option<usize>,
+    /// The authority that certified it.
+    pub(crate) authority: Option<String>,
+    /// What the DNS says of it, if that was asked.
+    pub(crate) sshfp: Option<Sshfp>,
+    /// The fingerprint as a picture, for people.
+    #[serde(skip)]
+    pub(crate) randomart: String,
+}
+
+/// What the DNS says of a host key.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Sshfp {
+    /// `match`, `mismatch`, or `none` where it says nothing.
+    pub(crate) verdict: &'static str,
+    /// Whether the answer was validated.
+    pub(crate) authenticated: bool,
+    /// The same in words.
+    #[serde(skip)]
+    pub(crate) text: String,
 }
 
 /// A run that failed before it came to any account.

@@ -28,10 +28,14 @@ pub(crate) fn describe(step: &Step) -> (&'static str, String) {
             algorithm,
             fingerprint,
             recorded,
+            authority,
         } => {
-            let recorded = match recorded {
-                Some((file, line)) => format!("recorded in {}:{line}", file.display()),
-                None => "recorded just now".to_owned(),
+            let recorded = match (recorded, authority) {
+                (Some((file, line)), None) => format!("recorded in {}:{line}", file.display()),
+                (Some((file, line)), Some(authority)) => {
+                    format!("certified by {authority} of {}:{line}", file.display())
+                }
+                (None, _) => "recorded just now".to_owned(),
             };
             (
                 "host key",

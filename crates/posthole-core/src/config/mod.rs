@@ -279,12 +279,18 @@ pub struct Forward {
 pub enum Password {
     /// The first line that a shell command prints.
     Command(String),
+    /// A credential that systemd passed, by its name.
+    Credential(String),
     /// An environment variable.
     Env(String),
     /// The first line of a file.
     File(PathBuf),
+    /// The item of the desktop's keyring with these attributes; without any, the usual ones.
+    Keyring(Vec<(String, String)>),
     /// The password itself.
     Literal(SecretString),
+    /// An entry of this .netrc file, or of the usual one.
+    Netrc(Option<PathBuf>),
     /// A person is asked.
     Prompt,
 }

@@ -130,10 +130,7 @@ fn suspicious_value(line: &str) -> Option<usize> {
         .strip_prefix('{')
         .is_some_and(|table| {
             let table = table.trim_start();
-            ["command", "env", "file"]
-                .iter()
-                .any(|source| table.starts_with(source))
-                && !folded.contains("literal")
+            SOURCES.iter().any(|source| table.starts_with(source)) && !folded.contains("literal")
         });
     (!harmless).then_some(value)
 }
@@ -155,6 +152,6 @@ fn in_url(string: &str) -> Option<Range<usize>> {
 /// The sections of which each table has a name.
 const NAMED: &[&str] = &["account", "forward", "ssh"];
 /// Where a password comes from when it is not in the file.
-const SOURCES: &[&str] = &["command", "env", "file", "keyring", "netrc"];
+const SOURCES: &[&str] = &["command", "credential", "env", "file", "keyring", "netrc"];
 /// What keys for passwords have in them.
 const WORDS: &[&str] = &["literal", "pass", "pw", "secret", "token"];

@@ -312,22 +312,79 @@ impl<'i> Reader<'i> {
                 })?;
                 Some(Password::Literal(literal.value))
             }
-            "keyring" | "netrc" => {
-                self.note(
-                    Diagnostic::error(format!(
-                        "passwords from `{}` are not supported yet",
-                        source.key
-                    ))
-                    .at(source.key_span())
-                    .help(PASSWORD_HELP),
-                );
-                None
+            "credential" => {
+                let name = self.parsed_with(source, |text| {
+                    let is_name = !matches!(text, "" | "." | "..") && !text.contains(['/', '\0']);
+                    let wrong =
+                        || ValueError::new("that is no name of a credential", 0..text.len());
+                    is_name.then(|| text.to_owned()).ok_or_else(wrong)
+                })?;
+                Some(Password::Credential(name.value))
             }
+            "keyring" => self.keyring(source),
+            "netrc" => match source.value.get_ref() {
+                DeValue::Boolean(true) => Some(Password::Netrc(None)),
+                DeValue::String(_) => {
+                    let path = self.parsed_with(source, parse_path)?.value;
+                    Some(Password::Netrc(Some(path)))
+                }
+                DeValue::Boolean(false) => self.no_source(source),
+                _ => {
+                    self.wrong_type(source.key, source.value, "true or a path", None);
+                    None
+                }
+            },
             _ => {
                 self.unknown_key(source, "in the table of a password", PASSWORD_KEYS, None);
                 None
             }
         }
+    }
+
+    /// Reads `true`, or the attributes of an item.
+    fn keyring(&mut self, source: Entry<'_>) -> Option<Password> {
+        const EXAMPLE: &str = "write keyring = true, or keyring = { service = \"pop3\", user = \"msingh\" } with the \
+             attributes that `secret-tool store` was given";
+        match source.value.get_ref() {
+            DeValue::Boolean(true) => Some(Password::Keyring(Vec::new())),
+            DeValue::Boolean(false) => self.no_source(source),
+            DeValue::Table(table) if table.is_empty() => {
+                self.note(
+                    Diagnostic::error("an item of the keyring has attributes")
+                        .at(source.value.span())
+                        .help(EXAMPLE),
+                );
+                None
+            }
+            DeValue::Table(table) => {
+                let attributes = entries(table).into_iter().map(|attribute| {
+                    let value = self
+                        .parsed_with(attribute, |text| Ok(text.to_owned()))?
+                        .value;
+                    Some((attribute.key.to_owned(), value))
+                });
+                // All of them are looked at, so that all that is wrong is said.
+                let attributes: Vec<_> = attributes.collect();
+                let attributes = attributes.into_iter().collect::<Option<_>>()?;
+                Some(Password::Keyring(attributes))
+            }
+            _ => {
+                self.wrong_type(source.key, source.value, "true or a table", Some(EXAMPLE));
+                None
+            }
+        }
+    }
+
+    fn no_source(&mut self, source: Entry<'_>) -> Option<Password> {
+        self.note(
+            Diagnostic::error(format!(
+                "`{} = false` is no source of a password",
+                source.key
+            ))
+            .at(source.value.span())
+            .help(PASSWORD_HELP),
+        );
+        None
     }
 
     /// Notes a key that nobody knows; `hint` is what to say about it when we know better than
@@ -501,5 +558,14 @@ pub(crate) fn one_line(text: &str) -> String {
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const SECOND: Duration = Duration::from_secs(1);
 const PASSWORD_HELP: &str = "write password = \"prompt\" or one of { command = \"…\" }, \
-     { file = \"…\" }, { env = \"…\" }, { literal = \"…\" }";
-const PASSWORD_KEYS: &[&str] = &["command", "env", "file", "literal"];
+     { keyring = true }, { netrc = true }, { file = \"…\" }, { env = \"…\" }, \
+     { credential = \"…\" }, { literal = \"…\" }";
+const PASSWORD_KEYS: &[&str] = &[
+    "command",
+    "credential",
+    "env",
+    "file",
+    "keyring",
+    "literal",
+    "netrc",
+];

@@ -699,8 +699,13 @@ fn passwords_come_from_exactly_one_known_source() {
             "{ comand = 'a' }",
             "{ command = '  ' }",
             "{ command = 1 }",
-            "{ keyring = true }",
-            "{ netrc = true }",
+            "{ keyring = false }",
+            "{ keyring = {} }",
+            "{ keyring = { host = 1, user = 2 } }",
+            "{ netrc = false }",
+            "{ netrc = '' }",
+            "{ credential = 'a/b' }",
+            "{ credential = '..' }",
             "{ literal = '' }",
             "{ literal = \"a\\nb\" }",
             "{ env = 'A=B' }",
@@ -709,29 +714,41 @@ fn passwords_come_from_exactly_one_known_source() {
         expect![[r#"
             'hunter2'
               3:12 a password does not stand here as it is ^'hunter2'^ "prompt" or where to get it from
-                help: write password = "prompt" or one of { command = "…" }, { file = "…" }, { env = "…" }, { literal = "…" }
+                help: write password = "prompt" or one of { command = "…" }, { keyring = true }, { netrc = true }, { file = "…" }, { env = "…" }, { credential = "…" }, { literal = "…" }
             1234
               3:12 `password` must be "prompt" or a table, not a number ^1234^
-                help: write password = "prompt" or one of { command = "…" }, { file = "…" }, { env = "…" }, { literal = "…" }
+                help: write password = "prompt" or one of { command = "…" }, { keyring = true }, { netrc = true }, { file = "…" }, { env = "…" }, { credential = "…" }, { literal = "…" }
             {}
               3:1 a password has exactly one source ^password^ none is given
-                help: write password = "prompt" or one of { command = "…" }, { file = "…" }, { env = "…" }, { literal = "…" }
+                help: write password = "prompt" or one of { command = "…" }, { keyring = true }, { netrc = true }, { file = "…" }, { env = "…" }, { credential = "…" }, { literal = "…" }
             { command = 'a', file = 'b' }
               3:1 a password has exactly one source ^password^ 2 are given
-                help: write password = "prompt" or one of { command = "…" }, { file = "…" }, { env = "…" }, { literal = "…" }
+                help: write password = "prompt" or one of { command = "…" }, { keyring = true }, { netrc = true }, { file = "…" }, { env = "…" }, { credential = "…" }, { literal = "…" }
             { comand = 'a' }
               3:14 unknown key `comand` in the table of a password ^comand^ did you mean `command`?
-                help: known are command, env, file, literal
+                help: known are command, credential, env, file, keyring, literal, netrc
             { command = '  ' }
               3:25 `command`: the command is empty ^  ^
             { command = 1 }
               3:24 `command` must be a string, not a number ^1^
-            { keyring = true }
-              3:14 passwords from `keyring` are not supported yet ^keyring^
-                help: write password = "prompt" or one of { command = "…" }, { file = "…" }, { env = "…" }, { literal = "…" }
-            { netrc = true }
-              3:14 passwords from `netrc` are not supported yet ^netrc^
-                help: write password = "prompt" or one of { command = "…" }, { file = "…" }, { env = "…" }, { literal = "…" }
+            { keyring = false }
+              3:24 `keyring = false` is no source of a password ^false^
+                help: write password = "prompt" or one of { command = "…" }, { keyring = true }, { netrc = true }, { file = "…" }, { env = "…" }, { credential = "…" }, { literal = "…" }
+            { keyring = {} }
+              3:24 an item of the keyring has attributes ^{}^
+                help: write keyring = true, or keyring = { service = "pop3", user = "msingh" } with the attributes that `secret-tool store` was given
+            { keyring = { host = 1, user = 2 } }
+              3:33 `host` must be a string, not a number ^1^
+              3:43 `user` must be a string, not a number ^2^
+            { netrc = false }
+              3:22 `netrc = false` is no source of a password ^false^
+                help: write password = "prompt" or one of { command = "…" }, { keyring = true }, { netrc = true }, { file = "…" }, { env = "…" }, { credential = "…" }, { literal = "…" }
+            { netrc = '' }
+              3:22 `netrc`: the path is empty ^''^
+            { credential = 'a/b' }
+              3:28 `credential`: that is no name of a credential ^a/b^
+            { credential = '..' }
+              3:28 `credential`: that is no name of a credential ^..^
             { literal = '' }
               3:24 `literal`: the password is empty ^''^
             { literal = \"a\\nb\" }

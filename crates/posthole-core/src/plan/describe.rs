@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::resolve::is_loopback;
 use super::{
-    AddressFamily, Algorithms, Backend, Hop, Job, Keep, PasswordSource, Plan, Rekey, Route, Select,
-    UnknownHostKey,
+    AddressFamily, Algorithms, Backend, Hop, Job, Keep, Plan, Rekey, Route, Select, UnknownHostKey,
 };
 use crate::config::one_line;
 
@@ -243,18 +242,6 @@ impl fmt::Display for Algorithms {
             }
         }
         Ok(())
-    }
-}
-
-/// Where the password comes from, never what it is.
-impl fmt::Display for PasswordSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Command(command) => write!(f, "the output of `{}`", one_line(command)),
-            Self::File(path) => write!(f, "the file {}", path.display()),
-            Self::Given { origin, secret: _ } => f.write_str(origin),
-            Self::Prompt => f.write_str("asked for when it is needed"),
-        }
     }
 }
 

@@ -71,6 +71,32 @@ impl Environment {
         self.var("SSH_AUTH_SOCK").map(PathBuf::from)
     }
 
+    /// The address of the session's D-Bus: `$DBUS_SESSION_BUS_ADDRESS`, or the usual socket in
+    /// `$XDG_RUNTIME_DIR` (D-Bus specification, "Well-known Message Bus Instances").
+    #[must_use]
+    pub fn session_bus(&self) -> Option<String> {
+        if let Some(address) = self.var("DBUS_SESSION_BUS_ADDRESS") {
+            return address.to_str().map(str::to_owned);
+        }
+        let socket = self.directory("XDG_RUNTIME_DIR")?.join("bus");
+        let mut address = "unix:path=".to_owned();
+        for octet in socket.into_os_string().into_encoded_bytes() {
+            // What need not be escaped, by the specification.
+            if octet.is_ascii_alphanumeric() || b"-_/.\\*".contains(&octet) {
+                address.push(char::from(octet));
+            } else {
+                address += &format!("%{octet:02x}");
+            }
+        }
+        Some(address)
+    }
+
+    /// Where systemd puts the credentials of a service: `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
+    #[must_use]
+    pub fn credentials(&self) -> Option<PathBuf> {
+        self.directory("CREDENTIALS_DIRECTORY")
+    }
+
     fn base_directory(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
         self.directory(variable)
             .or_else(|| Some(self.home.as_ref()?.join(below_home)))

@@ -12,6 +12,7 @@ mod environment;
 mod hop;
 mod mailbox;
 mod overrides;
+mod password;
 mod resolve;
 mod tls;
 
@@ -20,14 +21,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use crate::config::Diagnostic;
 
 pub use auth::Auth;
 pub use environment::Environment;
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{Overrides, SshOverrides, TlsOverrides};
+pub use password::{Keyring, NetrcEntry, PasswordSource};
 pub(crate) use resolve::is_loopback;
 pub use resolve::{ConfigFile, resolve, resolve_way};
 pub use tls::{Authorities, NameFrom, Pin, SystemStore, Tls, TlsIdentity, TlsStart};
@@ -132,24 +132,6 @@ pub enum Route {
     /// A direct-tcpip channel from the last of these SSH hosts, each reached through the one
     /// before it. Never empty.
     Ssh(Arc<[Hop]>),
-}
-
-/// Where a password comes from.
-#[derive(Clone, Debug)]
-pub enum PasswordSource {
-    /// The first line that a shell command prints.
-    Command(String),
-    /// The first line of a file.
-    File(PathBuf),
-    /// Given outright.
-    Given {
-        /// Where it stood, such as `the environment variable MAILPW`.
-        origin: String,
-        /// The password.
-        secret: SecretString,
-    },
-    /// A person is asked.
-    Prompt,
 }
 
 /// What happens to a fetched message on the server.

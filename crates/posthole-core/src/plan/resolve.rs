@@ -2,6 +2,7 @@
 
 mod backend;
 mod hop;
+mod password;
 mod said;
 mod tls;
 mod tokens;
@@ -15,21 +16,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use posthole_proto::sasl::Mechanism;
-use secrecy::SecretString;
 
 use super::auth::Auth;
 use super::mailbox;
 use super::tls::TlsStart;
 use super::{
-    DeliverTo, Environment, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Remarks, Route,
-    Select, Way,
+    DeliverTo, Environment, HostPort, Job, Keep, Overrides, Plan, Remarks, Route, Select, Way,
 };
 use crate::config::{
-    AccountArg, Config, Deliver, Diagnostic, Limits, Options, Password, ServerUrl, Spanned,
-    SshTarget, check_password, did_you_mean, one_line,
+    AccountArg, Config, Deliver, Diagnostic, Limits, Options, ServerUrl, Spanned, SshTarget,
+    did_you_mean, one_line,
 };
 use crate::openssh::OpenSsh;
 
+use password::Login;
 use tls::usual_port;
 use way::Listed;
 
@@ -311,7 +311,12 @@ impl<'a> Resolver<'a> {
             );
         }
         let deliver = self.deliver(wanted);
-        let password = self.mail_password(wanted);
+        let login = Login::of_mail(
+            user.as_deref(),
+            &server.host,
+            targets.last().map(|(host, _)| host),
+        );
+        let password = self.mail_password(wanted, &login);
         let overrides = self.overrides;
         let keep = overrides
             .keep
@@ -432,65 +437,6 @@ impl<'a> Resolver<'a> {
                 None
             }
         }
-    }
-
-    fn mail_password(&mut self, wanted: &Wanted<'_>) -> Option<PasswordSource> {
-        if let Some(password) = &self.overrides.password {
-            return self.password(password, None);
-        }
-        let own = wanted.options.and_then(|options| options.password.as_ref());
-        match own.or(self.config.defaults.password.as_ref()) {
-            Some(Spanned { value, span }) => self.password(value, Some(span)),
-            None => Some(PasswordSource::Prompt),
-        }
-    }
-
-    /// `span` is where it stands in the file, or none for the command line.
-    pub(super) fn password(
-        &mut self,
-        password: &Password,
-        span: Option<&Range<usize>>,
-    ) -> Option<PasswordSource> {
-        match password {
-            Password::Command(command) => Some(PasswordSource::Command(command.clone())),
-            Password::Env(name) => self.environment_password(name, span),
-            Password::File(path) => Some(PasswordSource::File(match span {
-                Some(span) => self.file_path(path, span)?,
-                None => self.command_line_path(path)?,
-            })),
-            Password::Literal(secret) => Some(PasswordSource::Given {
-                origin: match span {
-                    Some(_) => "the configuration file".to_owned(),
-                    None => "the command line".to_owned(),
-                },
-                secret: secret.clone(),
-            }),
-            Password::Prompt => Some(PasswordSource::Prompt),
-        }
-    }
-
-    fn environment_password(
-        &mut self,
-        name: &str,
-        span: Option<&Range<usize>>,
-    ) -> Option<PasswordSource> {
-        let origin = format!("the environment variable {name}");
-        let problem = match self.environment.vars.get(std::ffi::OsStr::new(name)) {
-            None => "is not set".to_owned(),
-            Some(value) => match value.to_str().map(|text| (text, check_password(text))) {
-                Some((text, Ok(()))) => {
-                    let secret = SecretString::from(text);
-                    return Some(PasswordSource::Given { origin, secret });
-                }
-                Some((_, Err(message))) => format!("is of no use: {message}"),
-                None => "is not UTF-8".to_owned(),
-            },
-        };
-        let mut diagnostic = Diagnostic::error(format!("{origin} {problem}"))
-            .help("set it for posthole, or take the password from elsewhere");
-        diagnostic.span = span.cloned();
-        self.note(diagnostic);
-        None
     }
 
     /// A path of the file, which is relative to the file's directory.

@@ -11,7 +11,9 @@ use std::time::Duration;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
+
+use crate::exec;
 
 use crate::process_group::ProcessGroup;
 
@@ -31,9 +33,7 @@ pub(super) async fn run(command: &str, limit: Duration) -> Result<SecretString, 
 }
 
 async fn run_shell(command: &str, limit: Duration) -> Result<SecretString, CommandFailure> {
-    let mut child = Command::new("/bin/sh")
-        .arg("-c")
-        .arg(command)
+    let mut child = exec::shell(command)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -8,6 +8,9 @@ use std::time::Duration;
 use crate::ask::{SecretQuestion, Unanswered};
 use crate::config::one_line;
 
+use super::KeyringProblem;
+use crate::plan::NetrcEntry;
+
 /// Why there is no password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -60,6 +63,37 @@ pub enum SecretError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The desktop's keyring has none.
+    #[error("no password from the keyring (`{look_up}`): {problem}")]
+    Keyring {
+        /// The command that would look it up.
+        look_up: String,
+        /// The command that would store it.
+        store: String,
+        /// Why not; part of the message, so that it is no source.
+        problem: KeyringProblem,
+    },
+    /// No entry of the .netrc file is of use.
+    #[error(
+        "{} has {what} password for the login {} on {}",
+        entry.file.display(),
+        entry.login,
+        entry.machines.join(" or ")
+    )]
+    Netrc {
+        /// What was looked for.
+        entry: NetrcEntry,
+        /// `no`, or what is wrong with the password.
+        what: &'static str,
+    },
+    /// The .netrc file could not be read.
+    #[error("cannot read {}", entry.file.display())]
+    NetrcUnreadable {
+        /// What was looked for.
+        entry: NetrcEntry,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The program is stopping.
     #[error("the program is stopping")]
     Stopping,
@@ -98,6 +132,34 @@ impl SecretError {
             Self::FileUnreadable { .. } => {
                 "write the password into it as its first line, or say where else to get it".to_owned()
             }
+            Self::Keyring { look_up, store, problem } => match problem {
+                KeyringProblem::Locked => format!(
+                    "unlock it, by logging in to the desktop or with `{look_up}`, which asks for its \
+                     password"
+                ),
+                KeyringProblem::NoBus | KeyringProblem::Bus(_) => {
+                    "only programs of a desktop session reach its keyring; from cron(8), set \
+                     DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/UID/bus"
+                        .to_owned()
+                }
+                KeyringProblem::NoService | KeyringProblem::TimedOut => {
+                    "start one, such as gnome-keyring, KWallet or KeePassXC with its Secret Service"
+                        .to_owned()
+                }
+                KeyringProblem::Missing
+                | KeyringProblem::Refused(_)
+                | KeyringProblem::Unusable => format!("store it: {store}"),
+            },
+            Self::NetrcUnreadable { entry, source }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                format!("make it yours and run `chmod 600 {}`", entry.file.display())
+            }
+            Self::Netrc { entry, .. } | Self::NetrcUnreadable { entry, .. } => format!(
+                "write into it: machine {} login {} password …",
+                entry.machines.first().map_or("HOST", String::as_str),
+                entry.login
+            ),
             Self::Stopping => return None,
             Self::EmptyAnswer { question } | Self::Unanswered { question, .. } => match question {
                 SecretQuestion::MailPassword { .. } => {

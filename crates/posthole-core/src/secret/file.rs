@@ -11,6 +11,26 @@ use super::{LENGTH_LIMIT, NoPassword, SecretError, first_line, secret_buffer};
 
 /// Reads the first line; blocks.
 pub(super) fn read(path: &Path) -> Result<SecretString, SecretError> {
+    let mut octets = secret_buffer();
+    open_private(path)?
+        .take(LENGTH_LIMIT as u64 + 1)
+        .read_to_end(&mut octets)
+        .map_err(|source| SecretError::FileUnreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+    first_line(&octets).map_err(|problem| {
+        let path = path.to_owned();
+        match problem {
+            NoPassword::Empty => SecretError::FileEmpty { path },
+            NoPassword::NotUtf8 => SecretError::FileNotUtf8 { path },
+            NoPassword::TooLong => SecretError::FileTooLong { path },
+        }
+    })
+}
+
+/// Opens a file that nobody else can read; blocks.
+pub(super) fn open_private(path: &Path) -> Result<File, SecretError> {
     let unreadable = |source| SecretError::FileUnreadable {
         path: path.to_owned(),
         source,
@@ -24,18 +44,7 @@ pub(super) fn read(path: &Path) -> Result<SecretString, SecretError> {
             mode,
         });
     }
-    let mut octets = secret_buffer();
-    file.take(LENGTH_LIMIT as u64 + 1)
-        .read_to_end(&mut octets)
-        .map_err(unreadable)?;
-    first_line(&octets).map_err(|problem| {
-        let path = path.to_owned();
-        match problem {
-            NoPassword::Empty => SecretError::FileEmpty { path },
-            NoPassword::NotUtf8 => SecretError::FileNotUtf8 { path },
-            NoPassword::TooLong => SecretError::FileTooLong { path },
-        }
-    })
+    Ok(file)
 }
 
 /// As ssh(1) judges private keys (`sshkey_perm_ok`): our own file must be ours alone. A file of

@@ -1,8 +1,8 @@
 //! Getting a password from where the plan says it is.
 //!
 //! A password comes from outside: a program that may hang, print pages or leave children behind,
-//! a file that others can read, a person who went for lunch. Each of these has a bound, and an
-//! error that says what to do. What a source gave is in no error: only a command's complaints
+//! a file that others can read, a keyring that is locked, a person who went for lunch. Each of these
+//! has a bound, and an error that says what to do. What a source gave is in no error: only a command's complaints
 //! (its standard error) are, with the password struck out of them should it be there.
 //!
 //! Sources are asked anew each time, so that a changed password is noticed; only a person's
@@ -11,6 +11,8 @@
 mod command;
 mod error;
 mod file;
+mod keyring;
+mod netrc;
 mod remember;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use error::{CommandFailure, SecretError};
 pub(crate) use file::is_open_to_others;
+pub use keyring::KeyringProblem;
 pub use remember::Remember;
 
 use crate::ask::{Ask, SecretQuestion};
@@ -40,11 +43,16 @@ impl PasswordSource {
     ) -> Result<SecretString, SecretError> {
         match self {
             Self::Command(command) => command::run(command, command::TIME_LIMIT).await,
-            Self::File(path) => {
+            Self::Credential { name: _, path } | Self::File(path) => {
                 let path = path.clone();
                 blocking(move || file::read(&path)).await
             }
             Self::Given { origin: _, secret } => Ok(secret.clone()),
+            Self::Keyring(keyring) => keyring::look_up(keyring).await,
+            Self::Netrc(entry) => {
+                let entry = entry.clone();
+                blocking(move || netrc::read(&entry)).await
+            }
             Self::Prompt => {
                 let ask = Arc::clone(ask);
                 blocking(move || match ask.secret(&question) {

@@ -10,6 +10,7 @@ use expect_test::expect;
 
 use super::*;
 use crate::ask::{HostKeyQuestion, Unanswered};
+use crate::plan::{Keyring, NetrcEntry};
 
 /// Answers one after another, and counts the questions.
 struct Answers {
@@ -346,6 +347,90 @@ fn only_our_own_files_must_be_ours_alone() {
             "{mode:o} of {owner}"
         );
     }
+}
+
+fn keyring(bus: Option<&str>) -> PasswordSource {
+    let attributes = [("host", "localhost"), ("user", "m singh")];
+    let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    PasswordSource::Keyring(Keyring {
+        bus: bus.map(str::to_owned),
+        attributes: vec![attributes.to_vec()],
+    })
+}
+
+#[tokio::test]
+async fn without_a_session_there_is_no_keyring() {
+    let mut all = String::new();
+    for bus in [None, Some("nonsense"), Some("unix:path=/nonexistent/bus")] {
+        all.push_str(&render(&get(keyring(bus)).await.unwrap_err()));
+    }
+    expect![[r#"
+        no password from the keyring (`secret-tool lookup host localhost user 'm singh'`): this process belongs to no desktop session
+          hint: only programs of a desktop session reach its keyring; from cron(8), set DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/UID/bus
+        no password from the keyring (`secret-tool lookup host localhost user 'm singh'`): the session's D-Bus cannot be reached: address error: Invalid address. See https://dbus.freedesktop.org/doc/dbus-specification.html#addresses
+          hint: only programs of a desktop session reach its keyring; from cron(8), set DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/UID/bus
+        no password from the keyring (`secret-tool lookup host localhost user 'm singh'`): the session's D-Bus cannot be reached: failed to connect to `unix:path=/nonexistent/bus`: No such file or directory (os error 2)
+          hint: only programs of a desktop session reach its keyring; from cron(8), set DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/UID/bus
+    "#]].assert_eq(&all);
+}
+
+#[tokio::test]
+async fn a_netrc_entry_gives_its_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("netrc");
+    let source = || {
+        PasswordSource::Netrc(NetrcEntry {
+            file: file.clone(),
+            machines: vec!["localhost".to_owned(), "popserver".to_owned()],
+            login: "msingh".to_owned(),
+        })
+    };
+    write(
+        &file,
+        b"machine popserver login msingh password \"hunter 2\"\n",
+        0o600,
+    );
+    assert_eq!(get(source()).await.unwrap(), "hunter 2");
+    let mut all = String::new();
+    for (content, mode) in [
+        (
+            &b"machine popserver login msingh password hunter2"[..],
+            0o644,
+        ),
+        (b"machine popserver login other password hunter2", 0o600),
+        (
+            b"machine popserver login msingh password \"hun\\nter2\"",
+            0o600,
+        ),
+        (
+            b"machine popserver login msingh password hun\xffter2",
+            0o600,
+        ),
+        (&[b' '; 1024 * 1024 + 1], 0o600),
+    ] {
+        write(&file, content, mode);
+        let error = get(source()).await.unwrap_err();
+        assert!(!format!("{error:?}").contains("ter2"), "{error:?}");
+        all.push_str(&render(&error));
+    }
+    std::fs::remove_file(&file).unwrap();
+    all.push_str(&render(&get(source()).await.unwrap_err()));
+    let all = all.replace(file.to_str().unwrap(), "FILE");
+    expect![[r#"
+        the password file FILE is open to others (its mode is 644)
+          hint: run `chmod 600 FILE`
+        FILE has no password for the login msingh on localhost or popserver
+          hint: write into it: machine localhost login msingh password …
+        FILE has an unusable password for the login msingh on localhost or popserver
+          hint: write into it: machine localhost login msingh password …
+        FILE has an unusable password for the login msingh on localhost or popserver
+          hint: write into it: machine localhost login msingh password …
+        cannot read FILE
+          hint: write into it: machine localhost login msingh password …
+        cannot read FILE
+          hint: write into it: machine localhost login msingh password …
+    "#]]
+    .assert_eq(&all);
 }
 
 #[tokio::test]

@@ -11,16 +11,17 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use russh::keys::Algorithm;
 use russh::{Limits, Names, Preferred, cipher, compression, kex, mac};
 
 use crate::plan::{Algorithms, Rekey};
+
+use super::offer::Offer;
 
 /// What a session offers to a server.
 pub(super) fn preferred(
     chosen: &Algorithms,
     ciphers: Ciphers,
-    host_keys: Vec<Algorithm>,
+    host_keys: &Offer,
     compresses: bool,
 ) -> Result<Preferred, Unsupported> {
     let mut kex = match &chosen.key_exchanges {
@@ -61,7 +62,8 @@ pub(super) fn preferred(
     };
     Ok(Preferred {
         kex: Cow::Owned(kex),
-        key: Cow::Owned(host_keys),
+        key: Cow::Owned(host_keys.plain.clone()),
+        host_key_certificates: Cow::Owned(host_keys.certificates.clone()),
         cipher: Cow::Owned(cipher),
         mac: Cow::Owned(mac),
         compression: Cow::Borrowed(compression),
@@ -163,8 +165,8 @@ fn known<T>(
 /// None of the algorithms that the configuration allows can be had.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Unsupported {
-    kind: &'static str,
-    names: Vec<String>,
+    pub(super) kind: &'static str,
+    pub(super) names: Vec<String>,
 }
 
 impl fmt::Display for Unsupported {
@@ -214,10 +216,16 @@ const LEAST_BETWEEN_REKEYS: usize = 64 * 1024;
 mod tests {
     use std::time::Duration;
 
+    use russh::keys::Algorithm;
+
     use super::*;
 
     fn offered(chosen: &Algorithms, ciphers: Ciphers) -> Result<Preferred, Unsupported> {
-        preferred(chosen, ciphers, vec![Algorithm::Ed25519], false)
+        let host_keys = Offer {
+            plain: vec![Algorithm::Ed25519],
+            certificates: Vec::new(),
+        };
+        preferred(chosen, ciphers, &host_keys, false)
     }
 
     fn names(names: &[&str]) -> Option<Vec<String>> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use russh::Names;
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session};
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure, SshId};
 use tokio::sync::{Notify, watch};
 
@@ -23,16 +23,16 @@ use super::error::{Refusal, TunnelError};
 use super::host_key::Gatekeeper;
 use super::known_hosts::{HostKey, KnownHostsError};
 use super::loss::{Loss, explain};
+use super::offer::Offer;
 use super::text::{BANNER, SHOWN, clean, clean_lines};
 
-/// The settings for a session with a host whose keys of these algorithms are known.
+/// The settings for a session with a host.
 pub(super) fn config(
     hop: &Hop,
-    known: &[Algorithm],
+    offer: &Offer,
     ciphers: Ciphers,
 ) -> Result<client::Config, Unsupported> {
-    let host_keys = host_key_algorithms(known);
-    let preferred = preferred(&hop.algorithms, ciphers, host_keys, hop.compression)?;
+    let preferred = preferred(&hop.algorithms, ciphers, offer, hop.compression)?;
     Ok(client::Config {
         client_id: SshId::Standard(Cow::Borrowed(concat!(
             "SSH-2.0-posthole_",
@@ -52,24 +52,11 @@ pub(super) fn config(
     })
 }
 
-/// Host key algorithms with the known ones first, as OpenSSH orders them, so that a server with
-/// several keys shows one that can be judged. RSA with SHA-1 is not among them.
-fn host_key_algorithms(known: &[Algorithm]) -> Vec<Algorithm> {
-    let is_known = |algorithm: &Algorithm| match algorithm {
-        Algorithm::Rsa { .. } => known
-            .iter()
-            .any(|known| matches!(known, Algorithm::Rsa { .. })),
-        other => known.contains(other),
-    };
-    let (mut first, rest): (Vec<_>, Vec<_>) =
-        HOST_KEY_ALGORITHMS.iter().cloned().partition(is_known);
-    first.extend(rest);
-    first
-}
-
 /// Our side of a session's callbacks.
 pub(super) struct Client {
     pub(super) gatekeeper: Arc<Gatekeeper>,
+    /// The algorithm of the host key that was shown, until it is compared with what was agreed on.
+    pub(super) shown: Option<Algorithm>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) banner: Arc<Mutex<String>>,
     pub(super) loss: watch::Sender<Option<Loss>>,
@@ -79,14 +66,12 @@ impl client::Handler for Client {
     type Error = Fault;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Fault> {
-        match shown {
-            PublicKeyOrCertificate::PublicKey { key, .. } => {
-                self.gatekeeper.admit(key.clone()).await?;
-                Ok(true)
-            }
-            // Never asked for, so never sent by an honest server.
-            PublicKeyOrCertificate::Certificate(_) => Ok(false),
-        }
+        let key = shown.public_key();
+        self.shown = Some(key.algorithm());
+        self.gatekeeper
+            .admit(key, shown.certificate().cloned())
+            .await?;
+        Ok(true)
     }
 
     async fn kex_done(
@@ -97,6 +82,15 @@ impl client::Handler for Client {
     ) -> Result<(), Fault> {
         if is_open_to_terrapin(names) {
             return Err(Fault::NotStrict);
+        }
+        // russh takes a key of any kind, whatever was agreed on.
+        if let Some(shown) = self.shown.take()
+            && !is_same_kind(&shown, &names.key)
+        {
+            return Err(Fault::OtherHostKey {
+                agreed: names.key.clone(),
+                shown,
+            });
         }
         Ok(())
     }
@@ -217,6 +211,14 @@ impl client::Handler for Client {
     }
 }
 
+/// Whether a key of one algorithm can sign by the other: the hash is the signature's business.
+fn is_same_kind(key: &Algorithm, signature: &Algorithm) -> bool {
+    match (key, signature) {
+        (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
+        (key, signature) => key == signature,
+    }
+}
+
 /// Nothing was forwarded, so no server has a reason to open a channel.
 async fn reject(reply: ChannelOpenHandle) -> Result<(), Fault> {
     reply
@@ -232,12 +234,16 @@ pub(super) enum Fault {
     NotStrict,
     /// The host key was not admitted, or the host was not even reached.
     Failed(TunnelError),
+    /// The host key is of another kind than was agreed on.
+    OtherHostKey { agreed: Algorithm, shown: Algorithm },
     /// The host key is all that was wanted.
     Seen(HostKey),
     /// The protocol or the connection failed.
     Ssh(russh::Error),
     /// The configuration leaves nothing to offer.
     Unsupported(Unsupported),
+    /// The host key can be broken.
+    WeakHostKey { bits: u32 },
 }
 
 impl From<russh::Error> for Fault {
@@ -269,9 +275,16 @@ impl fmt::Display for Fault {
         match self {
             Self::NotStrict => f.write_str("no cipher is safe without strict key exchange"),
             Self::Failed(error) => error.fmt(f),
+            Self::OtherHostKey { agreed, shown } => {
+                write!(
+                    f,
+                    "a host key for {agreed} was agreed on, and it showed one for {shown}"
+                )
+            }
             Self::Seen(_) => f.write_str("only the host key was wanted"),
             Self::Ssh(error) => f.write_str(&explain(error)),
             Self::Unsupported(unsupported) => unsupported.fmt(f),
+            Self::WeakHostKey { bits } => write!(f, "its RSA host key has only {bits} bits"),
         }
     }
 }
@@ -344,37 +357,9 @@ impl From<&ChannelOpenFailure> for Refusal {
 /// The words follow the code within the same task of russh; this only bounds a surprise.
 const WORDS_FOLLOW_WITHIN: Duration = Duration::from_secs(1);
 
-const HOST_KEY_ALGORITHMS: [Algorithm; 6] = [
-    Algorithm::Ed25519,
-    Algorithm::Ecdsa {
-        curve: EcdsaCurve::NistP256,
-    },
-    Algorithm::Ecdsa {
-        curve: EcdsaCurve::NistP384,
-    },
-    Algorithm::Ecdsa {
-        curve: EcdsaCurve::NistP521,
-    },
-    Algorithm::Rsa {
-        hash: Some(HashAlg::Sha512),
-    },
-    Algorithm::Rsa {
-        hash: Some(HashAlg::Sha256),
-    },
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn known_kinds_of_host_keys_are_asked_for_first() {
-        let order = host_key_algorithms(&[Algorithm::Rsa { hash: None }]);
-        let names: Vec<_> = order.iter().map(ToString::to_string).collect();
-        assert_eq!(names[..3], ["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]);
-        assert!(!names.contains(&"ssh-rsa".to_owned()));
-        assert_eq!(host_key_algorithms(&[])[0], Algorithm::Ed25519);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn words_about_a_refused_channel_are_given_only_when_it_is_clear_whose_they_are() {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use russh::client::{self, Handle, Msg};
-use russh::{Channel, Disconnect};
+use russh::{AlgorithmKind, Channel, Disconnect};
 
 use crate::plan::{Hop, HostPort};
 use crate::progress::{Event, Observer, Step};
@@ -24,6 +24,7 @@ use super::error::{Phase, Refusal, TunnelError};
 use super::host_key::Gatekeeper;
 use super::known_hosts::HostKey;
 use super::loss::{Cause, Ending, Loss, explain};
+use super::offer::Offer;
 use super::patience::{Patience, TimedOut};
 use super::process::Ended;
 use super::stream::{ChannelStream, Heard, Wire};
@@ -75,11 +76,14 @@ impl Connection {
                 Arc::clone(&patience),
             ))
         };
+        let offer = gatekeeper().offer().await;
+        let offer = offer.map_err(|fault| fault.into_error(hop))?;
         let route = Route {
             hop,
             before,
             tunnels,
             caller,
+            offer: &offer,
         };
         let mut session = match route.negotiate(gatekeeper(), Ciphers::All, &patience).await {
             Err(Fault::NotStrict) => {
@@ -245,19 +249,51 @@ pub(super) async fn scan(
     tunnels: &Tunnels,
     caller: Caller<'_>,
 ) -> Result<HostKey, TunnelError> {
-    let patience = Arc::new(Patience::new());
-    let gatekeeper = Arc::new(Gatekeeper::scanning(hop));
+    let offer = Gatekeeper::scanning(hop).offer().await;
+    let offer = offer.map_err(|fault| fault.into_error(hop))?;
     let route = Route {
         hop,
         before,
         tunnels,
         caller,
+        offer: &offer,
     };
-    match route.negotiate(gatekeeper, Ciphers::All, &patience).await {
-        Err(Fault::Seen(key)) => Ok(key),
-        Err(fault) => Err(fault.into_error(hop)),
-        // The key exchange cannot succeed when its key is never admitted.
-        Ok(_) => Err(Fault::Ssh(russh::Error::Inconsistent).into_error(hop)),
+    route.scan().await.map_err(|fault| fault.into_error(hop))
+}
+
+/// Connects as often as needed to see every plain key that a host has.
+pub(super) async fn scan_all(
+    hop: &Hop,
+    before: &[Hop],
+    tunnels: &Tunnels,
+    caller: Caller<'_>,
+) -> Result<Vec<HostKey>, TunnelError> {
+    let mut keys = Vec::new();
+    let mut lacks = None;
+    let offer = Gatekeeper::scanning(hop).offer().await;
+    let offer = offer.map_err(|fault| fault.into_error(hop))?;
+    for offer in offer.split() {
+        let route = Route {
+            hop,
+            before,
+            tunnels,
+            caller,
+            offer: &offer,
+        };
+        match route.scan().await {
+            Ok(key) => keys.push(key),
+            Err(
+                fault @ Fault::Ssh(russh::Error::NoCommonAlgo {
+                    kind: AlgorithmKind::Key,
+                    ..
+                }),
+            ) => lacks = Some(fault),
+            Err(fault) => return Err(fault.into_error(hop)),
+        }
+    }
+    match lacks {
+        Some(fault) if keys.is_empty() => Err(fault.into_error(hop)),
+        _ => Ok(keys),
     }
 }
 
@@ -270,16 +306,29 @@ struct Session {
     banner: Arc<Mutex<String>>,
 }
 
-/// The way to a host.
+/// How a host is reached, and what it is offered.
 #[derive(Clone, Copy)]
 struct Route<'a> {
     hop: &'a Hop,
     before: &'a [Hop],
     tunnels: &'a Tunnels,
     caller: Caller<'a>,
+    offer: &'a Offer,
 }
 
 impl Route<'_> {
+    /// Connects as far as needed to see the key that the host shows for this offer.
+    async fn scan(self) -> Result<HostKey, Fault> {
+        let gatekeeper = Arc::new(Gatekeeper::scanning(self.hop));
+        let patience = Arc::new(Patience::new());
+        match self.negotiate(gatekeeper, Ciphers::All, &patience).await {
+            Err(Fault::Seen(key)) => Ok(key),
+            Err(fault) => Err(fault),
+            // The key exchange cannot succeed when its key is never admitted.
+            Ok(_) => Err(Fault::Ssh(russh::Error::Inconsistent)),
+        }
+    }
+
     /// Connects and exchanges keys.
     async fn negotiate(
         self,
@@ -292,10 +341,10 @@ impl Route<'_> {
             before,
             tunnels,
             caller,
+            offer,
         } = self;
-        let known = gatekeeper.known_algorithms().await?;
         // Before anything is sent, since no server can help if there is nothing to offer.
-        let config = config(hop, &known, ciphers).map_err(|unsupported| match ciphers {
+        let config = config(hop, offer, ciphers).map_err(|unsupported| match ciphers {
             Ciphers::All => Fault::Unsupported(unsupported),
             // Something was left before the server turned out to be without it.
             Ciphers::WithoutStrictKex => Fault::NotStrict,
@@ -312,6 +361,7 @@ impl Route<'_> {
         let (refusals, banner) = (Arc::<Refusals>::default(), Arc::<Mutex<String>>::default());
         let client = Client {
             gatekeeper: Arc::clone(&gatekeeper),
+            shown: None,
             refusals: Arc::clone(&refusals),
             banner: Arc::clone(&banner),
             loss,
@@ -336,10 +386,11 @@ impl Route<'_> {
                 algorithm: admitted.key.algorithm(),
                 fingerprint: admitted.key.fingerprint(),
                 recorded: admitted.recorded,
+                authority: admitted.authority,
             };
             caller.step(step, began.elapsed().saturating_sub(patience.asked()));
-            if let Some(error) = admitted.unrecorded {
-                caller.notice(format!("{error}, so the question will come again"));
+            for notice in admitted.notices {
+                caller.notice(notice);
             }
         }
         Ok(Session {

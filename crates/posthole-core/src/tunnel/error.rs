@@ -66,21 +66,19 @@ pub enum TunnelError {
         fingerprint: String,
     },
     /// The host key is marked as revoked.
-    #[error(
-        "the host key {fingerprint} of {host} is revoked by {} line {line}", file.display()
-    )]
+    #[error("the {what} of {host} is revoked by {}:{line}", file.display())]
     HostKeyRevoked {
         /// The host as known_hosts spells it.
         host: String,
-        /// The key's fingerprint.
-        fingerprint: String,
+        /// What is revoked, such as `host key SHA256:…`.
+        what: String,
         /// The file that says so.
         file: PathBuf,
         /// The line in it.
         line: usize,
     },
     /// The host key is recorded nowhere and nobody can be asked.
-    #[error("the host key of {host} is not known: {algorithm} {fingerprint}")]
+    #[error("the host key of {host} is not known: {algorithm} {fingerprint}{}", also(flaw.as_ref()))]
     HostKeyUnknown {
         /// The host as known_hosts spells it.
         host: String,
@@ -88,6 +86,8 @@ pub enum TunnelError {
         algorithm: String,
         /// The key's fingerprint.
         fingerprint: String,
+        /// What is wrong with the certificate that came with it.
+        flaw: Option<String>,
         /// The command that records the key after a look at it.
         trust: String,
     },
@@ -270,7 +270,7 @@ impl TunnelError {
             Self::Dial(error) => error.hint(),
             Self::HostKeyChanged(changed) => Some(changed.hint()),
             Self::HostKeyRevoked { .. } => {
-                Some("somebody may be listening in; ask the administrator of the host".to_owned())
+                Some("somebody may be listening in; ask the host's administrator".to_owned())
             }
             Self::HostKeyUnknown { trust, .. } => Some(format!(
                 "compare the fingerprint with the host's own, then run: {trust}"
@@ -299,9 +299,10 @@ impl TunnelError {
 /// The host key is another one than was recorded: a new installation, or somebody in between.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "the host key of {host} has changed: it is {algorithm} {fingerprint} now, but {} line {line} \
-     records {recorded}",
-    file.display()
+    "the host key of {host} has changed: it is {algorithm} {fingerprint} now, but {}:{line} records \
+     {recorded}{}",
+    file.display(),
+    also(flaw.as_ref())
 )]
 #[non_exhaustive]
 pub struct HostKeyChanged {
@@ -317,18 +318,24 @@ pub struct HostKeyChanged {
     pub file: PathBuf,
     /// The line in it.
     pub line: usize,
+    /// What is wrong with the certificate that came with the key.
+    pub flaw: Option<String>,
 }
 
 impl HostKeyChanged {
     fn hint(&self) -> String {
         format!(
-            "somebody may be listening in. Ask the administrator of {} whether the key was really \
-             changed; if so, delete line {} of {}",
-            self.host,
-            self.line,
-            self.file.display()
+            "somebody may be listening in. Ask the host's administrator; only if the key was really \
+             changed, remove the old one with `ssh-keygen -R {} -f {}`",
+            shell_words::quote(&self.host),
+            shell_words::quote(&self.file.display().to_string()),
         )
     }
+}
+
+/// What more is to be said.
+fn also(more: Option<&String>) -> String {
+    more.map_or_else(String::new, |more| format!("; {more}"))
 }
 
 /// Who must act on a [`TunnelError`].

@@ -1,30 +1,29 @@
 //! The decision about a host key in the middle of a key exchange.
 //!
-//! A key that is recorded passes, a changed or revoked one never does, and about an unknown one a
-//! person is asked while the key exchange waits. There is no setting that lets a key pass unasked.
+//! A key that is recorded or certified passes, a changed or revoked one never does. About an
+//! unknown one the plan decides: a person is asked while the key exchange waits, or it is recorded
+//! unseen, which somebody must have asked for outright.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use russh::keys::{Algorithm, PublicKey};
+use russh::keys::{Certificate, PublicKey};
 
 use crate::ask::{HostKeyQuestion, Unanswered};
-use crate::plan::{Hop, HostPort};
+use crate::plan::{Hop, HostPort, UnknownHostKey};
 
 use super::answers::{Answers, Turn};
 use super::client::Fault;
-use super::error::{HostKeyChanged, TunnelError};
-use super::known_hosts::{self, HostKey, KnownHostsError, Recorded, Standing, host_name};
+use super::error::TunnelError;
+use super::known_hosts::{self, HostKey, Judgement, KnownHostsError, Names, Recorded, Standing};
+use super::offer::Offer;
 use super::patience::Patience;
 
 /// Decides about the host keys of one host.
 pub(super) struct Gatekeeper {
-    /// The host as `via` has it.
-    name: String,
+    hop: Hop,
     /// The hosts on the way to it, as `posthole trust` takes them.
     via: Vec<String>,
-    address: HostPort,
-    files: Vec<PathBuf>,
     purpose: Purpose,
     admitted: Mutex<Option<Admitted>>,
 }
@@ -44,10 +43,12 @@ enum Purpose {
 #[derive(Clone, Debug)]
 pub(super) struct Admitted {
     pub(super) key: HostKey,
-    /// Where it was recorded before.
+    /// Where it, or the authority, was recorded before.
     pub(super) recorded: Option<(PathBuf, usize)>,
-    /// Why it could not be recorded now.
-    pub(super) unrecorded: Option<KnownHostsError>,
+    /// The authority that certified it.
+    pub(super) authority: Option<String>,
+    /// What a person should know.
+    pub(super) notices: Vec<String>,
 }
 
 impl Gatekeeper {
@@ -71,20 +72,20 @@ impl Gatekeeper {
 
     fn with_purpose(hop: &Hop, purpose: Purpose) -> Self {
         Self {
-            name: hop.name.clone(),
+            hop: hop.clone(),
             via: Vec::new(),
-            address: hop.address.clone(),
-            files: hop.known_hosts.clone(),
             purpose,
             admitted: Mutex::new(None),
         }
     }
 
-    /// The algorithms of the keys that are recorded for the host.
-    pub(super) async fn known_algorithms(&self) -> Result<Vec<Algorithm>, KnownHostsError> {
-        let host = host_name(&self.address);
-        self.blocking(move |files| Ok(Recorded::load(files, &host)?.algorithms()))
-            .await
+    /// The algorithms to offer, by what the files have about the host.
+    pub(super) async fn offer(&self) -> Result<Offer, Fault> {
+        let names = Names::of(&self.hop);
+        let known = self
+            .blocking(move |hop| Ok(Recorded::load(&hop.known_hosts, &names)?.known()))
+            .await?;
+        Offer::new(&self.hop, &known).map_err(Fault::Unsupported)
     }
 
     /// The key that passed.
@@ -96,75 +97,114 @@ impl Gatekeeper {
     }
 
     /// Returns if the key may be trusted, and otherwise says why not.
-    pub(super) async fn admit(&self, key: PublicKey) -> Result<(), Fault> {
-        let key = HostKey::new(&self.address, key);
+    pub(super) async fn admit(
+        &self,
+        key: PublicKey,
+        certificate: Option<Certificate>,
+    ) -> Result<(), Fault> {
+        let key = HostKey::new(&self.hop, key, certificate);
         let Purpose::Session { answers, patience } = &self.purpose else {
             return Err(Fault::Seen(key));
         };
-        let mut standing = self.judge(&key).await?;
-        if standing == Standing::Unknown {
+        if let Some(bits) = key.rsa_bits().filter(|&bits| bits < LEAST_RSA_BITS) {
+            return Err(Fault::WeakHostKey { bits });
+        }
+        let mut judgement = self.judge(&key).await?;
+        if judgement.standing == Standing::Unknown
+            && self.hop.unknown_host_key != UnknownHostKey::Refuse
+        {
             let _pause = patience.pause();
             let turn = answers.turn().await;
             // Another connection may have asked about the same host meanwhile.
-            standing = self.judge(&key).await?;
-            if standing == Standing::Unknown {
-                let unrecorded = self.ask(&turn, &key).await?;
+            judgement = self.judge(&key).await?;
+            if judgement.standing == Standing::Unknown {
+                let notice = match self.hop.unknown_host_key {
+                    UnknownHostKey::Record => Some(self.record_unseen(&key).await?),
+                    _ => self.ask(&turn, &key, &judgement).await?,
+                };
                 self.let_pass(Admitted {
                     key,
                     recorded: None,
-                    unrecorded,
+                    authority: None,
+                    notices: notice.into_iter().collect(),
                 });
                 return Ok(());
             }
         }
-        match standing {
-            Standing::Known { file, line } => {
-                let recorded = Some((file, line));
-                self.let_pass(Admitted {
-                    key,
-                    recorded,
-                    unrecorded: None,
-                });
-                Ok(())
-            }
-            Standing::Changed {
-                file,
-                line,
-                recorded,
-            } => Err(Fault::Failed(TunnelError::HostKeyChanged(Box::new(
-                HostKeyChanged {
-                    host: key.host().to_owned(),
-                    algorithm: key.algorithm(),
-                    fingerprint: key.fingerprint(),
-                    recorded,
-                    file,
-                    line,
-                },
-            )))),
-            Standing::Revoked { file, line } => Err(Fault::Failed(TunnelError::HostKeyRevoked {
-                host: key.host().to_owned(),
-                fingerprint: key.fingerprint(),
-                file,
-                line,
-            })),
-            Standing::Unknown => Err(Fault::Failed(self.unknown(&key))),
+        if let Some(refusal) = judgement.refusal(&key) {
+            return Err(Fault::Failed(refusal));
         }
+        let (recorded, authority) = match judgement.standing {
+            Standing::Certified {
+                file,
+                line,
+                authority,
+            } => ((file, line), Some(authority)),
+            Standing::Known { file, line } => ((file, line), None),
+            _ => return Err(Fault::Failed(self.unknown(&key, &judgement))),
+        };
+        // Where the authority is trusted, whoever renews certificates has forgotten one.
+        let flaw = judgement.flaw.filter(|flaw| flaw.is_authority_trusted);
+        let notices = flaw.into_iter().map(|flaw| {
+            let host = key.host();
+            format!(
+                "the host key of {host} is recorded by itself, but {}",
+                flaw.text
+            )
+        });
+        self.let_pass(Admitted {
+            notices: notices.collect(),
+            key,
+            recorded: Some(recorded),
+            authority,
+        });
+        Ok(())
     }
 
     fn let_pass(&self, admitted: Admitted) {
         *self.admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(admitted);
     }
 
-    /// Asks about an unknown key and records it after a yes. The inner error is that of recording.
-    async fn ask(&self, turn: &Turn<'_>, key: &HostKey) -> Result<Option<KnownHostsError>, Fault> {
+    /// Records an unknown key without asking (`accept-new`), and returns what to say about it.
+    ///
+    /// A key that cannot be recorded is not trusted: it would be as new the next time, and so would
+    /// be any other.
+    async fn record_unseen(&self, key: &HostKey) -> Result<String, Fault> {
+        let Some(file) = self.hop.known_hosts.first().cloned() else {
+            let judgement = Judgement::from(Standing::Unknown);
+            return Err(Fault::Failed(self.unknown(key, &judgement)));
+        };
+        self.record(key).await?;
+        Ok(format!(
+            "recorded the host key of {} unseen in {}: {} {}",
+            key.host(),
+            file.display(),
+            key.algorithm(),
+            key.fingerprint()
+        ))
+    }
+
+    /// Asks about an unknown key and records it after a yes; returns why that did not work.
+    async fn ask(
+        &self,
+        turn: &Turn<'_>,
+        key: &HostKey,
+        judgement: &Judgement,
+    ) -> Result<Option<String>, Fault> {
         // Without a place to record the key the question would come again every time.
-        let Some(file) = self.files.first().cloned() else {
-            return Err(Fault::Failed(self.unknown(key)));
+        let Some(file) = self.hop.known_hosts.first().cloned() else {
+            return Err(Fault::Failed(self.unknown(key, judgement)));
         };
         let question = HostKeyQuestion {
             host: key.host().to_owned(),
             algorithm: key.algorithm(),
             fingerprint: key.fingerprint(),
+            randomart: None,
+            notes: judgement
+                .flaw
+                .iter()
+                .map(|flaw| flaw.text.clone())
+                .collect(),
             known_hosts: file,
         };
         match turn.trust_host_key(question).await {
@@ -175,34 +215,41 @@ impl Gatekeeper {
                     fingerprint: key.fingerprint(),
                 }));
             }
-            Err(Unanswered::NoTerminal) => return Err(Fault::Failed(self.unknown(key))),
+            Err(Unanswered::NoTerminal) => {
+                return Err(Fault::Failed(self.unknown(key, judgement)));
+            }
             Err(reason) => {
-                let host = self.name.clone();
+                let host = self.hop.name.clone();
                 return Err(Fault::Failed(TunnelError::Unanswered { host, reason }));
             }
         }
-        let key = key.clone();
-        let written = self.blocking(move |files| match files.first() {
-            Some(file) => known_hosts::append(file, &key),
-            None => Ok(()),
-        });
-        Ok(written.await.err())
+        let unrecorded = self.record(key).await.err();
+        Ok(unrecorded.map(|error| format!("{error}, so the question will come again")))
     }
 
-    async fn judge(&self, key: &HostKey) -> Result<Standing, Fault> {
+    async fn record(&self, key: &HostKey) -> Result<(), KnownHostsError> {
+        let key = key.clone();
+        self.blocking(move |hop| match hop.known_hosts.first() {
+            Some(file) => known_hosts::append(file, &key, hop.hash_known_hosts),
+            None => Ok(()),
+        })
+        .await
+    }
+
+    async fn judge(&self, key: &HostKey) -> Result<Judgement, Fault> {
         let key = key.clone();
         Ok(self
-            .blocking(move |files| known_hosts::judge(files, &key))
+            .blocking(move |hop| known_hosts::judge(&hop.known_hosts, &key))
             .await?)
     }
 
     /// Does something with the files where waiting for a disk holds nobody up.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&[PathBuf]) -> Result<T, KnownHostsError> + Send + 'static,
+        work: impl FnOnce(&Hop) -> Result<T, KnownHostsError> + Send + 'static,
     ) -> Result<T, KnownHostsError> {
-        let files = self.files.clone();
-        match tokio::task::spawn_blocking(move || work(&files)).await {
+        let hop = self.hop.clone();
+        match tokio::task::spawn_blocking(move || work(&hop)).await {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -212,11 +259,12 @@ impl Gatekeeper {
         }
     }
 
-    fn unknown(&self, key: &HostKey) -> TunnelError {
+    fn unknown(&self, key: &HostKey, judgement: &Judgement) -> TunnelError {
         TunnelError::HostKeyUnknown {
             host: key.host().to_owned(),
             algorithm: key.algorithm(),
             fingerprint: key.fingerprint(),
+            flaw: judgement.flaw.as_ref().map(|flaw| flaw.text.clone()),
             trust: self.trust_command(),
         }
     }
@@ -228,13 +276,16 @@ impl Gatekeeper {
             command += &format!(" --via {host}");
         }
         // Recorded in another file than this host's, the key would be as unknown as before.
-        if let Some(file) = self.files.first()
+        if let Some(file) = self.hop.known_hosts.first()
             && !file.ends_with(".ssh/known_hosts")
         {
             let file = file.display().to_string();
             command += &format!(" --known-hosts {}", shell_words::quote(&file));
         }
-        format!("{command} {}", target(&self.name, self.address.port))
+        format!(
+            "{command} {}",
+            target(&self.hop.name, self.hop.address.port)
+        )
     }
 }
 
@@ -249,3 +300,6 @@ fn target(name: &str, port: u16) -> String {
         .to_string(),
     }
 }
+
+/// What OpenSSH asks for at least (`RequiredRSASize` in ssh_config(5)).
+const LEAST_RSA_BITS: u32 = 1024;

@@ -2,82 +2,53 @@
 //!
 //! The rules are OpenSSH's (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"; sshconnect.c): plain, hashed,
 //! wildcard and negated host names, several files, `[host]:port` with the plain name as a fallback,
-//! `@revoked`. Where OpenSSH shrugs, this is stricter: a file that cannot be read and a damaged line
-//! about the very host are errors, because either may hide the line that says "changed" or
-//! "revoked".
+//! `@revoked`, and `@cert-authority` for host certificates. Where OpenSSH shrugs, this is stricter:
+//! a file that cannot be read and a damaged line about the very host are errors, because either may
+//! hide the line that says "changed" or "revoked".
 //!
-//! `@cert-authority` lines are recognised and vouch for no plain key; host certificates are not
-//! asked for.
+//! A certificate that does not count is not the end: the key in it may be recorded as a plain one.
 
+mod certificate;
 mod line;
+mod names;
+mod shown;
+mod write;
 
-use std::error::Error;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use data_encoding::BASE64;
-use russh::keys::ssh_key::rand_core::Rng;
-use russh::keys::{Algorithm, HashAlg, PublicKey};
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
 
-use crate::durable;
-use crate::plan::HostPort;
 use crate::transport::dial::plain;
 
-use line::{Line, Marker, host_hash};
+use super::error::{HostKeyChanged, TunnelError};
+use super::offer::Known;
+use super::text::{SHOWN, clean};
 
-/// A host key as a server showed it.
-#[derive(Clone, Debug)]
-pub struct HostKey {
-    host: String,
-    key: PublicKey,
-}
+use line::{Line, Marker};
 
-impl HostKey {
-    pub(super) fn new(address: &HostPort, key: PublicKey) -> Self {
-        Self {
-            host: host_name(address),
-            key,
-        }
-    }
+pub use shown::HostKey;
+pub use write::append;
 
-    /// The host as known_hosts spells it: `host` or `[host]:port`, in lower case.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The key's algorithm, such as `ssh-ed25519`.
-    #[must_use]
-    pub fn algorithm(&self) -> String {
-        self.key.algorithm().to_string()
-    }
-
-    /// The key's fingerprint in OpenSSH's form, `SHA256:…`.
-    #[must_use]
-    pub fn fingerprint(&self) -> String {
-        fingerprint(&self.key)
-    }
-
-    /// The fingerprint as a picture, as `VisualHostKey` in ssh_config(5).
-    #[must_use]
-    pub fn randomart(&self) -> String {
-        let label = format!("[{} {}]", kind(&self.key.algorithm()), "SHA256");
-        self.key.fingerprint(HashAlg::Sha256).to_randomart(&label)
-    }
-
-    /// The line that records the key with its host in plain sight.
-    #[must_use]
-    pub fn line(&self) -> String {
-        format!("{} {}", self.host, key_fields(&self.key))
-    }
-}
+pub(super) use names::Names;
+pub(super) use shown::{fingerprint, kind};
 
 /// What the files say about a host key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Standing {
+    /// An authority that is trusted for the host has signed a certificate for the key.
+    Certified {
+        /// The file that trusts the authority.
+        file: PathBuf,
+        /// The line in it.
+        line: usize,
+        /// Algorithm and fingerprint of the authority's key.
+        authority: String,
+    },
     /// Other keys are recorded for the host, and this one is not.
     Changed {
         /// The file with the recorded key, one of the same algorithm if there is any.
@@ -86,6 +57,8 @@ pub enum Standing {
         line: usize,
         /// Algorithm and fingerprint of the recorded key.
         recorded: String,
+        /// Whether the recorded key is of the same algorithm.
+        same_algorithm: bool,
     },
     /// The key is recorded for the host.
     Known {
@@ -100,9 +73,60 @@ pub enum Standing {
         file: PathBuf,
         /// The line in it.
         line: usize,
+        /// What it revokes, such as `host key SHA256:…`.
+        what: String,
     },
     /// No key is recorded for the host.
     Unknown,
+}
+
+/// What is to be thought of a host key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Judgement {
+    /// What the files say.
+    pub standing: Standing,
+    /// What is wrong with the certificate that came with the key; the standing is that of the key
+    /// alone then.
+    pub flaw: Option<CertificateFlaw>,
+}
+
+impl Judgement {
+    /// The error if nothing that anybody says could make the key acceptable.
+    #[must_use]
+    pub fn refusal(&self, key: &HostKey) -> Option<TunnelError> {
+        match &self.standing {
+            Standing::Changed {
+                file,
+                line,
+                recorded,
+                same_algorithm: _,
+            } => Some(TunnelError::HostKeyChanged(Box::new(HostKeyChanged {
+                host: key.host().to_owned(),
+                algorithm: key.algorithm(),
+                fingerprint: key.fingerprint(),
+                recorded: recorded.clone(),
+                file: file.clone(),
+                line: *line,
+                flaw: self.flaw.as_ref().map(|flaw| flaw.text.clone()),
+            }))),
+            Standing::Revoked { file, line, what } => Some(TunnelError::HostKeyRevoked {
+                host: key.host().to_owned(),
+                what: what.clone(),
+                file: file.clone(),
+                line: *line,
+            }),
+            Standing::Certified { .. } | Standing::Known { .. } | Standing::Unknown => None,
+        }
+    }
+}
+
+/// Why a host certificate does not count.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertificateFlaw {
+    /// The certificate and what is wrong with it, in a sentence that follows one about the key.
+    pub text: String,
+    /// Whether its authority is trusted for the host, so that it would count but for the flaw.
+    pub is_authority_trusted: bool,
 }
 
 /// Reads the files and judges a host key; files that do not exist are empty.
@@ -110,8 +134,8 @@ pub enum Standing {
 /// # Errors
 ///
 /// A file cannot be read, or a line about this host cannot be understood.
-pub fn judge(files: &[PathBuf], key: &HostKey) -> Result<Standing, KnownHostsError> {
-    Ok(Recorded::load(files, &key.host)?.judge(&key.key))
+pub fn judge(files: &[PathBuf], key: &HostKey) -> Result<Judgement, KnownHostsError> {
+    Ok(Recorded::load(files, &key.names)?.judge(key, SystemTime::now()))
 }
 
 /// The lines of all files that are about one host.
@@ -132,11 +156,8 @@ struct Entry {
 }
 
 impl Recorded {
-    /// Reads the lines about a host, spelled as [`host_name`] does.
-    pub(super) fn load(files: &[PathBuf], host: &str) -> Result<Self, KnownHostsError> {
-        let portless = host
-            .strip_prefix('[')
-            .and_then(|rest| rest.rsplit_once("]:"));
+    /// Reads the lines about a host.
+    pub(super) fn load(files: &[PathBuf], names: &Names) -> Result<Self, KnownHostsError> {
         let mut recorded = Self {
             exact: Vec::new(),
             portless: Vec::new(),
@@ -151,9 +172,9 @@ impl Recorded {
                 let Some(line) = Line::split(text) else {
                     continue;
                 };
-                let entries = if line.matches(host) {
+                let entries = if line.matches(names.entry()) {
                     &mut recorded.exact
-                } else if portless.is_some_and(|(name, _)| line.matches(name)) {
+                } else if names.portless().is_some_and(|name| line.matches(name)) {
                     &mut recorded.portless
                 } else {
                     continue;
@@ -184,57 +205,113 @@ impl Recorded {
     /// host of which only keys of other types are recorded has changed: who sits in between could
     /// otherwise turn a loud alarm into a question. The plain name of a host on an unusual port can
     /// vouch for a key but raises no alarm.
-    pub(super) fn judge(&self, key: &PublicKey) -> Standing {
-        // The comment is no part of the key, so `PublicKey`'s own equality will not do.
-        let is_same = |entry: &&Entry| entry.key.key_data() == key.key_data();
-        let all = || self.exact.iter().chain(&self.portless);
-        let place = |entry: &Entry| (entry.file.clone(), entry.line);
-
-        if let Some(entry) = all()
-            .filter(|entry| entry.marker == Marker::Revoked)
-            .find(is_same)
-        {
-            let (file, line) = place(entry);
-            return Standing::Revoked { file, line };
+    pub(super) fn judge(&self, shown: &HostKey, now: SystemTime) -> Judgement {
+        let certificate = shown.certificate.as_deref();
+        let revoked = self.find(Marker::Revoked, shown.key.key_data());
+        let revoked = revoked.map(|entry| (entry, "host key"));
+        let revoked = revoked.or_else(|| {
+            let entry = self.find(Marker::Revoked, certificate?.signature_key())?;
+            Some((entry, "certificate authority"))
+        });
+        if let Some((entry, what)) = revoked {
+            return Judgement::from(Standing::Revoked {
+                file: entry.file.clone(),
+                line: entry.line,
+                what: format!("{what} {}", fingerprint(&entry.key)),
+            });
         }
+        let flaw = match certificate.map(|one| self.judge_certificate(one, &shown.names, now)) {
+            Some(Ok(certified)) => return Judgement::from(certified),
+            Some(Err(flaw)) => Some(flaw),
+            None => None,
+        };
+        Judgement {
+            standing: self.judge_plain(&shown.key),
+            flaw,
+        }
+    }
+
+    /// The standing of a certified key, or why the certificate does not count.
+    fn judge_certificate(
+        &self,
+        certificate: &Certificate,
+        names: &Names,
+        now: SystemTime,
+    ) -> Result<Standing, CertificateFlaw> {
+        let authority = certificate.signature_key();
+        let authority_text = format!(
+            "{} {}",
+            authority.algorithm(),
+            authority.fingerprint(HashAlg::Sha256)
+        );
+        let flaw = |is_authority_trusted, why: &str| {
+            let id = clean(certificate.key_id(), SHOWN);
+            let text =
+                format!("its certificate \"{id}\" by {authority_text} does not count: {why}");
+            CertificateFlaw {
+                text,
+                is_authority_trusted,
+            }
+        };
+        let Some(entry) = self.find(Marker::CertAuthority, authority) else {
+            return Err(flaw(false, "that authority is not trusted for the host"));
+        };
+        match certificate::check(certificate, names.principal(), now) {
+            Ok(()) => Ok(Standing::Certified {
+                file: entry.file.clone(),
+                line: entry.line,
+                authority: authority_text,
+            }),
+            Err(error) => Err(flaw(true, &error.to_string())),
+        }
+    }
+
+    fn judge_plain(&self, key: &PublicKey) -> Standing {
         let host_keys = || {
             self.exact
                 .iter()
                 .filter(|entry| entry.marker == Marker::None)
         };
-        if let Some(entry) = host_keys().find(is_same) {
-            let (file, line) = place(entry);
-            return Standing::Known { file, line };
+        let known = |entry: &Entry| Standing::Known {
+            file: entry.file.clone(),
+            line: entry.line,
+        };
+        if let Some(entry) = host_keys().find(|entry| entry.has(key.key_data())) {
+            return known(entry);
         }
         let is_same_kind = |entry: &&Entry| entry.key.algorithm() == key.algorithm();
         if let Some(entry) = host_keys()
             .find(is_same_kind)
             .or_else(|| host_keys().next())
         {
-            let (file, line) = place(entry);
-            let recorded = format!("{} {}", entry.key.algorithm(), fingerprint(&entry.key));
             return Standing::Changed {
-                file,
-                line,
-                recorded,
+                file: entry.file.clone(),
+                line: entry.line,
+                recorded: format!("{} {}", entry.key.algorithm(), fingerprint(&entry.key)),
+                same_algorithm: is_same_kind(&entry),
             };
         }
-        let portless = self
-            .portless
-            .iter()
-            .filter(|entry| entry.marker == Marker::None);
-        match { portless }.find(is_same) {
-            Some(entry) => {
-                let (file, line) = place(entry);
-                Standing::Known { file, line }
-            }
-            None => Standing::Unknown,
+        // Of the plain name there can only be lines left.
+        self.find(Marker::None, key.key_data())
+            .map_or(Standing::Unknown, known)
+    }
+
+    /// The first line with this marker and key.
+    fn find(&self, marker: Marker, key: &KeyData) -> Option<&Entry> {
+        let mut all = self.exact.iter().chain(&self.portless);
+        all.find(|entry| entry.marker == marker && entry.has(key))
+    }
+
+    /// What the key exchange should know.
+    pub(super) fn known(&self) -> Known {
+        let mut all = self.exact.iter().chain(&self.portless);
+        Known {
+            algorithms: self.algorithms(),
+            has_authority: all.any(|entry| entry.marker == Marker::CertAuthority),
         }
     }
 
-    /// The algorithms of the recorded keys, to be preferred in the key exchange, so that a server
-    /// with several keys shows one that is known.
-    pub(super) fn algorithms(&self) -> Vec<Algorithm> {
+    fn algorithms(&self) -> Vec<Algorithm> {
         let of = |entries: &[Entry]| -> Vec<Algorithm> {
             let host_keys = entries.iter().filter(|entry| entry.marker == Marker::None);
             host_keys.map(|entry| entry.key.algorithm()).collect()
@@ -248,99 +325,20 @@ impl Recorded {
     }
 }
 
-/// Adds a host key to a file, making file (0600) and directory (0700) if they are missing.
-///
-/// The host name is hashed if the file holds hashed names already, as `HashKnownHosts` of
-/// ssh_config(5) would have it, and stands in plain sight otherwise. The line is appended in one
-/// write and synced, so it cannot mingle with what an `ssh` adds at the same time, other lines are
-/// never rewritten, and a link to a file elsewhere stays a link. A last line without an end is
-/// ended first.
-///
-/// # Errors
-///
-/// The file could not be written; other lines are as they were.
-pub fn append(file: &Path, key: &HostKey) -> Result<(), KnownHostsError> {
-    write_line(file, key).map_err(|error| KnownHostsError::Write {
-        path: file.to_owned(),
-        problem: match error.downcast_ref::<io::Error>() {
-            Some(error) => plain(error),
-            None => error.to_string(),
-        },
-    })
-}
-
-fn write_line(path: &Path, key: &HostKey) -> Result<(), Box<dyn Error>> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    durable::create_dir(directory)?;
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true).mode(0o600);
-    let mut file = options.open(path)?;
-    let mut text = Vec::new();
-    file.read_to_end(&mut text)?;
-
-    let mut lines = text.split(|&octet| octet == b'\n').filter_map(Line::split);
-    let line = if lines.any(|line| line.is_hashed()) {
-        hashed_line(key)
-    } else {
-        key.line()
-    };
-    let lead = if text.last().is_some_and(|&octet| octet != b'\n') {
-        "\n"
-    } else {
-        ""
-    };
-    file.write_all(format!("{lead}{line}\n").as_bytes())?;
-    durable::sync_files(&[(file, path.to_owned())])?;
-    durable::sync_dir(&File::open(directory)?, directory)?;
-    Ok(())
-}
-
-fn hashed_line(key: &HostKey) -> String {
-    let mut salt = [0; 20];
-    russh::keys::key::safe_rng().fill_bytes(&mut salt);
-    let hash = host_hash(&salt, &key.host);
-    format!(
-        "|1|{}|{} {}",
-        BASE64.encode(&salt),
-        BASE64.encode(&hash),
-        key_fields(&key.key)
-    )
-}
-
-/// Algorithm and key in base64, without a comment.
-fn key_fields(key: &PublicKey) -> String {
-    use russh::keys::PublicKeyBase64;
-    format!("{} {}", key.algorithm(), key.public_key_base64())
-}
-
-/// A key's fingerprint in OpenSSH's form, `SHA256:…`.
-pub(super) fn fingerprint(key: &PublicKey) -> String {
-    key.fingerprint(HashAlg::Sha256).to_string()
-}
-
-/// An algorithm as ssh-keygen(1) names the kind of key, such as `ED25519`.
-pub(super) fn kind(algorithm: &Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::Dsa => "DSA",
-        Algorithm::Ecdsa { .. } => "ECDSA",
-        Algorithm::Ed25519 => "ED25519",
-        Algorithm::Rsa { .. } => "RSA",
-        Algorithm::SkEcdsaSha2NistP256 => "ECDSA-SK",
-        Algorithm::SkEd25519 => "ED25519-SK",
-        _ => "unknown",
+impl Entry {
+    /// Whether it is about this key. The comment is no part of it, so `PublicKey`'s own equality
+    /// will not do.
+    fn has(&self, key: &KeyData) -> bool {
+        self.key.key_data() == key
     }
 }
 
-/// The host as known_hosts spells it: lower case, and in brackets with its port unless that is 22.
-pub(super) fn host_name(address: &HostPort) -> String {
-    let host = address.host.to_ascii_lowercase();
-    if address.port == 22 {
-        host
-    } else {
-        format!("[{host}]:{}", address.port)
+impl From<Standing> for Judgement {
+    fn from(standing: Standing) -> Self {
+        Self {
+            standing,
+            flaw: None,
+        }
     }
 }
 

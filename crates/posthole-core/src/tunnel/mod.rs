@@ -23,11 +23,13 @@ mod host_key;
 pub mod known_hosts;
 mod loss;
 pub mod messenger;
+mod offer;
 mod openssh;
 mod patience;
 mod process;
 mod proxy_command;
 mod slot;
+pub mod sshfp;
 mod stream;
 mod text;
 
@@ -127,6 +129,25 @@ impl Tunnels {
         let hops = compressed_once(hops);
         let (hop, before) = split(&hops);
         connection::scan(hop, before, self, self.caller(account)).await
+    }
+
+    /// Connects to the last hop once for each kind of host key, and sees all that it has.
+    ///
+    /// # Errors
+    ///
+    /// The host showed no key at all, or could not be reached each time.
+    ///
+    /// # Panics
+    ///
+    /// If there are no hops.
+    pub async fn scan_host_keys(
+        &self,
+        account: &str,
+        hops: &[Hop],
+    ) -> Result<Vec<HostKey>, TunnelError> {
+        let hops = compressed_once(hops);
+        let (hop, before) = split(&hops);
+        connection::scan_all(hop, before, self, self.caller(account)).await
     }
 
     /// Ends all connections with a goodbye, but does not wait long for it to be heard.

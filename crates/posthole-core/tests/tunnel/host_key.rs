@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use posthole_core::plan::HostPort;
+use posthole_core::plan::{HostPort, UnknownHostKey};
 use posthole_core::progress::Step;
 use posthole_core::tunnel::known_hosts::{self, Standing};
 use posthole_core::tunnel::{TunnelError, TunnelErrorKind};
@@ -32,6 +32,7 @@ async fn a_known_key_passes_and_is_told_with_its_line() {
         algorithm: "ssh-ed25519".to_owned(),
         fingerprint: keys::fingerprint(&server.host_key()),
         recorded: Some((client.known_hosts().to_owned(), 1)),
+        authority: None,
     };
     assert_eq!(step, Some(&expected));
 }
@@ -124,7 +125,14 @@ async fn a_changed_key_is_refused_without_a_question() {
         (changed.file.as_path(), changed.line),
         (client.known_hosts(), 2)
     );
-    assert!(error.hint().unwrap().contains("delete line 2 of "));
+    let place = format!("{}:2 records", client.known_hosts().display());
+    assert!(error.to_string().contains(&place), "{error}");
+    let remove = format!("`ssh-keygen -R '[127.0.0.1]:{}' -f ", server.port());
+    assert!(
+        error.hint().unwrap().contains(&remove),
+        "{:?}",
+        error.hint()
+    );
     assert!(person.asked_to_trust.lock().unwrap().is_empty());
     assert!(server.attempts().is_empty());
 }
@@ -193,8 +201,9 @@ async fn a_scan_shows_the_key_without_logging_in_and_append_makes_it_known() {
     assert!(!client.known_hosts().exists());
 
     let files = &client.hop.known_hosts;
-    assert_eq!(known_hosts::judge(files, &key).unwrap(), Standing::Unknown);
-    known_hosts::append(client.known_hosts(), &key).unwrap();
+    let judgement = known_hosts::judge(files, &key).unwrap();
+    assert_eq!(judgement.standing, Standing::Unknown);
+    known_hosts::append(client.known_hosts(), &key, false).unwrap();
     client.open().await.unwrap();
 }
 
@@ -208,4 +217,134 @@ async fn a_name_is_compared_without_regard_to_case() {
     };
     fs::write(client.known_hosts(), server.known_hosts_line("localhost")).unwrap();
     client.open().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_to_be_recorded_unseen_is_recorded_and_told() {
+    let server = server().await;
+    let person = Person::saying(false);
+    let mut client = Client::of(&server, person.clone()).given_password("sesame");
+    fs::write(client.known_hosts(), "").unwrap();
+    client.hop.unknown_host_key = UnknownHostKey::Record;
+    client.open().await.unwrap();
+    let recorded = fs::read_to_string(client.known_hosts()).unwrap();
+    assert_eq!(recorded, server.known_hosts_line("127.0.0.1"));
+    let fingerprint = keys::fingerprint(&server.host_key());
+    let notices = client.notes.notices();
+    assert!(
+        notices
+            .iter()
+            .any(|notice| notice.contains("unseen") && notice.contains(&fingerprint)),
+        "{notices:?}"
+    );
+    // What is known from then on is as good as if it had been compared.
+    server.set_host_keys(vec![keys::generate(KeyType::Ed25519)]);
+    client.hop.compression = true;
+    let error = client.error().await;
+    assert!(matches!(error, TunnelError::HostKeyChanged(_)), "{error}");
+    assert!(person.asked_to_trust.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_trusted_unseen() {
+    let server = server().await;
+    let mut client = Client::of(&server, Person::absent()).given_password("sesame");
+    // Not a directory, so that no file can be made in it, by root neither.
+    let no_directory = client.path("file");
+    fs::write(&no_directory, "").unwrap();
+    client.hop.known_hosts = vec![no_directory.join("known_hosts")];
+    client.hop.unknown_host_key = UnknownHostKey::Record;
+    let error = client.error().await;
+    assert!(matches!(error, TunnelError::KnownHosts(_)), "{error}");
+    client.hop.known_hosts.clear();
+    let error = client.error().await;
+    assert!(
+        matches!(error, TunnelError::HostKeyUnknown { .. }),
+        "{error}"
+    );
+    assert!(server.attempts().is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_refused_without_a_question_where_the_plan_says_so() {
+    let server = server().await;
+    let person = Person::saying(true);
+    let mut client = Client::of(&server, person.clone()).given_password("sesame");
+    fs::write(client.known_hosts(), "").unwrap();
+    client.hop.unknown_host_key = UnknownHostKey::Refuse;
+    let error = client.error().await;
+    assert!(
+        matches!(error, TunnelError::HostKeyUnknown { .. }),
+        "{error}"
+    );
+    assert!(person.asked_to_trust.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_alias_is_what_the_host_is_known_as() {
+    let server = server().await;
+    let mut client = Client::of(&server, Person::saying(true)).given_password("sesame");
+    client.hop.host_key_alias = Some("Pop".to_owned());
+    client.hop.hash_known_hosts = true;
+    client.open().await.unwrap();
+    let text = fs::read_to_string(client.known_hosts()).unwrap();
+    let added = text.lines().last().unwrap();
+    assert!(added.starts_with("|1|"), "{text}");
+    let mut other = client.hop.clone();
+    other.known_hosts = vec![client.path("known_hosts2")];
+    let line = server.known_hosts_line("127.0.0.1");
+    let key = line.split_once(' ').unwrap().1;
+    fs::write(&other.known_hosts[0], format!("pop {key}")).unwrap();
+    let known = client.tunnels.open("work", &[other], &client.target).await;
+    known.unwrap();
+}
+
+#[tokio::test]
+async fn all_keys_of_a_server_are_seen_where_all_are_wanted() {
+    let mut builder = SshServer::builder();
+    let types = [KeyType::Rsa, KeyType::EcdsaP384, KeyType::Ed25519];
+    for key_type in types {
+        builder = builder.host_key(keys::generate(key_type));
+    }
+    let server = builder.start();
+    let client = Client::of(&server, Person::absent());
+    let hops = std::slice::from_ref(&client.hop);
+    let seen = client.tunnels.scan_host_keys("work", hops).await.unwrap();
+    let algorithms: Vec<_> = seen.iter().map(known_hosts::HostKey::algorithm).collect();
+    assert_eq!(
+        algorithms,
+        ["ssh-ed25519", "ecdsa-sha2-nistp384", "ssh-rsa"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_allowed_limits_the_host_key_that_is_shown() {
+    let server = SshServer::builder()
+        .login("msingh", Login::new().password("sesame"))
+        .forward("localhost", 110, echo().await)
+        .host_key(keys::generate(KeyType::Rsa))
+        .host_key(keys::generate(KeyType::Ed25519))
+        .start();
+    let mut client = Client::of(&server, Person::absent()).given_password("sesame");
+    for allowed in ["rsa-sha2-256", "ssh-ed25519"] {
+        client.hop.algorithms.host_keys = Some(vec![allowed.to_owned()]);
+        client.open().await.unwrap();
+        let Some(Step::HostKey { algorithm, .. }) = client
+            .notes
+            .steps()
+            .into_iter()
+            .rfind(|step| matches!(step, Step::HostKey { .. }))
+        else {
+            panic!("no host key was told of")
+        };
+        let expected = if allowed.starts_with("rsa") {
+            "ssh-rsa"
+        } else {
+            allowed
+        };
+        assert_eq!(algorithm, expected);
+    }
+    client.hop.algorithms.host_keys = Some(vec!["ssh-rsa".to_owned()]);
+    let error = client.error().await;
+    assert!(matches!(error, TunnelError::Unsupported { .. }), "{error}");
 }

@@ -13,6 +13,7 @@ mod daemon;
 mod dovecot;
 mod dropbear;
 mod kdc;
+mod keyring;
 mod mailhost;
 mod sshd;
 mod suite;
@@ -24,6 +25,7 @@ pub use asyncssh::AsyncSsh;
 pub use dovecot::Dovecot;
 pub use dropbear::Dropbear;
 pub use kdc::Kdc;
+pub use keyring::Keyring;
 pub use mailhost::Mailhost;
 pub use sshd::{Builder as SshdBuilder, Round, Sshd};
 pub use suite::Suite;
@@ -51,6 +53,9 @@ pub enum Requirement {
     AsyncSsh,
     /// The `openssl` command; Debian package `openssl`.
     OpenSsl,
+    /// A keyring, its bus and its command; Debian packages `dbus`, `gnome-keyring` and
+    /// `libsecret-tools`.
+    SecretService,
     /// The `ssh` command; Debian package `openssh-client`.
     Ssh,
     /// `ssh-agent` and `ssh-add`; Debian package `openssh-client`.
@@ -96,6 +101,17 @@ impl Requirement {
             Self::PamWrapper => (pam_wrapper().is_some(), "libpam-wrapper"),
             Self::AsyncSsh => (asyncssh::is_installed(), "python3-asyncssh"),
             Self::OpenSsl => (find_program("openssl").is_some(), "openssl"),
+            Self::SecretService => (
+                [
+                    "dbus-daemon",
+                    "dbus-send",
+                    "gnome-keyring-daemon",
+                    "secret-tool",
+                ]
+                .iter()
+                .all(|name| find_program(name).is_some()),
+                "dbus, gnome-keyring and libsecret-tools",
+            ),
             Self::Ssh => (find_program("ssh").is_some(), "openssh-client"),
             Self::SshAgent => (
                 find_program("ssh-agent").is_some() && find_program("ssh-add").is_some(),

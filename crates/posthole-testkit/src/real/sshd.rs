@@ -50,6 +50,8 @@ impl Sshd {
             rounds: Vec::new(),
             permit_open: Vec::new(),
             options: Vec::new(),
+            host_keys: Vec::new(),
+            certificates: Vec::new(),
         }
     }
 
@@ -65,7 +67,7 @@ impl Sshd {
         self.addr.port()
     }
 
-    /// Its host key.
+    /// Its host key, the first if it has several.
     #[must_use]
     pub fn host_key(&self) -> &PublicKey {
         self.host_key.public_key()
@@ -102,6 +104,9 @@ pub struct Builder {
     rounds: Vec<Round>,
     permit_open: Vec<String>,
     options: Vec<String>,
+    host_keys: Vec<PrivateKey>,
+    /// In the form of files.
+    certificates: Vec<String>,
 }
 
 impl Builder {
@@ -156,21 +161,44 @@ impl Builder {
         self
     }
 
+    /// Gives it a host key, instead of an Ed25519 key of its own making; one of each type at most.
+    #[must_use]
+    pub fn host_key(mut self, key: &PrivateKey) -> Self {
+        self.host_keys.push(key.clone());
+        self
+    }
+
+    /// Gives it a certificate for one of its host keys, as it stands in a file.
+    #[must_use]
+    pub fn host_certificate(mut self, certificate: &str) -> Self {
+        self.certificates.push(certificate.to_owned());
+        self
+    }
+
     /// Starts the server.
     ///
     /// # Panics
     ///
     /// When it does not start, or a [`Requirement`](super::Requirement) is missing.
     #[must_use]
-    pub fn start(self) -> Sshd {
+    pub fn start(mut self) -> Sshd {
         let dir = daemon::shared_dir("ph-sshd-");
         let path = dir.path();
         if daemon::is_root() {
             // Where it locks up its unprivileged child; Debian makes it when the service starts.
             fs::create_dir_all("/run/sshd").expect("root can make /run/sshd");
         }
-        let host_key = keys::generate(KeyType::Ed25519);
-        keys::write(path.join("host_key"), &host_key, KeyFormat::OpenSsh, None);
+        if self.host_keys.is_empty() {
+            self.host_keys.push(keys::generate(KeyType::Ed25519));
+        }
+        let host_key = self.host_keys[0].clone();
+        for (index, key) in self.host_keys.iter().enumerate() {
+            let path = path.join(format!("host_key{index}"));
+            keys::write(path, key, KeyFormat::OpenSsh, None);
+        }
+        for (index, certificate) in self.certificates.iter().enumerate() {
+            write(&path.join(format!("certificate{index}")), certificate);
+        }
         write(
             &path.join("authorized_keys"),
             &(self.keys.join("\n") + "\n"),
@@ -228,10 +256,15 @@ impl Builder {
         };
         // The first value of a keyword counts, so what the test asks for comes first.
         let mut config = self.options.join("\n");
+        for index in 0..self.host_keys.len() {
+            config += &format!("\nHostKey {dir}/host_key{index}");
+        }
+        for index in 0..self.certificates.len() {
+            config += &format!("\nHostCertificate {dir}/certificate{index}");
+        }
         config += &format!(
             "\n\
              ListenAddress 127.0.0.1:{port}\n\
-             HostKey {dir}/host_key\n\
              PidFile none\n\
              LogLevel VERBOSE\n\
              AuthorizedKeysFile {dir}/authorized_keys\n\

@@ -163,11 +163,20 @@ fn a_fingerprint_is_as_openssh_prints_it() {
     let digest = "uNiVztksCsDhcc0u9e8BrQJTdXVU5+cLCWGdxYu4PPw";
     let fingerprint: Fingerprint = format!("SHA256:{digest}").parse().unwrap();
     assert_eq!(format!("SHA256:{digest}=").parse(), Ok(fingerprint));
+    let md5 = "37:a2:bc:e9:ee:e1:04:59:5e:5e:70:90:c9:4c:c2:1c";
+    let fingerprint: Fingerprint = md5.parse().unwrap();
+    assert_eq!(fingerprint.as_str(), format!("MD5:{md5}"));
+    assert_eq!(
+        format!("MD5:{}", md5.to_uppercase()).parse(),
+        Ok(fingerprint)
+    );
     for wrong in [
         digest,
         "SHA256:",
         "SHA256:abc",
         "MD5:aa:bb",
+        &format!("{md5}:00"),
+        &md5.replace(':', ""),
         &format!("SHA256:{digest}A"),
     ] {
         wrong.parse::<Fingerprint>().unwrap_err();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use posthole_core::error::Class;
-use posthole_core::plan::{Job, Plan, Route};
+use posthole_core::plan::{Job, PasswordSource, Plan, Route};
 use posthole_core::progress::{Event, Observer, Step};
 use posthole_core::retrieve;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -161,6 +161,34 @@ impl Observer for Walks {
     }
 }
 
+/// Where the password came from that a login was done with, if one was.
+fn password_source<'a>(job: &'a Job, step: &Step) -> Option<&'a PasswordSource> {
+    match step {
+        Step::LoggedIn { .. } => Some(&job.password),
+        Step::Authenticated { login, method } if !method.starts_with("publickey") => {
+            let Route::Ssh(hops) = &job.route else {
+                return None;
+            };
+            let hop = hops.iter().find(|hop| hop.login() == *login)?;
+            Some(&hop.password)
+        }
+        _ => None,
+    }
+}
+
+/// The problem of a login that was refused, with a word on where its password came from.
+fn with_password_source(problem: Problem, job: &Job) -> Problem {
+    let source = match &job.password {
+        PasswordSource::Prompt => "typed".to_owned(),
+        source => format!("from {source}"),
+    };
+    let hint = match &problem.hint {
+        Some(hint) => format!("{hint}; the password was {source}"),
+        None => format!("the password was {source}"),
+    };
+    problem.hint(Some(hint))
+}
+
 impl Run {
     fn print_plan(&self, plan: &Plan) {
         if self.global.json {
@@ -192,7 +220,10 @@ impl Run {
                 Told::Begin => {}
                 Told::Notice(text) => self.show_notice(account, &text),
                 Told::Step(step, took) => {
-                    let (name, text) = steps::describe(&step);
+                    let (name, mut text) = steps::describe(&step);
+                    if let Some(source) = password_source(&job, &step) {
+                        text += &format!(", password: {source}");
+                    }
                     self.show(&Checked::done(Some(account), name, took, text));
                     if let Some(notice) = steps::ends_soon(&step, SystemTime::now()) {
                         self.show_notice(account, &notice);
@@ -205,6 +236,11 @@ impl Run {
                     let next = || steps::after(last.as_ref(), hops > 0, channels < hops);
                     let exit = problem.exit;
                     let step = step.unwrap_or_else(next);
+                    let problem = if step == "login" && exit == Exit::NoPerm {
+                        with_password_source(problem, &job)
+                    } else {
+                        problem
+                    };
                     let took = at.duration_since(since);
                     self.show(&Checked::failed(account, step, took, problem));
                     return exit;

@@ -179,7 +179,7 @@ pub(crate) fn step(checked: &Checked, colour: bool) -> String {
     line
 }
 
-/// Which key is trusted, and where it says so.
+/// Which key is trusted, and where it says so; with its picture unless that was shown before.
 pub(crate) fn trusted(trusted: &Trusted) -> String {
     let Trusted {
         host,
@@ -187,14 +187,30 @@ pub(crate) fn trusted(trusted: &Trusted) -> String {
         fingerprint,
         file,
         line,
+        authority,
+        sshfp,
+        randomart,
         ..
     } = trusted;
-    match line {
-        Some(line) => {
+    let mut text = match (line, authority) {
+        (Some(line), None) => {
             format!("{host}: {algorithm} {fingerprint} is trusted already, by {file}:{line}")
         }
-        None => format!("{host}: {algorithm} {fingerprint} is trusted now, recorded in {file}"),
+        (Some(line), Some(authority)) => format!(
+            "{host}: {algorithm} {fingerprint} is trusted already, certified by {authority} of \
+             {file}:{line}"
+        ),
+        (None, _) => {
+            format!("{host}: {algorithm} {fingerprint} is trusted now, recorded in {file}")
+        }
+    };
+    if let Some(sshfp) = sshfp {
+        push!(text, "\n{}", printable(&sshfp.text));
     }
+    if line.is_some() {
+        push!(text, "\n{randomart}");
+    }
+    text
 }
 
 /// A text that stands out as a heading.

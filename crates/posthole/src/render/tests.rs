@@ -336,7 +336,7 @@ fn a_mistake_shows_its_line_and_hides_the_password_in_it() {
             3 | password = { literal = "*******", x = * } # é
               | ^^^^^^^^ 2 are given
               |
-              = help: write password = "prompt" or one of { command = "…" }, { file = "…" }, { env = "…" }, { literal = "…" }
+              = help: write password = "prompt" or one of { command = "…" }, { keyring = true }, { netrc = true }, { file = "…" }, { env = "…" }, { credential = "…" }, { literal = "…" }
         "#]],
     );
     check(
@@ -346,7 +346,7 @@ fn a_mistake_shows_its_line_and_hides_the_password_in_it() {
             .collect::<Vec<_>>()
             .join("\n"),
         expect![[r#"
-            {"severity":"error","file":"/etc/posthole.toml","line":3,"column":1,"message":"a password has exactly one source","help":"write password = \"prompt\" or one of { command = \"…\" }, { file = \"…\" }, { env = \"…\" }, { literal = \"…\" }"}
+            {"severity":"error","file":"/etc/posthole.toml","line":3,"column":1,"message":"a password has exactly one source","help":"write password = \"prompt\" or one of { command = \"…\" }, { keyring = true }, { netrc = true }, { file = \"…\" }, { env = \"…\" }, { credential = \"…\" }, { literal = \"…\" }"}
         "#]],
     );
 }

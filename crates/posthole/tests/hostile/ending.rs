@@ -74,7 +74,7 @@ fn silence() -> Vec<Case> {
                 s.listen().await
             }
         ),
-        case!("silence_in_the_channel", "silent", |s| {
+        case!("silence_in_the_channel", "did not greet us", |s| {
             opened(&mut s).await?;
             s.listen().await
         }),

@@ -135,9 +135,13 @@ fn a_changed_key_is_always_refused() {
     let recorded = keys::fingerprint(other.public_key());
 
     let ended = run(host.home(), &["fetch"]);
-    ended
-        .exits(68)
-        .says(&["has changed", &file, "line 2", &fingerprint, &recorded]);
+    ended.exits(68).says(&[
+        "has changed",
+        &format!("{file}:2"),
+        &fingerprint,
+        &recorded,
+        "ssh-keygen -R",
+    ]);
     let via = host.via();
     run(host.home(), &["trust", &via, "--fingerprint", &fingerprint])
         .exits(68)
@@ -175,7 +179,7 @@ fn a_changed_key_of_a_hashed_host_is_refused() {
     let recorded = keys::fingerprint(other.public_key());
     run(host.home(), &["fetch"])
         .exits(68)
-        .says(&["has changed", &file, "line 2", &recorded]);
+        .says(&["has changed", &format!("{file}:2"), &recorded]);
     assert!(!host.sshd().log().contains("Accepted"));
 }
 

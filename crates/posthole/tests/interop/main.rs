@@ -17,10 +17,12 @@ mod login;
 mod mail_login;
 mod openssh;
 mod output;
+mod passwords;
 mod prompts;
 mod refusals;
 mod ssh_config;
 mod tls;
+mod trust;
 mod world;
 
 use std::process::ExitCode;
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
     let suite = mail_login::tests(suite);
     let suite = kerberos::tests(suite);
     let suite = host_key::tests(suite);
+    let suite = passwords::tests(suite);
+    let suite = trust::tests(suite);
     let suite = refusals::tests(suite);
     let suite = dropbear::tests(suite);
     let suite = backend::tests(suite);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Resolver;
 use super::backend::KNOWN_METHODS;
+use super::password::Login;
 use super::said::Said;
 use super::tokens::{Tokens, expand};
 use crate::config::{Agent, Diagnostic, Spanned, SshHost, SshTarget};
@@ -83,7 +84,10 @@ impl Resolver<'_> {
         let known_hosts = self.known_hosts(written);
         let agent = self.agent(written);
         let password = match section.and_then(|ssh| ssh.password.as_ref()) {
-            Some(Spanned { value, span }) => self.password(value, Some(span)),
+            Some(Spanned { value, span }) => {
+                let login = Login::of_ssh(user.as_deref(), &target.host, &address.host);
+                self.password(value, Some(span), &login)
+            }
             None => Some(PasswordSource::Prompt),
         };
         let user = user?;

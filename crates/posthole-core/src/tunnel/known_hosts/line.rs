@@ -7,6 +7,7 @@
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use russh::keys::PublicKey;
+use russh::keys::ssh_key::public::KeyData;
 use sha1::Sha1;
 
 /// A line that is neither blank nor a comment, split but not yet understood.
@@ -97,6 +98,9 @@ impl<'a> Line<'a> {
             return Err("the key is not of the type the line says".to_owned());
         }
         match PublicKey::from_bytes(&blob) {
+            Ok(key) if matches!(key.key_data(), KeyData::Certificate(_) | KeyData::Other(_)) => {
+                Ok(None)
+            }
             Ok(key) => Ok(Some(key)),
             Err(_) if UNDERSTOOD.contains(&name) => Err("the key is damaged".to_owned()),
             Err(_) => Ok(None),
@@ -149,7 +153,7 @@ fn matches_patterns(list: &str, host: &str) -> bool {
 /// Matches `*` and `?`, everything else literally.
 ///
 /// Goes back to the last `*` only, so the time is at worst the product of the lengths.
-fn matches_pattern(pattern: &[u8], text: &[u8]) -> bool {
+pub(super) fn matches_pattern(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut position) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while position < text.len() {

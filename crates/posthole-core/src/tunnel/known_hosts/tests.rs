@@ -1,7 +1,13 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
+use data_encoding::BASE64;
+use posthole_testkit::certificates::CertificateBuilder;
+use posthole_testkit::keys::{self, KeyType};
+use russh::keys::PrivateKey;
+
 use super::*;
+use crate::plan::{Hop, HostPort};
 
 /// Files in a directory that goes away, and keys to put into them.
 struct Files {
@@ -30,14 +36,23 @@ fn key(index: usize) -> PublicKey {
     PublicKey::from_openssh(KEYS[index]).unwrap()
 }
 
-fn shown(host: &str, port: u16, index: usize) -> HostKey {
-    HostKey::new(
-        &HostPort {
+fn hop(host: &str, port: u16) -> Hop {
+    Hop {
+        address: HostPort {
             host: host.to_owned(),
             port,
         },
-        key(index),
-    )
+        ..Hop::new("pop", "msingh")
+    }
+}
+
+fn shown(host: &str, port: u16, index: usize) -> HostKey {
+    HostKey::new(&hop(host, port), key(index), None)
+}
+
+/// What is thought of a key that came without a certificate.
+fn standing(files: &[PathBuf], key: &HostKey) -> Standing {
+    judge(files, key).unwrap().standing
 }
 
 /// Judges `ED_A` of popserver on a port against one file.
@@ -51,11 +66,13 @@ fn check(text: &str, port: u16, expected: &str) {
             .replace("ED_B", KEYS[1])
             .replace("RSA", KEYS[2]),
     );
-    let standing = match judge(&[file], &shown("popserver", port, 0)) {
+    let judgement = judge(&[file], &shown("popserver", port, 0));
+    let standing = match judgement.map(|judgement| judgement.standing) {
         Ok(Standing::Known { line, .. }) => format!("known {line}"),
         Ok(Standing::Changed { line, .. }) => format!("changed {line}"),
         Ok(Standing::Revoked { line, .. }) => format!("revoked {line}"),
         Ok(Standing::Unknown) => "unknown".to_owned(),
+        Ok(Standing::Certified { .. }) => unreachable!("there is no certificate"),
         Err(KnownHostsError::Damaged { line, .. }) => format!("damaged {line}"),
         Err(error) => panic!("{error}"),
     };
@@ -135,6 +152,176 @@ fn an_authority_does_not_vouch_for_a_plain_key() {
     check("@cert-authority * ED_B\npopserver ED_A", 22, "known 2");
 }
 
+/// Judges a key that came with a certificate, by lines in which CA, OTHER and KEY stand for the
+/// authority that signed it, another one, and the key itself.
+#[track_caller]
+fn check_certified(text: &str, port: u16, alter: Alter, expected: &str) {
+    let authority = keys::generate(KeyType::Ed25519);
+    let other = keys::generate(KeyType::Ed25519);
+    let host_key = keys::generate(KeyType::Ed25519);
+    let certificate = CertificateBuilder::host(host_key.public_key()).principal("popserver");
+    let certificate = alter(certificate).sign(&authority);
+    let fields = |key: &PrivateKey| shown::key_fields(key.public_key());
+    let files = Files::new();
+    let file = files.write(
+        "known_hosts",
+        &text
+            .replace("CA", &fields(&authority))
+            .replace("OTHER", &fields(&other))
+            .replace("KEY", &fields(&host_key)),
+    );
+    let key = HostKey::new(
+        &hop("popserver", port),
+        host_key.public_key().clone(),
+        Some(certificate),
+    );
+    let judgement = judge(&[file], &key).unwrap();
+    let standing = match judgement.standing {
+        Standing::Certified { line, .. } => format!("certified {line}"),
+        Standing::Known { line, .. } => format!("known {line}"),
+        Standing::Changed { line, .. } => format!("changed {line}"),
+        Standing::Revoked { line, what, .. } => {
+            let what = what.split_once(" SHA256:").unwrap().0;
+            format!("revoked {line}: {what}")
+        }
+        Standing::Unknown => "unknown".to_owned(),
+    };
+    let flaw = match judgement.flaw {
+        None => "",
+        Some(flaw) if flaw.is_authority_trusted => ", flawed",
+        Some(_) => ", by a stranger",
+    };
+    assert_eq!(format!("{standing}{flaw}"), expected, "file:\n{text}");
+}
+
+type Alter = fn(CertificateBuilder) -> CertificateBuilder;
+
+#[test]
+fn an_authority_vouches_for_the_hosts_that_its_line_names() {
+    let as_it_is: Alter = |certificate| certificate;
+    check_certified("@cert-authority pop* CA", 22, as_it_is, "certified 1");
+    check_certified(
+        "@cert-authority * OTHER\n@cert-authority * CA",
+        22,
+        as_it_is,
+        "certified 2",
+    );
+    check_certified(
+        "@cert-authority popserver CA",
+        2222,
+        as_it_is,
+        "certified 1",
+    );
+    check_certified(
+        "@cert-authority [popserver]:2222 CA",
+        2222,
+        as_it_is,
+        "certified 1",
+    );
+    // Though another key is recorded, or none.
+    check_certified(
+        "popserver OTHER\n@cert-authority * CA",
+        22,
+        as_it_is,
+        "certified 2",
+    );
+    for line in [
+        "@cert-authority *.org CA",
+        "@cert-authority *,!popserver CA",
+        "popserver CA",
+    ] {
+        let expected = if line.starts_with('@') {
+            "unknown"
+        } else {
+            "changed 1"
+        };
+        check_certified(line, 22, as_it_is, &format!("{expected}, by a stranger"));
+    }
+    check_certified(
+        "@cert-authority * OTHER",
+        22,
+        as_it_is,
+        "unknown, by a stranger",
+    );
+}
+
+#[test]
+fn a_certificate_that_does_not_count_leaves_a_plain_key() {
+    let expired: Alter = CertificateBuilder::expired;
+    check_certified("@cert-authority * CA", 22, expired, "unknown, flawed");
+    check_certified(
+        "@cert-authority * CA\npopserver KEY",
+        22,
+        expired,
+        "known 2, flawed",
+    );
+    check_certified(
+        "@cert-authority * CA\npopserver OTHER",
+        22,
+        expired,
+        "changed 2, flawed",
+    );
+    check_certified("popserver KEY", 22, expired, "known 1, by a stranger");
+    let optional: Alter = |certificate| certificate.critical_option("verify-required");
+    check_certified("@cert-authority * CA", 22, optional, "unknown, flawed");
+}
+
+#[test]
+fn a_revoked_key_or_authority_is_refused_though_certified() {
+    let as_it_is: Alter = |certificate| certificate;
+    let revoked_key = "@cert-authority * CA\n@revoked * KEY";
+    check_certified(revoked_key, 22, as_it_is, "revoked 2: host key");
+    let revoked_authority = "@revoked pop* CA\n@cert-authority * CA\npopserver KEY";
+    check_certified(
+        revoked_authority,
+        22,
+        as_it_is,
+        "revoked 1: certificate authority",
+    );
+    check_certified(
+        "@revoked * OTHER\n@cert-authority * CA",
+        22,
+        as_it_is,
+        "certified 2",
+    );
+}
+
+#[test]
+fn an_alias_is_what_is_looked_up_and_recorded() {
+    let files = Files::new();
+    let file = files.path("known_hosts");
+    let aliased = Hop {
+        host_key_alias: Some("Pop".to_owned()),
+        ..hop("10.0.0.1", 2222)
+    };
+    let key = HostKey::new(&aliased, key(0), None);
+    append(&file, &key, false).unwrap();
+    assert_eq!(
+        fs::read_to_string(&file).unwrap(),
+        format!("pop {}\n", KEYS[0])
+    );
+    let files = [file];
+    assert!(matches!(standing(&files, &key), Standing::Known { .. }));
+    assert_eq!(
+        standing(&files, &shown("10.0.0.1", 2222, 0)),
+        Standing::Unknown
+    );
+}
+
+#[test]
+fn keys_of_unknown_types_and_certificates_are_no_keys_of_the_host() {
+    let key = keys::generate(KeyType::Ed25519);
+    let certificate = CertificateBuilder::host(key.public_key()).sign(&key);
+    let certificate = certificate.to_openssh().unwrap();
+    check(&format!("popserver {certificate}"), 22, "unknown");
+    let foreign = BASE64.encode(b"\0\0\0\x0fssh-new@example\0\0\0\x01x");
+    check(
+        &format!("popserver ssh-new@example {foreign}"),
+        22,
+        "unknown",
+    );
+}
+
 #[test]
 fn a_damaged_line_about_the_host_is_an_error() {
     check("other ssh-ed25519 ???\npopserver ED_A", 22, "known 2");
@@ -149,11 +336,10 @@ fn all_files_are_read_and_missing_ones_are_empty() {
     let files = Files::new();
     let first = files.write("known_hosts", &format!("popserver {}\n", KEYS[1]));
     let second = files.write("known_hosts2", &format!("popserver {}\n", KEYS[0]));
-    let standing = judge(
+    let standing = standing(
         &[files.path("none"), first, second.clone()],
         &shown("popserver", 22, 0),
-    )
-    .unwrap();
+    );
     assert_eq!(
         standing,
         Standing::Known {
@@ -184,18 +370,18 @@ fn known_algorithms_are_those_of_the_exact_name_first() {
         KEYS[0], KEYS[2], KEYS[1]
     );
     let file = files.write("known_hosts", &text);
-    let algorithms = |host| {
-        Recorded::load(std::slice::from_ref(&file), host)
-            .unwrap()
-            .algorithms()
+    let algorithms = |host, port| {
+        let names = Names::of(&hop(host, port));
+        let recorded = Recorded::load(std::slice::from_ref(&file), &names);
+        recorded.unwrap().known().algorithms
     };
     assert_eq!(
-        algorithms("[popserver]:2222"),
+        algorithms("popserver", 2222),
         [Algorithm::Rsa { hash: None }]
     );
-    assert_eq!(algorithms("[popserver]:2223"), [Algorithm::Ed25519]);
-    assert_eq!(algorithms("popserver"), [Algorithm::Ed25519]);
-    assert_eq!(algorithms("elsewhere"), []);
+    assert_eq!(algorithms("popserver", 2223), [Algorithm::Ed25519]);
+    assert_eq!(algorithms("popserver", 22), [Algorithm::Ed25519]);
+    assert_eq!(algorithms("elsewhere", 22), []);
 }
 
 #[test]
@@ -203,14 +389,14 @@ fn an_appended_key_is_known_to_us_and_to_ssh_keygen() {
     for (port, host) in [(22, "popserver"), (2222, "[popserver]:2222")] {
         let files = Files::new();
         let file = files.path("new/.ssh/known_hosts");
-        append(&file, &shown("PopServer", port, 0)).unwrap();
+        append(&file, &shown("PopServer", port, 0), false).unwrap();
         assert_eq!(
             fs::read_to_string(&file).unwrap(),
             format!("{host} {}\n", KEYS[0])
         );
         assert_eq!(mode(&file), 0o600);
         assert_eq!(mode(file.parent().unwrap()), 0o700);
-        let standing = judge(std::slice::from_ref(&file), &shown("popserver", port, 0)).unwrap();
+        let standing = standing(std::slice::from_ref(&file), &shown("popserver", port, 0));
         assert_eq!(
             standing,
             Standing::Known {
@@ -230,15 +416,14 @@ fn a_name_is_hashed_where_names_are_hashed() {
         KEYS[1]
     );
     let file = files.write("known_hosts", &hashed);
-    append(&file, &shown("mail.example.org", 22, 0)).unwrap();
+    append(&file, &shown("mail.example.org", 22, 0), false).unwrap();
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.starts_with(&hashed), "{text}");
     assert!(!text.contains("mail.example.org"), "{text}");
-    let standing = judge(
+    let standing = standing(
         std::slice::from_ref(&file),
         &shown("mail.example.org", 22, 0),
-    )
-    .unwrap();
+    );
     assert_eq!(
         standing,
         Standing::Known {
@@ -250,10 +435,25 @@ fn a_name_is_hashed_where_names_are_hashed() {
 }
 
 #[test]
+fn a_name_is_hashed_where_the_configuration_says_so() {
+    let files = Files::new();
+    let file = files.path("known_hosts");
+    let key = shown("mail.example.org", 2222, 0);
+    append(&file, &key, true).unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(
+        text.starts_with("|1|") && !text.contains("example"),
+        "{text}"
+    );
+    assert!(ssh_keygen_finds(&file, "[mail.example.org]:2222"));
+    assert!(matches!(standing(&[file], &key), Standing::Known { .. }));
+}
+
+#[test]
 fn a_last_line_without_an_end_is_not_run_into() {
     let files = Files::new();
     let file = files.write("known_hosts", &format!("other {}", KEYS[1]));
-    append(&file, &shown("popserver", 22, 0)).unwrap();
+    append(&file, &shown("popserver", 22, 0), false).unwrap();
     assert_eq!(
         fs::read_to_string(&file).unwrap(),
         format!("other {}\npopserver {}\n", KEYS[1], KEYS[0])
@@ -266,7 +466,7 @@ fn a_link_to_the_real_file_stays_a_link() {
     let real = files.write("dotfiles", "");
     let link = files.path("known_hosts");
     symlink(&real, &link).unwrap();
-    append(&link, &shown("popserver", 22, 0)).unwrap();
+    append(&link, &shown("popserver", 22, 0), false).unwrap();
     assert!(link.is_symlink());
     assert_eq!(
         fs::read_to_string(&real).unwrap(),
@@ -282,10 +482,9 @@ fn fingerprints_are_those_of_ssh_keygen() {
         "SHA256:2Y7PsMKGkh1gb/PjfDMkEsfReWPUqfzfmieMX/lv8LE"
     );
     assert_eq!(key.algorithm(), "ssh-ed25519");
-    assert!(
-        key.randomart().contains("[ED25519 SHA256]"),
-        "{}",
-        key.randomart()
+    assert_eq!(
+        key.md5_fingerprint(),
+        "MD5:37:a2:bc:e9:ee:e1:04:59:5e:5e:70:90:c9:4c:c2:1c"
     );
 }
 

@@ -15,7 +15,7 @@ use super::super::error::{
     Attempt, AuthenticationFailed, HostKeyChanged, Refusal, TunnelError, TunnelErrorKind,
 };
 use super::super::host_key::Gatekeeper;
-use super::super::known_hosts::host_name;
+use super::super::known_hosts::Names;
 use super::super::patience::Patience;
 use super::super::process::Outcome;
 use super::super::split;
@@ -135,12 +135,13 @@ impl Failure<'_> {
         match (algorithm, fingerprint, offending) {
             (Some(algorithm), Some(fingerprint), Some((recorded, file, line))) => {
                 TunnelError::HostKeyChanged(Box::new(HostKeyChanged {
-                    host: host.unwrap_or_else(|| host_name(&hop.address)),
+                    host: host.unwrap_or_else(|| Names::of(hop).entry().to_owned()),
                     algorithm,
                     fingerprint,
                     recorded: format!("another {recorded}"),
                     file,
                     line,
+                    flaw: None,
                 }))
             }
             _ => self.other(
@@ -158,9 +159,7 @@ impl Failure<'_> {
             rest.split(' ').next()
         });
         let is_named = |hop: &Hop| match named {
-            Some(name) => {
-                name == host_name(&hop.address) || hop.host_key_alias.as_deref() == Some(name)
-            }
+            Some(name) => Names::of(hop).entry().eq_ignore_ascii_case(name),
             None => false,
         };
         let last = self.hops.len() - 1;
@@ -170,15 +169,16 @@ impl Failure<'_> {
             .trust_command();
         match self.heard.host_key() {
             Some((algorithm, fingerprint)) if index == last => TunnelError::HostKeyUnknown {
-                host: host_name(&hop.address),
+                host: Names::of(hop).entry().to_owned(),
                 algorithm: algorithm.to_owned(),
                 fingerprint: fingerprint.to_owned(),
+                flaw: None,
                 trust,
             },
             _ => TunnelError::OpenSsh {
                 host: hop.name.clone(),
                 kind: TunnelErrorKind::HostKey,
-                reason: format!("the host key of {} is not known", host_name(&hop.address)),
+                reason: format!("the host key of {} is not known", Names::of(hop).entry()),
                 hint: Some(format!("compare its fingerprint, then run: {trust}")),
             },
         }

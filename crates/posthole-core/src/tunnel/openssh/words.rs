@@ -10,7 +10,7 @@ use crate::plan::Hop;
 use crate::progress::Step;
 
 use super::super::error::{Attempt, Phase};
-use super::super::known_hosts::host_name;
+use super::super::known_hosts::Names;
 
 /// Whether a line belongs to what went wrong, should it go wrong.
 pub(super) fn is_complaint(line: &str) -> bool {
@@ -133,10 +133,11 @@ impl Heard {
                     && is_first
                 {
                     return Some(Step::HostKey {
-                        host: host_name(&hop.address),
+                        host: Names::of(hop).entry().to_owned(),
                         algorithm,
                         fingerprint,
                         recorded: Some((file, line)),
+                        authority: None,
                     });
                 }
             }
@@ -258,6 +259,7 @@ debug1: channel 0: new stdio-forward [stdio-forward] (inactive timeout: 0)";
                     algorithm: "ssh-ed25519".to_owned(),
                     fingerprint: "SHA256:mB6RGOPz".to_owned(),
                     recorded: Some(("/home/x/.ssh/known_hosts".into(), 12)),
+                    authority: None,
                 },
                 Step::Authenticated {
                     login: "msingh@popserver".to_owned(),
