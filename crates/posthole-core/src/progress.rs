@@ -117,6 +117,8 @@ pub enum Step {
     LoggedIn {
         /// The mechanism, such as `USER/PASS`.
         mechanism: String,
+        /// Whether it took a password or a token of ours.
+        with_secret: bool,
     },
     /// The mailbox was listed.
     Listed {

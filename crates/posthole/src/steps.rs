@@ -59,7 +59,7 @@ pub(crate) fn describe(step: &Step) -> (&'static str, String) {
             };
             ("capabilities", format!("{lines}{remembered}"))
         }
-        Step::LoggedIn { mechanism } => ("login", format!("accepted by {mechanism}")),
+        Step::LoggedIn { mechanism, .. } => ("login", format!("accepted by {mechanism}")),
         Step::Listed { messages, octets } => (
             "mailbox",
             format!("{}, {}", count(*messages, "message"), size(*octets)),

@@ -156,8 +156,11 @@ impl Way<'_> {
     }
 
     fn tell_logged_in(&self, method: Method, started: Instant) {
-        let mechanism = method.to_string();
-        self.tell(Step::LoggedIn { mechanism }, started);
+        let step = Step::LoggedIn {
+            mechanism: method.to_string(),
+            with_secret: method.needs_secret(),
+        };
+        self.tell(step, started);
     }
 
     fn tell_listed(&self, listing: &Listing, started: Instant) {

@@ -67,7 +67,6 @@ pub(super) fn preferred(
         cipher: Cow::Owned(cipher),
         mac: Cow::Owned(mac),
         compression: Cow::Borrowed(compression),
-        ..Preferred::DEFAULT
     })
 }
 

@@ -84,6 +84,8 @@ impl Mailhost {
         home.write_identity(&key, KeyFormat::OpenSsh, None);
         home.write_known_hosts(&sshd.known_hosts_line("127.0.0.1"));
         home.write_password(Self::MAIL_PASSWORD);
+        // Debian's system-wide configuration would have it hashed.
+        home.write_ssh_config("HashKnownHosts no\n");
         let host = Self {
             home,
             key,

@@ -164,7 +164,9 @@ impl Observer for Walks {
 /// Where the password came from that a login was done with, if one was.
 fn password_source<'a>(job: &'a Job, step: &Step) -> Option<&'a PasswordSource> {
     match step {
-        Step::LoggedIn { .. } => Some(&job.password),
+        Step::LoggedIn {
+            with_secret: true, ..
+        } => Some(&job.password),
         Step::Authenticated { login, method } if !method.starts_with("publickey") => {
             let Route::Ssh(hops) = &job.route else {
                 return None;

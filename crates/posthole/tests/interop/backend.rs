@@ -173,7 +173,7 @@ fn what_ssh_complains_of_has_the_usual_exit_codes() {
         host.sshd().port(),
         other.public_key(),
     ));
-    fetch().exits(68).says(&["has changed", "line 1"]);
+    fetch().exits(68).says(&["has changed", "known_hosts:1 "]);
     home.write_known_hosts(&known);
 
     let forbidden = account("work", "pop3://msingh@localhost:1", "pop");

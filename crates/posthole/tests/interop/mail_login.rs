@@ -91,7 +91,7 @@ fn every_password_mechanism_logs_in() {
         let dovecot = Dovecot::start_with(&messages, OFFER_ALL);
         let home = home(&dovecot, Dovecot::PASSWORD);
         let args = ["check", "--auth", auth];
-        let accepted = format!("accepted by {name}\n");
+        let accepted = format!("accepted by {name}, password: ");
         run(&home, &args).exits(0).prints(&[&accepted, "SASL "]);
         run(&home, &["fetch", "--no-keep", "--auth", auth]).exits(0);
         home.assert_delivered(&messages);
@@ -163,7 +163,7 @@ fn without_user_the_best_that_dovecot_offers_is_taken() {
         let options = format!("auth_mechanisms = {offered}\n");
         let dovecot = Dovecot::start_with([mail::tiny(1)], &options);
         let home = home(&dovecot, Dovecot::PASSWORD);
-        let accepted = format!("accepted by {taken}\n");
+        let accepted = format!("accepted by {taken}, password: ");
         run(&home, &["check"]).exits(0).prints(&[&accepted]);
     }
 }
@@ -296,7 +296,7 @@ fn inside_tls_scram_is_preferred_to_the_password() {
         let dovecot = Dovecot::start_with_tls_and([mail::tiny(1)], &tls, &options);
         let home = tls_home(&dovecot, &authority);
         home.write_password(Dovecot::PASSWORD);
-        let accepted = format!("accepted by {taken}\n");
+        let accepted = format!("accepted by {taken}, password: ");
         run(&home, &["check", "--password-file", "mail-password"])
             .exits(0)
             .prints(&[&accepted]);

@@ -496,7 +496,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "the host key of [127.0.0.1]:20222 has changed: it is ED25519 SHA256:mB6R now, but \
-             /h/known hosts line 3 records another ED25519 key"
+             /h/known hosts:3 records another ED25519 key"
         );
         assert!(matches!(error, TunnelError::HostKeyChanged(_)));
 
