@@ -78,7 +78,7 @@ impl Home {
 
     /// Records all messages of a listing as delivered, without delivering any.
     pub fn assume_delivered(&self, listed: &Listed, now: SystemTime) -> Result<(), Error> {
-        let place = self.maildir.seal(Vec::new())?.place();
+        let place = self.maildir.staging().place()?;
         let intents = (0..listed.0.len_u32())
             .map(|idx| StoredIntent {
                 identity: identity(listed.0.uid(idx)),
@@ -107,7 +107,7 @@ impl Home {
                 idx: number,
                 number: std::num::NonZeroU32::MIN.saturating_add(number).into(),
             };
-            let mut incoming = self.maildir.begin()?;
+            let mut incoming = self.maildir.staging().begin()?;
             incoming.write(text)?;
             Ok(incoming.finish(
                 identity(format!("{number:08x}65f2c1d4").as_bytes()),
@@ -115,7 +115,7 @@ impl Home {
             ))
         };
         let spooled = texts.iter().map(spool).collect::<Result<Vec<_>, Error>>()?;
-        Ok(InTmp(self.maildir.seal(spooled)?))
+        Ok(InTmp(self.maildir.staging().seal(spooled)?))
     }
 
     /// Records that a batch is about to be moved.

@@ -10,18 +10,109 @@
 //! Every type is made by the stage before it only, so a message cannot be published before the
 //! records know of it, and nothing can be recorded as delivered that was not published.
 
+mod error;
 mod lines;
 mod maildir;
+mod staging;
 
+pub use error::DeliverError;
 pub(crate) use lines::{finish_lf, to_lf};
-pub(crate) use maildir::{Incoming, Maildir, Parcel, Sealed, Spooled, tag};
+pub(crate) use maildir::Maildir;
+pub(crate) use staging::{Incoming, Parcel, Sealed, Spooled, Staging, tag};
 
-use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use crate::durable::FsError;
-use crate::error::Class;
-use crate::record::Identity;
+use crate::error::Error;
+use crate::plan::DeliverTo;
+use crate::record::{Identity, Mailbox, Recorded};
 use crate::session::MessageRef;
+
+/// The destination of an account, open for delivery.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    /// A Maildir.
+    Maildir(Maildir),
+}
+
+impl Destination {
+    /// Opens a destination, when no intent of the mailbox is open and nothing is being delivered.
+    pub(crate) fn open(to: &DeliverTo, mailbox: &Mailbox) -> Result<Self, Error> {
+        match to {
+            DeliverTo::Maildir(root) => {
+                let maildir = Maildir::open(root, mailbox.tag()?)?;
+                maildir.prepare()?;
+                Ok(Self::Maildir(maildir))
+            }
+        }
+    }
+
+    /// Tries out whether mail could be delivered, and leaves no trace.
+    pub(crate) fn check(to: &DeliverTo, mailbox: &Mailbox) -> Result<(), Error> {
+        match to {
+            DeliverTo::Maildir(root) => Ok(Maildir::check(root, mailbox.tag()?)?),
+        }
+    }
+
+    /// Where messages are written first.
+    pub(crate) fn staging(&self) -> &Arc<Staging> {
+        match self {
+            Self::Maildir(maildir) => maildir.staging(),
+        }
+    }
+
+    /// Makes messages durable, visible and recorded, in that order.
+    pub(crate) fn deliver(
+        &self,
+        batch: Vec<Spooled>,
+        mailbox: &Mailbox,
+    ) -> Result<Vec<Recorded>, Error> {
+        match self {
+            Self::Maildir(maildir) => {
+                let sealed = maildir.staging().seal(batch)?;
+                let intended = mailbox.intend(sealed, maildir.root(), SystemTime::now())?;
+                let receipts = maildir.publish(intended)?;
+                Ok(mailbox.delivered(receipts, SystemTime::now())?)
+            }
+        }
+    }
+}
+
+/// Brings to an end what a run that died left unfinished.
+///
+/// Afterwards every message it had in the air is either on record as delivered or to be fetched
+/// again.
+pub(crate) fn recover(to: &DeliverTo, mailbox: &Mailbox) -> Result<(), Error> {
+    let DeliverTo::Maildir(current) = to;
+    let now = SystemTime::now();
+    let mut intents = mailbox.intents()?;
+    // Grouped by destination, which may have been another one when the run died.
+    while let Some(first) = intents.first() {
+        let root = first.destination.clone();
+        let (here, elsewhere) = intents
+            .into_iter()
+            .partition(|intent| intent.destination == root);
+        intents = elsewhere;
+        if root != *current && !root.exists() {
+            // Nobody can tell any more what became of these.
+            let lost = Vec::from_iter(here.into_iter().map(|intent| intent.identity));
+            mailbox.settle(Vec::new(), &lost, now)?;
+            continue;
+        }
+        let recovered = Maildir::open(&root, mailbox.tag()?)?.recover(here, now)?;
+        mailbox.settle(recovered.receipts, &recovered.lost, now)?;
+    }
+    Ok(())
+}
+
+/// What became of the intents of a run that died.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    /// Messages that are delivered.
+    pub(crate) receipts: Vec<Receipt>,
+    /// Messages nobody can tell about, which are fetched again: rather twice than never.
+    pub(crate) lost: Vec<Identity>,
+}
 
 /// The proof that a message is durable at its destination.
 ///
@@ -39,64 +130,4 @@ mod private {
     /// Keeps [`super::Receipt`] from being made outside this module's children.
     #[derive(Debug)]
     pub(in crate::deliver) struct Seal;
-}
-
-/// Why a destination could not take mail.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DeliverError {
-    /// A file operation failed.
-    #[error(transparent)]
-    Fs(#[from] FsError),
-    /// The directory holds something, but not a Maildir.
-    #[error("{} is not a Maildir: it holds something else and has no `new` folder", path.display())]
-    NotAMaildir {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// A part of the Maildir is a symbolic link or no directory.
-    #[error("{} is not a plain directory", path.display())]
-    NotADirectory {
-        /// The part.
-        path: PathBuf,
-    },
-}
-
-impl DeliverError {
-    pub(crate) fn class(&self) -> Class {
-        match self {
-            Self::Fs(_) => Class::Local,
-            Self::NotAMaildir { .. } | Self::NotADirectory { .. } => Class::Config,
-        }
-    }
-
-    pub(crate) fn hint(&self) -> Option<String> {
-        use std::io::ErrorKind;
-        let hint = match self {
-            Self::Fs(error) => match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                    "make room on the disk; what was not delivered is still on the server"
-                }
-                ErrorKind::PermissionDenied => "check the owner and mode of that path",
-                ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
-                    "a file is in the way: move it, or name another Maildir"
-                }
-                ErrorKind::ReadOnlyFilesystem => {
-                    "name a Maildir on a file system that can be written"
-                }
-                _ => return None,
-            },
-            Self::NotAMaildir { path } => {
-                return Some(format!(
-                    "name a folder inside it, such as maildir:{0}/inbox, or make it a Maildir with \
-                     `mkdir {0}/tmp {0}/new {0}/cur`",
-                    path.display()
-                ));
-            }
-            Self::NotADirectory { .. } => {
-                "a Maildir's tmp, new and cur must be directories of its own, not links"
-            }
-        };
-        Some(hint.to_owned())
-    }
 }

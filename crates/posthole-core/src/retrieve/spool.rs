@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! network task ──blocks──▶ writer thread ──spooled──▶ committer thread ──outcomes──▶ network task
-//!  line ends              files in tmp/              sync, intent, move, sync, record
+//!  line ends              files on our disk          made durable, visible and recorded
 //! ```
 //!
 //! So a disk that syncs never holds up the network, and the more messages arrive during one sync,
@@ -12,13 +12,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc as thread};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::deliver::{Incoming, Maildir, Spooled, finish_lf, to_lf};
+use crate::deliver::{Destination, Incoming, Spooled, Staging, finish_lf, to_lf};
 use crate::error::Error;
 use crate::record::{Identity, IdentityKind, Mailbox, Recorded};
 use crate::session::MessageRef;
@@ -83,14 +83,14 @@ pub(super) struct Spool {
 
 impl Spool {
     /// Starts the threads, which end when the spool is closed or dropped.
-    pub(super) fn start(maildir: Maildir, mailbox: Mailbox, limits: BatchLimits) -> Self {
+    pub(super) fn start(destination: Destination, mailbox: Mailbox, limits: BatchLimits) -> Self {
         let (blocks, blocks_in) = mpsc::channel(BLOCKS_IN_FLIGHT);
         let (used_out, used) = mpsc::unbounded_channel();
         let (outcomes_out, outcomes) = mpsc::unbounded_channel();
         let (spooled_out, spooled_in) = thread::sync_channel(limits.messages / 2);
-        let maildir = Arc::new(maildir);
+        let staging = Arc::clone(destination.staging());
         let writer = Writer {
-            maildir: Arc::clone(&maildir),
+            staging: Arc::clone(&staging),
             mailbox: mailbox.clone(),
             spooled: spooled_out,
             outcomes: outcomes_out.clone(),
@@ -98,7 +98,8 @@ impl Spool {
             digests: HashMap::new(),
         };
         let committer = Committer {
-            maildir,
+            staging,
+            destination,
             mailbox,
             spooled: spooled_in,
             outcomes: outcomes_out,
@@ -219,7 +220,7 @@ enum Mark {
 
 /// Writes messages to files.
 struct Writer {
-    maildir: Arc<Maildir>,
+    staging: Arc<Staging>,
     mailbox: Mailbox,
     spooled: thread::SyncSender<Spooled>,
     outcomes: mpsc::UnboundedSender<Outcome>,
@@ -232,6 +233,18 @@ struct Current {
     incoming: Incoming,
     message: MessageRef,
     identity: Result<Identity, Sha256>,
+}
+
+impl Current {
+    /// Writes what has arrived. The only way of text from the network to the disk: whatever
+    /// changes a message on its way stands between the two lines.
+    fn write(&mut self, text: &[u8]) -> Result<(), Error> {
+        if let Err(digest) = &mut self.identity {
+            // Of what the server sent, which is the same in every session.
+            digest.update(text);
+        }
+        Ok(self.incoming.write(text)?)
+    }
 }
 
 impl Writer {
@@ -254,7 +267,7 @@ impl Writer {
                 Mark::Begin(message, identity) => {
                     self.abort();
                     self.current = Some(Current {
-                        incoming: self.maildir.begin()?,
+                        incoming: self.staging.begin()?,
                         message: *message,
                         identity: identity.clone().ok_or_else(Sha256::new),
                     });
@@ -263,10 +276,7 @@ impl Writer {
                     let text = &block.text[start..*end];
                     start = *end;
                     if let Some(current) = &mut self.current {
-                        current.incoming.write(text)?;
-                        if let Err(digest) = &mut current.identity {
-                            digest.update(text);
-                        }
+                        current.write(text)?;
                     }
                 }
                 Mark::End => self.end()?,
@@ -291,7 +301,7 @@ impl Writer {
                 let spooled = incoming.finish(self.by_text(digest), message);
                 if let Some(recorded) = self.mailbox.lookup(&spooled.identity, message)? {
                     // Delivered before; the server could only not tell us so.
-                    self.maildir.discard_spooled(spooled);
+                    self.staging.discard_spooled(spooled);
                     let _nobody_listens = self.outcomes.send(Outcome::Known(recorded));
                     return Ok(());
                 }
@@ -300,7 +310,7 @@ impl Writer {
         };
         // A committer that is gone has said why, in an outcome.
         if let Err(thread::SendError(spooled)) = self.spooled.send(spooled) {
-            self.maildir.discard_spooled(spooled);
+            self.staging.discard_spooled(spooled);
         }
         Ok(())
     }
@@ -319,14 +329,15 @@ impl Writer {
 
     fn abort(&mut self) {
         if let Some(current) = self.current.take() {
-            self.maildir.discard(current.incoming);
+            self.staging.discard(current.incoming);
         }
     }
 }
 
-/// Makes batches of messages durable, visible and recorded, in that order.
+/// Makes batches of messages, and has them delivered and recorded.
 struct Committer {
-    maildir: Arc<Maildir>,
+    staging: Arc<Staging>,
+    destination: Destination,
     mailbox: Mailbox,
     spooled: thread::Receiver<Spooled>,
     outcomes: mpsc::UnboundedSender<Outcome>,
@@ -337,7 +348,7 @@ impl Committer {
     fn run(self) {
         while let Ok(first) = self.spooled.recv() {
             let batch = self.gather(first);
-            let outcome = match self.commit(batch) {
+            let outcome = match self.destination.deliver(batch, &self.mailbox) {
                 Ok(recorded) => Outcome::Recorded(recorded),
                 Err(error) => Outcome::Failed(error),
             };
@@ -349,7 +360,7 @@ impl Committer {
         }
         // After a failure nothing more is delivered; the files are of no use.
         while let Ok(spooled) = self.spooled.recv() {
-            self.maildir.discard_spooled(spooled);
+            self.staging.discard_spooled(spooled);
         }
     }
 
@@ -368,15 +379,6 @@ impl Committer {
             }
         }
         batch
-    }
-
-    fn commit(&self, batch: Vec<Spooled>) -> Result<Vec<Recorded>, Error> {
-        let sealed = self.maildir.seal(batch)?;
-        let intended = self
-            .mailbox
-            .intend(sealed, self.maildir.root(), SystemTime::now())?;
-        let receipts = self.maildir.publish(intended)?;
-        Ok(self.mailbox.delivered(receipts, SystemTime::now())?)
     }
 }
 

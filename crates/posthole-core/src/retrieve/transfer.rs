@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep_until};
 use super::entry::{self, Entered};
 use super::spool::{Outcome, Spool};
 use super::{Context, MessageFailure, Summary, blocking};
-use crate::deliver::Maildir;
+use crate::deliver::Destination;
 use crate::error::Error;
-use crate::plan::{DeliverTo, Job, Keep};
+use crate::plan::{Job, Keep};
 use crate::policy::{self, Decisions};
 use crate::progress::Event;
 use crate::record::{Identity, IdentityKind, Mailbox, Recorded, SET_ASIDE_AFTER};
@@ -168,12 +168,11 @@ impl<'a> Transfer<'a> {
     }
 
     async fn start_spool(&self) -> Result<Spool, Error> {
-        let (mailbox, DeliverTo::Maildir(root)) = (self.mailbox.clone(), self.job.deliver.clone());
+        let (mailbox, to) = (self.mailbox.clone(), self.job.deliver.clone());
         let limits = self.cx.batch;
         blocking(move || {
-            let maildir = Maildir::open(&root, mailbox.tag()?)?;
-            maildir.prepare()?;
-            Ok::<_, Error>(Spool::start(maildir, mailbox, limits))
+            let destination = Destination::open(&to, &mailbox)?;
+            Ok::<_, Error>(Spool::start(destination, mailbox, limits))
         })
         .await
     }
