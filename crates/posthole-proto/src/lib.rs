@@ -30,4 +30,5 @@ pub mod dot;
 pub mod fuzz;
 pub mod line;
 pub mod pop3;
+pub mod smtp;
 pub mod text;
