@@ -60,7 +60,7 @@ pub struct Home {
 pub struct InTmp(Sealed);
 
 /// A batch whose delivery is intended on record.
-pub struct OnRecord(Intended);
+pub struct OnRecord(Intended<Sealed>);
 
 /// A batch that is durable in `new/`.
 pub struct InNew(Vec<Receipt>);
@@ -87,6 +87,7 @@ impl Home {
                 name: format!("moved-{idx}"),
                 place,
                 at: now,
+                offset: None,
             })
             .collect();
         let recovered = self.maildir.recover(intents, now)?;

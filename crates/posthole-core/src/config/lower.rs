@@ -120,10 +120,11 @@ impl Reader<'_> {
     /// A key that stands in `[defaults]` as well as in an account; false if it is none.
     fn option(&mut self, entry: Entry<'_>, options: &mut Options) -> bool {
         match entry.key {
-            "deliver" => options.deliver = self.parsed(entry),
+            "deliver" => options.deliver = self.deliver(entry),
             "every" => options.every = self.duration(entry, Limits::INTERVAL),
             "keep" => options.keep = self.keep(entry),
             "password" => options.password = self.password(entry),
+            "recipients" => options.recipients = self.recipients(entry),
             "timeout" => options.timeout = self.duration(entry, Limits::TIMEOUT),
             "via" => options.via = self.via(entry),
             _ => return false,
@@ -414,13 +415,22 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("forward", FORWARD_KEYS),
 ];
 const SECTIONS: &[&str] = &["account", "defaults", "forward", "ssh"];
-const DEFAULTS_KEYS: &[&str] = &["deliver", "every", "keep", "password", "timeout", "via"];
+const DEFAULTS_KEYS: &[&str] = &[
+    "deliver",
+    "every",
+    "keep",
+    "password",
+    "recipients",
+    "timeout",
+    "via",
+];
 const ACCOUNT_KEYS: &[&str] = &[
     "allow-plaintext",
     "deliver",
     "every",
     "keep",
     "password",
+    "recipients",
     "server",
     "timeout",
     "via",
@@ -450,10 +460,8 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("host", "the host is part of `server`: \"pop3://user@host\""),
     ("interval", "write every = \"5m\""),
     ("maildir", "write deliver = \"maildir:PATH\""),
-    (
-        "mda",
-        "write deliver = \"maildir:PATH\"; delivery by a command is not supported yet",
-    ),
+    ("mbox", "write deliver = \"mbox:PATH\""),
+    ("mda", "write deliver = \"mda:COMMAND\""),
     ("path", "write deliver = \"maildir:PATH\""),
     ("poll", "write every = \"5m\""),
     (
@@ -465,6 +473,11 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "the protocol is part of `server`: \"pop3://user@host\"",
     ),
     ("proxy-jump", "write the hosts as a list in `via`"),
+    ("recipient", "write recipients = \"msingh\""),
+    (
+        "smtphost",
+        "write deliver = \"smtp:HOST\" or \"lmtp:HOST:PORT\"",
+    ),
     ("ssh", "write via = \"[user@]host[:port]\""),
     ("tunnel", "write via = \"[user@]host[:port]\""),
     ("user", "the user is part of `server`: \"pop3://user@host\""),

@@ -9,6 +9,7 @@
 //! file may hold passwords, also where none belongs: whatever looks like one is kept out of
 //! every message and is blotted out by [`Config::redact`].
 
+mod deliver;
 mod diagnostic;
 mod load;
 mod lower;
@@ -28,8 +29,8 @@ use secrecy::SecretString;
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::{LoadError, Source, check_permissions, load};
 pub use value::{
-    AccountArg, Deliver, Listen, ServerUrl, SshTarget, ValueError, parse_duration, parse_keep,
-    parse_path,
+    AccountArg, Deliver, Listen, LmtpServer, ServerUrl, SshTarget, ValueError, parse_duration,
+    parse_keep, parse_path, parse_recipient,
 };
 
 pub(crate) use section::{Limits, check_password, one_line};
@@ -120,8 +121,10 @@ impl<T> Spanned<T> {
 pub struct Options {
     /// How often the daemon polls.
     pub every: Option<Spanned<Duration>>,
-    /// Where messages go.
-    pub deliver: Option<Spanned<Deliver>>,
+    /// Where messages go; never empty.
+    pub deliver: Option<Spanned<Vec<Deliver>>>,
+    /// Whom they are for, as destinations with an envelope are told; never empty.
+    pub recipients: Option<Spanned<Vec<String>>>,
     /// The SSH hosts to go through, first hop first; empty connects directly.
     pub via: Option<Spanned<Vec<SshTarget>>>,
     /// Where the mail password comes from.

@@ -374,7 +374,7 @@ impl<'i> Reader<'i> {
         Some(Spanned::new(text, value.span()))
     }
 
-    fn parse_value<T>(
+    pub(super) fn parse_value<T>(
         &mut self,
         what: &str,
         value: &toml::Spanned<DeValue<'_>>,

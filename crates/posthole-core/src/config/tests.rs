@@ -117,7 +117,7 @@ server = 'pop3s://me@home'
             3:9 `every` must be a duration in quotes, not a number ^5^
               help: write "5s" for seconds or "5m" for minutes
             4:1 unknown key `deliverr` in [defaults] ^deliverr^ did you mean `deliver`?
-              help: known are deliver, every, keep, password, timeout, via
+              help: known are deliver, every, keep, password, recipients, timeout, via
             7:25 `server`: a host name cannot hold a blank ^local host^
             8:9 `keep`: a duration starts with a number ^a^
               help: write a number and a unit, such as `30s`, `5m`, `12h` or `14d`
@@ -144,16 +144,16 @@ fn unknown_keys_are_answered_with_the_nearest_known_one_or_with_all() {
         expect![[r#"
             kep = true
               3:1 unknown key `kep` in [account.a] ^kep^ did you mean `keep`?
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, keep, password, recipients, server, timeout, via
             allow_plaintext = true
               3:1 unknown key `allow_plaintext` in [account.a] ^allow_plaintext^ did you mean `allow-plaintext`?
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, keep, password, recipients, server, timeout, via
             Timeout = '1s'
               3:1 unknown key `Timeout` in [account.a] ^Timeout^ did you mean `timeout`?
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, keep, password, recipients, server, timeout, via
             colour = 'red'
               3:1 unknown key `colour` in [account.a] ^colour^
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, keep, password, recipients, server, timeout, via
             identity = '~/.ssh/id'
               3:1 unknown key `identity` in [account.a] ^identity^
                 help: it belongs in [ssh.NAME]
@@ -472,13 +472,18 @@ fn destinations_have_a_kind() {
         &[
             "~/Mail",
             "Maildir:~/Mail",
-            "mbox:~/mbox",
-            "lmtp:localhost:24",
-            "smtp:localhost",
-            "mda:procmail",
             "mh:~/Mail",
             "maildir:",
             "maildir:~mail/x",
+            "mbox:",
+            "bsmtp:",
+            "lmtp:localhost",
+            "lmtp:[::1]",
+            "smtp:",
+            "smtp:local host",
+            "smtp:localhost:smtp",
+            "mda:",
+            "mda:procmail -d \"x",
         ],
         expect![[r#"
             ~/Mail
@@ -487,26 +492,35 @@ fn destinations_have_a_kind() {
             Maildir:~/Mail
               3:12 `deliver`: unknown kind of destination ^Maildir^
                 help: did you mean `maildir:`?
-            mbox:~/mbox
-              3:12 `deliver`: delivery to `mbox:` is not supported yet ^mbox^
-                help: only `maildir:` is, such as `maildir:~/Mail`
-            lmtp:localhost:24
-              3:12 `deliver`: delivery to `lmtp:` is not supported yet ^lmtp^
-                help: only `maildir:` is, such as `maildir:~/Mail`
-            smtp:localhost
-              3:12 `deliver`: delivery to `smtp:` is not supported yet ^smtp^
-                help: only `maildir:` is, such as `maildir:~/Mail`
-            mda:procmail
-              3:12 `deliver`: delivery to `mda:` is not supported yet ^mda^
-                help: only `maildir:` is, such as `maildir:~/Mail`
             mh:~/Mail
               3:12 `deliver`: unknown kind of destination ^mh^
-                help: write `maildir:` and a directory, such as `maildir:~/Mail`
+                help: known are `bsmtp:`, `lmtp:`, `maildir:`, `mbox:`, `mda:`, `smtp:`
             maildir:
               3:11 `deliver`: the path is empty ^'maildir:'^
             maildir:~mail/x
               3:20 `deliver`: only `~/` is expanded, not another user's home ^~mail^
                 help: write the directory out, or `./~…` for a file of that name
+            mbox:
+              3:11 `deliver`: the path is empty ^'mbox:'^
+            bsmtp:
+              3:11 `deliver`: the path is empty ^'bsmtp:'^
+            lmtp:localhost
+              3:17 `deliver`: the port is missing ^localhost^
+                help: write `lmtp:HOST:PORT`, or `lmtp:/PATH` for a socket; LMTP has no usual port
+            lmtp:[::1]
+              3:17 `deliver`: the port is missing ^[::1]^
+                help: write `lmtp:HOST:PORT`, or `lmtp:/PATH` for a socket; LMTP has no usual port
+            smtp:
+              3:11 `deliver`: the host is missing ^'smtp:'^
+            smtp:local host
+              3:17 `deliver`: a host name cannot hold a blank ^local host^
+            smtp:localhost:smtp
+              3:27 `deliver`: the port is not a number from 1 to 65535 ^smtp^
+            mda:
+              3:11 `deliver`: the command is empty ^'mda:'^
+            mda:procmail -d \"x
+              3:16 `deliver`: a quote in the command is not closed ^procmail -d "x^
+                help: or write the words as a list: { mda = ["procmail", "-d", "%T"] }
         "#]],
     );
 }
@@ -798,23 +812,23 @@ fn names_are_fit_for_screens_and_command_lines() {
             '-x'
               1:10 a name cannot start with `-` ^'-x'^
               3:1 unknown key `x` in [account.-x] ^x^
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, keep, password, recipients, server, timeout, via
             'a b'
               1:10 a name cannot hold a blank ^'a b'^
               3:1 unknown key `x` in [account.a b] ^x^
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, keep, password, recipients, server, timeout, via
             \"a\\u001b[31m\"
               1:10 a name cannot hold U+001B ^"a\\u001b[31m"^
               3:1 unknown key `x` in [account.a\u{1b}[31m] ^x^
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, keep, password, recipients, server, timeout, via
             'pop3://h'
               1:10 a name that holds `://` would be taken for a URL ^'pop3://h'^
               3:1 unknown key `x` in [account.pop3://h] ^x^
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, keep, password, recipients, server, timeout, via
             ''
               1:10 the name is empty ^''^
               3:1 unknown key `x` in [account.] ^x^
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, keep, password, recipients, server, timeout, via
         "#]],
     );
 }
@@ -919,7 +933,7 @@ fn everything_that_can_be_said_is_understood() {
     );
     assert_eq!(
         work.options.deliver.as_ref().unwrap().value,
-        Deliver::Maildir("Mail/work".into())
+        [Deliver::Maildir("Mail/work".into())]
     );
     assert!(work.options.allow_plaintext.as_ref().unwrap().value);
 

@@ -15,12 +15,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 pub use account::AccountArg;
-pub use deliver::Deliver;
+pub use deliver::{Deliver, LmtpServer, parse_recipient};
 pub use duration::{parse_duration, parse_keep};
 pub use listen::Listen;
 pub use server::ServerUrl;
 pub use via::SshTarget;
 
+pub(super) use deliver::check_command;
 pub(super) use duration::keep_for;
 pub(super) use listen::parse_host_port;
 

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::Access;
 
-use super::staging::{self, Parcel, Staging};
+use super::staging::{self, Parcel, Sealed, Staging};
 use super::{DeliverError, Receipt, Recovered, private};
 use crate::durable::{self, At, FsError};
 use crate::record::{Intended, StoredIntent};
@@ -72,8 +72,8 @@ impl Maildir {
     }
 
     /// Moves messages whose intent is on record to `new/`, durably.
-    pub(crate) fn publish(&self, intended: Intended) -> Result<Vec<Receipt>, DeliverError> {
-        let parcels = intended.into_parcels();
+    pub(crate) fn publish(&self, intended: Intended<Sealed>) -> Result<Vec<Receipt>, DeliverError> {
+        let parcels = intended.into_inner().into_parcels();
         for parcel in &parcels {
             self.move_to_new(&parcel.name)?;
         }

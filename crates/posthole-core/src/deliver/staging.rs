@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::{DeliverError, Receipt, private};
 use crate::durable::{self, At, FsError};
-use crate::record::Identity;
+use crate::record::{Identity, Intention};
 use crate::session::MessageRef;
 
 /// A folder for messages that are on their way.
@@ -126,6 +126,14 @@ impl Staging {
         Ok(self.directory.metadata().at("read", &self.path)?.ino())
     }
 
+    /// Opens a message for reading, from its beginning.
+    pub(crate) fn read(&self, name: &str) -> Result<File, FsError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.directory, name, flags, Mode::empty())
+            .at("read", &self.path.join(name))?;
+        Ok(File::from(file))
+    }
+
     /// Whether there is a file of this name.
     pub(crate) fn holds(&self, name: &str) -> Result<bool, FsError> {
         exists(&self.directory, name).at("read", &self.path.join(name))
@@ -172,6 +180,12 @@ impl Incoming {
         Ok(())
     }
 
+    /// Appends all of a text.
+    pub(super) fn fill(&mut self, text: &mut File) -> Result<(), DeliverError> {
+        self.octets += io::copy(text, &mut self.file).at("write", &self.path)?;
+        Ok(())
+    }
+
     /// Says that the text is whole.
     pub(crate) fn finish(self, identity: Identity, message: MessageRef) -> Spooled {
         let Self {
@@ -201,6 +215,11 @@ pub(crate) struct Spooled {
 }
 
 impl Spooled {
+    /// Closes the file, for a destination that need not have it synced first.
+    pub(super) fn into_unsynced(self) -> Parcel {
+        self.into_parcel().1
+    }
+
     fn into_parcel(self) -> (File, Parcel) {
         let Self {
             identity,
@@ -226,12 +245,20 @@ pub(crate) struct Sealed {
     place: u64,
 }
 
-impl Sealed {
-    pub(crate) fn place(&self) -> u64 {
+impl Intention for Sealed {
+    fn place(&self) -> u64 {
         self.place
     }
 
-    pub(crate) fn into_parcels(self) -> Vec<Parcel> {
+    fn messages(&self) -> impl Iterator<Item = (&Identity, &str, Option<u64>)> {
+        self.parcels
+            .iter()
+            .map(|parcel| (&parcel.identity, parcel.name.as_str(), None))
+    }
+}
+
+impl Sealed {
+    pub(super) fn into_parcels(self) -> Vec<Parcel> {
         self.parcels
     }
 }
@@ -246,7 +273,12 @@ pub(crate) struct Parcel {
 }
 
 impl Parcel {
-    /// Says that it is durable at its destination.
+    /// The message in the session it was fetched in.
+    pub(super) fn message(&self) -> Option<MessageRef> {
+        self.message
+    }
+
+    /// Says that it is durable at its destination, at every one if there are several.
     pub(super) fn arrived(self) -> Receipt {
         Receipt {
             identity: self.identity,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::resolve::is_loopback;
-use super::{Hop, Job, Keep, PasswordSource, Plan, Route};
+use super::{DeliverTo, Hop, Job, Keep, PasswordSource, Plan, Route};
 use crate::config::one_line;
 
 impl fmt::Display for Plan {
@@ -61,7 +61,10 @@ impl fmt::Display for Job {
         writeln!(f, "  password: {password}")?;
         writeln!(f, "  keep: {keep}")?;
         writeln!(f, "  timeout: {}", duration(timeout))?;
-        writeln!(f, "  deliver: {deliver}")
+        deliver.iter().try_for_each(|to| match recipients(to) {
+            Some(recipients) => writeln!(f, "  deliver: {to} for {}", recipients.join(", ")),
+            None => writeln!(f, "  deliver: {to}"),
+        })
     }
 }
 
@@ -143,6 +146,16 @@ impl fmt::Display for Keep {
             Self::For(time) => write!(f, "{} after fetching", duration(time)),
             Self::Never => f.write_str("no longer than it takes to be safe here"),
         }
+    }
+}
+
+/// Whom a destination is told that mail is for, if it is told.
+fn recipients(to: &DeliverTo) -> Option<&[String]> {
+    match to {
+        DeliverTo::Bsmtp(to) => Some(&to.recipients),
+        DeliverTo::Maildir(_) | DeliverTo::Mbox(_) => None,
+        DeliverTo::Mda(to) => Some(&to.recipients),
+        DeliverTo::Smtp(to) => Some(&to.recipients),
     }
 }
 

@@ -4,6 +4,7 @@
 //! environment, and of nothing else: it is a pure function, so it does not know which files
 //! exist or what a name resolves to. Like the stage before it, it reports all problems at once.
 
+mod deliver;
 mod describe;
 mod environment;
 mod hop;
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+pub use deliver::{
+    BsmtpTo, DeliverTo, MboxTo, MdaCommand, MdaTo, SmtpProtocol, SmtpServer, SmtpTo,
+};
 pub use environment::Environment;
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{Overrides, SshOverrides};
@@ -55,8 +59,8 @@ pub struct Job {
     pub keep: Keep,
     /// The longest wait without any progress.
     pub timeout: Duration,
-    /// Where messages go.
-    pub deliver: DeliverTo,
+    /// Where messages go: to all of these. Never empty.
+    pub deliver: Vec<DeliverTo>,
     /// Whether a password may cross a network unprotected.
     pub allow_plaintext: bool,
 }
@@ -117,21 +121,6 @@ pub enum Keep {
     For(Duration),
     /// It is deleted as soon as it is safe here.
     Never,
-}
-
-/// Where messages go.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum DeliverTo {
-    /// A Maildir, made when it is missing.
-    Maildir(PathBuf),
-}
-
-impl fmt::Display for DeliverTo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Maildir(path) => write!(f, "maildir:{}", path.display()),
-        }
-    }
 }
 
 #[cfg(test)]

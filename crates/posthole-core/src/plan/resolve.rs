@@ -1,5 +1,6 @@
 //! From what was written to what will be done.
 
+mod deliver;
 mod hop;
 
 use std::collections::HashMap;
@@ -12,12 +13,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::mailbox;
-use super::{
-    DeliverTo, Environment, Hop, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route,
-};
+use super::{Environment, Hop, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route};
 use crate::config::{
-    AccountArg, Config, Deliver, Diagnostic, Limits, Options, Password, ServerUrl, Spanned,
-    SshTarget, check_password, did_you_mean, one_line,
+    AccountArg, Config, Diagnostic, Limits, Options, Password, ServerUrl, Spanned, SshTarget,
+    check_password, did_you_mean, one_line,
 };
 
 /// A configuration file that was read without errors.
@@ -311,32 +310,6 @@ impl<'a> Resolver<'a> {
             .iter()
             .map(|target| (target.clone(), Some(via.span.clone())))
             .collect()
-    }
-
-    fn deliver(&mut self, wanted: &Wanted<'_>) -> Option<DeliverTo> {
-        if let Some(Deliver::Maildir(path)) = &self.overrides.deliver {
-            return Some(DeliverTo::Maildir(self.command_line_path(path)?));
-        }
-        let own = wanted.options.and_then(|options| options.deliver.as_ref());
-        match own.or(self.config.defaults.deliver.as_ref()) {
-            Some(Spanned {
-                value: Deliver::Maildir(path),
-                span,
-            }) => Some(DeliverTo::Maildir(self.file_path(path, span)?)),
-            None => {
-                let diagnostic = Diagnostic::error(format!(
-                    "it is not said where the mail of `{}` goes",
-                    wanted.name
-                ));
-                self.note(wanted.at_name(match wanted.options {
-                    Some(_) => diagnostic.help(
-                        "write deliver = \"maildir:~/Mail\" here or below [defaults], or give --to",
-                    ),
-                    None => diagnostic.help("add `--to maildir:~/Mail`"),
-                }));
-                None
-            }
-        }
     }
 
     fn mail_password(&mut self, wanted: &Wanted<'_>) -> Option<PasswordSource> {

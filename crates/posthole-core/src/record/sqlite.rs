@@ -50,7 +50,7 @@ impl Sqlite {
         let mut connection = Connection::open(&path).map_err(at("open the records"))?;
         // Another program's database is recognised before a byte of it is changed.
         match whose(&connection).map_err(at("open the records"))? {
-            Whose::Nobodys | Whose::Ours(SCHEMA) => {}
+            Whose::Nobodys | Whose::Ours(1..=SCHEMA) => {}
             Whose::Ours(found) => {
                 return Err(RecordError::Newer {
                     path,
@@ -179,8 +179,8 @@ impl Store for Sqlite {
         self.read("read unfinished deliveries", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT kind, uid, occurrence, destination, name, place, at FROM intent
-                     WHERE mailbox = ?",
+                    "SELECT kind, uid, occurrence, destination, name, place, at, start
+                     FROM intent WHERE mailbox = ?",
                 )?
                 .query_map([mailbox.0], |row| {
                     Ok(StoredIntent {
@@ -189,6 +189,7 @@ impl Store for Sqlite {
                         name: row.get(4)?,
                         place: row.get::<_, i64>(5)?.cast_unsigned(),
                         at: from_seconds(row.get(6)?),
+                        offset: row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned),
                     })
                 })?
                 .collect()
@@ -198,8 +199,9 @@ impl Store for Sqlite {
     fn intend(&self, mailbox: MailboxId, intents: &[StoredIntent]) -> Result<(), RecordError> {
         self.write("record an intended delivery", |transaction| {
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO intent (mailbox, kind, uid, occurrence, destination, name, place, at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO intent
+                 (mailbox, kind, uid, occurrence, destination, name, place, at, start)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?;
             for intent in intents {
                 let Identity {
@@ -215,7 +217,8 @@ impl Store for Sqlite {
                     intent.destination.as_os_str().as_bytes(),
                     intent.name,
                     intent.place.cast_signed(),
-                    seconds(intent.at)
+                    seconds(intent.at),
+                    intent.offset.map(u64::cast_signed)
                 ])?;
             }
             Ok(())
@@ -230,9 +233,12 @@ impl Store for Sqlite {
         now: SystemTime,
     ) -> Result<(), RecordError> {
         self.write("record a delivery", |transaction| {
-            let mut drop_intent = transaction.prepare_cached(
-                "DELETE FROM intent WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
-            )?;
+            let mut drop_intent = transaction.prepare_cached(DROP_INTENT)?;
+            let mut drop_parts = transaction.prepare_cached(DROP_PARTS)?;
+            // Mostly there are none: looked up once, not for every message.
+            let any_parts = transaction
+                .prepare_cached("SELECT 1 FROM part WHERE mailbox = ?")?
+                .exists([mailbox.0])?;
             let mut insert = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO message (mailbox, kind, uid, occurrence, at)
                  VALUES (?, ?, ?, ?, ?)",
@@ -257,8 +263,64 @@ impl Store for Sqlite {
                 let kind = kind_number(*kind);
                 insert.execute(params![mailbox.0, kind, bytes, occurrence, seconds(now)])?;
                 forgive.execute(params![mailbox.0, kind, bytes, occurrence])?;
+                if any_parts {
+                    drop_parts.execute(params![mailbox.0, kind, bytes, occurrence])?;
+                }
             }
             Ok(())
+        })
+    }
+
+    fn settle_parts(
+        &self,
+        mailbox: MailboxId,
+        parts: &[(&Identity, &str)],
+        now: SystemTime,
+    ) -> Result<(), RecordError> {
+        self.write("record a delivery", |transaction| {
+            let mut drop_intent = transaction.prepare_cached(DROP_INTENT)?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO part (mailbox, kind, uid, occurrence, destination, at)
+                 VALUES (?, ?, ?, ?, ?, ?)",
+            )?;
+            for (identity, destination) in parts {
+                let Identity {
+                    kind,
+                    bytes,
+                    occurrence,
+                } = identity;
+                let kind = kind_number(*kind);
+                drop_intent.execute(params![mailbox.0, kind, bytes, occurrence])?;
+                insert.execute(params![
+                    mailbox.0,
+                    kind,
+                    bytes,
+                    occurrence,
+                    destination,
+                    seconds(now)
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn parts(&self, mailbox: MailboxId, identity: &Identity) -> Result<Vec<String>, RecordError> {
+        self.read("look up a message", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT destination FROM part
+                     WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+                )?
+                .query_map(
+                    params![
+                        mailbox.0,
+                        kind_number(identity.kind),
+                        identity.bytes,
+                        identity.occurrence
+                    ],
+                    |row| row.get(0),
+                )?
+                .collect()
         })
     }
 
@@ -339,7 +401,8 @@ impl Store for Sqlite {
                 "DELETE FROM failure WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
                 mailbox,
                 &changes.pardoned,
-            )
+            )?;
+            each(transaction, DROP_PARTS, mailbox, &changes.pardoned)
         })
     }
 
@@ -456,15 +519,23 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(32);
-    if matches!(whose(connection)?, Whose::Ours(_)) {
+    if matches!(whose(connection)?, Whose::Ours(SCHEMA)) {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been faster.
-    if let Whose::Nobodys = whose(&transaction)? {
-        transaction.execute_batch(SCHEMA_SQL)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", SCHEMA)?;
+    match whose(&transaction)? {
+        Whose::Nobodys => {
+            transaction.execute_batch(SCHEMA_SQL)?;
+            transaction.execute_batch(SCHEMA_2_SQL)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", SCHEMA)?;
+        }
+        Whose::Ours(1) => {
+            transaction.execute_batch(SCHEMA_2_SQL)?;
+            transaction.pragma_update(None, "user_version", SCHEMA)?;
+        }
+        Whose::Ours(_) | Whose::Others => {}
     }
     durable::commit(|| transaction.commit())
 }
@@ -551,7 +622,13 @@ fn from_seconds(seconds: i64) -> SystemTime {
 /// "Post" in ASCII: marks the file as ours, and names it in file(1)'s output.
 const APPLICATION_ID: i64 = 0x506f_7374;
 
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
+
+const DROP_INTENT: &str =
+    "DELETE FROM intent WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?";
+
+const DROP_PARTS: &str =
+    "DELETE FROM part WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?";
 
 /// Times are seconds since the epoch. `kind` is 0 for a unique-id, 1 for a digest of the text.
 const SCHEMA_SQL: &str = "
@@ -602,6 +679,23 @@ const SCHEMA_SQL: &str = "
         retry_at INTEGER NOT NULL,
         reason TEXT NOT NULL,
         PRIMARY KEY (mailbox, kind, uid, occurrence)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// What the second version of the schema adds to the first.
+const SCHEMA_2_SQL: &str = "
+    -- Where in a file the message begins that is about to be appended; null for a Maildir.
+    ALTER TABLE intent ADD COLUMN start INTEGER;
+
+    -- What destinations have got, of messages that others have not got yet.
+    CREATE TABLE part (
+        mailbox INTEGER NOT NULL REFERENCES mailbox,
+        kind INTEGER NOT NULL,
+        uid BLOB NOT NULL,
+        occurrence INTEGER NOT NULL,
+        destination TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (mailbox, kind, uid, occurrence, destination)
     ) STRICT, WITHOUT ROWID;
 ";
 

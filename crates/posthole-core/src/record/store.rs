@@ -39,6 +39,18 @@ pub(crate) trait Store: Send + Sync {
         now: SystemTime,
     ) -> Result<(), RecordError>;
 
+    /// Records what destinations have got, of messages that have several, and drops the intents
+    /// of these messages.
+    fn settle_parts(
+        &self,
+        mailbox: MailboxId,
+        parts: &[(&Identity, &str)],
+        now: SystemTime,
+    ) -> Result<(), RecordError>;
+
+    /// Which of its destinations have got a message that is not on record as delivered.
+    fn parts(&self, mailbox: MailboxId, identity: &Identity) -> Result<Vec<String>, RecordError>;
+
     /// Whether a message is on record as delivered.
     fn is_delivered(&self, mailbox: MailboxId, identity: &Identity) -> Result<bool, RecordError>;
 
@@ -99,12 +111,14 @@ pub(crate) struct ServerMemory {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct StoredIntent {
     pub(crate) identity: Identity,
-    /// The Maildir.
+    /// The Maildir, or the file that is appended to.
     pub(crate) destination: PathBuf,
-    /// The file's name in `tmp/`, and later in `new/`.
+    /// The file's name in the staging folder, and later in `new/`.
     pub(crate) name: String,
-    /// Which folder `tmp/` was.
+    /// Which folder `tmp/` was, or which file is appended to.
     pub(crate) place: u64,
+    /// Where in the file the message begins; none for a Maildir.
+    pub(crate) offset: Option<u64>,
     pub(crate) at: SystemTime,
 }
 

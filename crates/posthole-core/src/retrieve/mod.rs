@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::Ask;
-use crate::deliver::{self, Destination};
+use crate::deliver;
 use crate::error::Error;
 use crate::plan::{Job, Keep};
 use crate::policy::{self, Decisions, Standings};
@@ -149,19 +149,19 @@ pub async fn check(job: &Job, cx: &Context) -> Result<(), Error> {
     let entered = enter(job, cx, &mailbox).await?;
     let _unneeded = entered.session.quit().await;
 
-    let started = Instant::now();
-    let to = job.deliver.clone();
-    blocking(move || Destination::check(&to, &mailbox)).await?;
-    let step = Step::Destination {
-        to: job.deliver.to_string(),
-    };
-    cx.observer.event(
-        &job.account,
-        &Event::Step {
-            step,
-            took: started.elapsed(),
-        },
-    );
+    for to in &job.deliver {
+        let started = Instant::now();
+        let step = Step::Destination { to: to.to_string() };
+        let (to, mailbox) = (to.clone(), mailbox.clone());
+        blocking(move || deliver::check(&to, &mailbox)).await?;
+        cx.observer.event(
+            &job.account,
+            &Event::Step {
+                step,
+                took: started.elapsed(),
+            },
+        );
+    }
     Ok(())
 }
 

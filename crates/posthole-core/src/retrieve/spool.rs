@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::deliver::{Destination, Incoming, Spooled, Staging, finish_lf, to_lf};
+use crate::deliver::{Delivery, Incoming, Refusal, Settled, Spooled, Staging, finish_lf, to_lf};
 use crate::error::Error;
 use crate::record::{Identity, IdentityKind, Mailbox, Recorded};
 use crate::session::MessageRef;
@@ -65,8 +65,12 @@ impl Default for BatchLimits {
 pub(super) enum Outcome {
     /// It was delivered and recorded in an earlier session; its text gave it away.
     Known(Recorded),
+    /// Something a person should know.
+    Notice(String),
     /// They are delivered and on record.
     Recorded(Vec<Recorded>),
+    /// A destination did not want it, though it works.
+    Refused(MessageRef, Refusal),
     /// Nothing more can be delivered.
     Failed(Error),
 }
@@ -83,12 +87,12 @@ pub(super) struct Spool {
 
 impl Spool {
     /// Starts the threads, which end when the spool is closed or dropped.
-    pub(super) fn start(destination: Destination, mailbox: Mailbox, limits: BatchLimits) -> Self {
+    pub(super) fn start(delivery: Delivery, mailbox: Mailbox, limits: BatchLimits) -> Self {
         let (blocks, blocks_in) = mpsc::channel(BLOCKS_IN_FLIGHT);
         let (used_out, used) = mpsc::unbounded_channel();
         let (outcomes_out, outcomes) = mpsc::unbounded_channel();
         let (spooled_out, spooled_in) = thread::sync_channel(limits.messages / 2);
-        let staging = Arc::clone(destination.staging());
+        let staging = Arc::clone(delivery.staging());
         let writer = Writer {
             staging: Arc::clone(&staging),
             mailbox: mailbox.clone(),
@@ -99,7 +103,7 @@ impl Spool {
         };
         let committer = Committer {
             staging,
-            destination,
+            delivery,
             mailbox,
             spooled: spooled_in,
             outcomes: outcomes_out,
@@ -337,7 +341,7 @@ impl Writer {
 /// Makes batches of messages, and has them delivered and recorded.
 struct Committer {
     staging: Arc<Staging>,
-    destination: Destination,
+    delivery: Delivery,
     mailbox: Mailbox,
     spooled: thread::Receiver<Spooled>,
     outcomes: mpsc::UnboundedSender<Outcome>,
@@ -345,16 +349,21 @@ struct Committer {
 }
 
 impl Committer {
-    fn run(self) {
+    fn run(mut self) {
         while let Ok(first) = self.spooled.recv() {
             let batch = self.gather(first);
-            let outcome = match self.destination.deliver(batch, &self.mailbox) {
-                Ok(recorded) => Outcome::Recorded(recorded),
-                Err(error) => Outcome::Failed(error),
+            let outcomes = &self.outcomes;
+            let mut tell = |settled| {
+                let outcome = match settled {
+                    Settled::Notice(text) => Outcome::Notice(text),
+                    Settled::Recorded(recorded) => Outcome::Recorded(recorded),
+                    Settled::Refused(message, refusal) => Outcome::Refused(message, refusal),
+                };
+                let _nobody_listens = outcomes.send(outcome);
             };
-            let failed = matches!(outcome, Outcome::Failed(_));
-            let _nobody_listens = self.outcomes.send(outcome);
-            if failed {
+            let delivered = self.delivery.deliver(batch, &self.mailbox, &mut tell);
+            if let Err(error) = delivered {
+                let _nobody_listens = self.outcomes.send(Outcome::Failed(error));
                 break;
             }
         }
@@ -362,6 +371,7 @@ impl Committer {
         while let Ok(spooled) = self.spooled.recv() {
             self.staging.discard_spooled(spooled);
         }
+        self.delivery.close();
     }
 
     fn gather(&self, first: Spooled) -> Vec<Spooled> {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::entry::{self, Entered};
 use super::spool::{Outcome, Spool};
 use super::{Context, MessageFailure, Summary, blocking};
-use crate::deliver::Destination;
+use crate::deliver::{Delivery, Refusal};
 use crate::error::Error;
 use crate::plan::{Job, Keep};
 use crate::policy::{self, Decisions};
@@ -55,8 +55,9 @@ pub(super) struct Transfer<'a> {
     proven: bool,
     /// Messages that were handed to the spool and are not recorded yet.
     spooled: u64,
-    /// Messages that could not be fetched, to be put on record.
-    failed: Vec<(Identity, String)>,
+    /// Messages that could not be fetched or delivered, to be put on record, and whether that is
+    /// for good.
+    failed: Vec<(Identity, String, bool)>,
     /// Whether a message that the server sent is not safe here.
     unsafe_to_quit: bool,
     stopping: bool,
@@ -169,10 +170,10 @@ impl<'a> Transfer<'a> {
 
     async fn start_spool(&self) -> Result<Spool, Error> {
         let (mailbox, to) = (self.mailbox.clone(), self.job.deliver.clone());
-        let limits = self.cx.batch;
+        let (limits, stop) = (self.cx.batch, self.cx.stop.clone());
         blocking(move || {
-            let destination = Destination::open(&to, &mailbox)?;
-            Ok::<_, Error>(Spool::start(destination, mailbox, limits))
+            let delivery = Delivery::open(&to, &mailbox, &stop)?;
+            Ok::<_, Error>(Spool::start(delivery, mailbox, limits))
         })
         .await
     }
@@ -362,6 +363,18 @@ impl<'a> Transfer<'a> {
                     .event(&self.job.account, &Event::Delivered { messages });
                 recorded
             }
+            Outcome::Notice(text) => {
+                self.cx
+                    .observer
+                    .event(&self.job.account, &Event::Notice(text));
+                return Ok(());
+            }
+            Outcome::Refused(message, refusal) => {
+                self.spooled -= 1;
+                self.unsafe_to_quit = true;
+                self.refused(message, refusal);
+                return Ok(());
+            }
             Outcome::Failed(error) => {
                 self.unsafe_to_quit = true;
                 return Err(error);
@@ -454,13 +467,20 @@ impl<'a> Transfer<'a> {
 
     /// Notes that a message could not be fetched; the others go on.
     fn fail(&mut self, message: MessageRef, reason: String) {
+        let for_good = false;
+        self.refused(message, Refusal { for_good, reason });
+    }
+
+    /// Notes that a destination did not take a message; the others go on.
+    fn refused(&mut self, message: MessageRef, refusal: Refusal) {
+        let Refusal { for_good, reason } = refusal;
         let uid = self.listing.shown_uid(message.idx);
         self.summary.failed.push(MessageFailure {
             uid,
             reason: reason.clone(),
         });
         if let Some(identity) = identity(&self.listing, message) {
-            self.failed.push((identity, reason));
+            self.failed.push((identity, reason, for_good));
         }
     }
 
@@ -493,9 +513,9 @@ impl<'a> Transfer<'a> {
         let mailbox = self.mailbox.clone();
         blocking(move || {
             let now = SystemTime::now();
-            failed
-                .iter()
-                .try_for_each(|(identity, reason)| mailbox.failed(identity, reason, now))
+            failed.iter().try_for_each(|(identity, reason, for_good)| {
+                mailbox.failed(identity, reason, *for_good, now)
+            })
         })
         .await
     }

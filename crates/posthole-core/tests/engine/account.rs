@@ -142,7 +142,7 @@ pub(crate) fn job(directory: &Path, port: u16) -> Job {
         },
         keep: Keep::Never,
         timeout: Duration::from_secs(20),
-        deliver: DeliverTo::Maildir(directory.join("Mail")),
+        deliver: vec![DeliverTo::Maildir(directory.join("Mail"))],
         allow_plaintext: false,
     }
 }

@@ -72,6 +72,7 @@ fn what_is_not_said_overrides_nothing() {
     let Overrides {
         accounts,
         deliver,
+        recipients,
         via,
         password,
         keep,
@@ -87,7 +88,13 @@ fn what_is_not_said_overrides_nothing() {
         connect_timeout,
         agent,
     } = ssh;
-    assert!(accounts.is_empty() && deliver.is_none() && via.is_none() && password.is_none());
+    assert!(
+        accounts.is_empty()
+            && deliver.is_none()
+            && recipients.is_none()
+            && via.is_none()
+            && password.is_none()
+    );
     assert!(keep.is_none() && timeout.is_none() && allow_plaintext.is_none());
     assert!(identity.is_none() && known_hosts.is_none() && compression.is_none());
     assert!(keepalive.is_none() && connect_timeout.is_none() && agent.is_none());

@@ -97,7 +97,7 @@ mod tests {
             password: PasswordSource::Prompt,
             keep: Keep::Always,
             timeout: Duration::from_secs(60),
-            deliver: DeliverTo::Maildir(PathBuf::from("/nonexistent")),
+            deliver: vec![DeliverTo::Maildir(PathBuf::from("/nonexistent"))],
             allow_plaintext: false,
         };
         (0..count).map(|number| Arc::new(job(number))).collect()

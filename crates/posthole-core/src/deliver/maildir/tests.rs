@@ -34,6 +34,7 @@ fn recover(maildir: &Maildir, place: u64, age: Duration) -> bool {
         name: NAME.to_owned(),
         place,
         at: now() - age,
+        offset: None,
     };
     let Recovered { receipts, lost } = maildir.recover(vec![intent], now()).unwrap();
     assert_eq!(receipts.len() + lost.len(), 1);
