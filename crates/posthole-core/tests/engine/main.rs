@@ -4,7 +4,9 @@
 
 mod account;
 mod cut;
+mod destinations;
 mod order;
 mod ordinary;
 mod pipelining;
+mod smtp;
 mod trouble;

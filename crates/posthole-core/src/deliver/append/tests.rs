@@ -406,23 +406,20 @@ fn nothing_appended_is_nothing_delivered() {
 
 #[test]
 fn a_message_that_is_there_in_part_is_taken_off() {
+    let world = World::new();
     for old in [None, Some("Subject: old\n\nold\n")] {
+        if let Some(old) = old {
+            world.deliver(&[old]).unwrap();
+        }
+        let before = fs::read(world.path()).unwrap_or_default();
         let length = World::new().intend(TEXT).form.len();
         for cut in 1..length {
             for hole in [0, 1, 5000] {
-                let world = World::new();
-                if let Some(old) = old {
-                    world.deliver(&[old]).unwrap();
-                }
-                let before = fs::read(world.path()).unwrap_or_default();
                 let died = world.intend(TEXT);
                 world.append(&died.form[..cut]);
                 world.append(&vec![0; hole]);
                 assert!(!world.recover(died), "cut at {cut}, {hole} NULs");
                 assert_eq!(fs::read(world.path()).unwrap(), before, "cut at {cut}");
-            }
-            if old.is_some() && cut > 3 {
-                break;
             }
         }
     }

@@ -115,10 +115,14 @@ impl Session {
             return Ok(vec![verdict; parcel.recipients.len()]);
         }
         let timeout = self.timeout;
+        if !self.extensions.smtp_utf8 && !parcel.sender.is_ascii() {
+            // The sender is a guess at who wants to hear of trouble, and no reason to have some.
+            parcel.sender = "";
+        }
         let parameters = MailParameters {
             size: self.extensions.size.then_some(parcel.survey.size),
             eight_bit: self.extensions.eight_bit_mime && parcel.survey.eight_bit,
-            utf8: needs_utf8(&parcel),
+            utf8: needs_utf8(&[parcel.sender]) || needs_utf8(parcel.recipients),
         };
         if self.unclean {
             self.ask(Command::Rset, self.extensions.pipelining).await?;
@@ -228,7 +232,7 @@ impl Session {
             Some(limit) if size > limit => {
                 format!("it has {size} octets, and the server takes no more than {limit}")
             }
-            _ if needs_utf8(parcel) && !self.extensions.smtp_utf8 => {
+            _ if needs_utf8(parcel.recipients) && !self.extensions.smtp_utf8 => {
                 "the server cannot take addresses beyond ASCII (it has no SMTPUTF8)".to_owned()
             }
             _ => return None,
@@ -336,12 +340,8 @@ fn expect_yes(link: &Link, command: CommandKind, reply: &Reply) -> Result<(), Sm
     })
 }
 
-fn needs_utf8(parcel: &Parcel<'_>) -> bool {
-    !parcel.sender.is_ascii()
-        || parcel
-            .recipients
-            .iter()
-            .any(|recipient| !recipient.is_ascii())
+fn needs_utf8(addresses: &[&str]) -> bool {
+    !addresses.iter().all(|address| address.is_ascii())
 }
 
 /// Reads a text through.
