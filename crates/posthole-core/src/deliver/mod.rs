@@ -156,6 +156,10 @@ pub(crate) fn recover(to: &[DeliverTo], mailbox: &Mailbox) -> Result<(), Error> 
         };
         settle_recovered(to, current, recovered, mailbox, now)?;
     }
+    // Texts that are delivered, or to be fetched again: nothing is to lie there unread for long.
+    if mailbox.staging_dir().is_dir() {
+        dispatch::open_staging(mailbox)?.sweep()?;
+    }
     Ok(())
 }
 

@@ -17,7 +17,7 @@ mod recover;
 pub(super) use bsmtp::Batch;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -161,17 +161,21 @@ impl AppendFile {
         round: &Round<'_>,
     ) -> Result<(), DeliverError> {
         let mut lead = self.lead(&locked.file, locked.length, &locked.path)?;
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = vec![0; PIECE];
+        let mut filled = 0;
         let mut touched = Instant::now();
         for (&idx, sender) in waiting.iter().zip(senders) {
             let mut text = self.render(round.text(idx)?, sender, at, lead);
             loop {
-                let length = text.read(&mut buffer).at("read", &self.path)?;
+                let length = text.read(&mut buffer[filled..]).at("read", &self.path)?;
+                filled += length;
                 if length == 0 {
                     break;
                 }
-                let piece = &buffer[..length];
-                locked.file.write_all(piece).at("write", &locked.path)?;
+                if filled == buffer.len() {
+                    durable::append(&locked.file, &buffer, &locked.path)?;
+                    filled = 0;
+                }
                 if touched.elapsed() >= TOUCH_EVERY {
                     locked.touch();
                     touched = Instant::now();
@@ -179,6 +183,7 @@ impl AppendFile {
             }
             lead = b"";
         }
+        durable::append(&locked.file, &buffer[..filled], &locked.path)?;
         locked.sync()?;
         Ok(())
     }
@@ -243,6 +248,9 @@ fn sync(file: &File, path: &Path) -> Result<(), FsError> {
     let file = file.try_clone().at("sync", path)?;
     durable::sync_files(&[(file, path.to_owned())])
 }
+
+/// How much is written at once.
+const PIECE: usize = 64 << 10;
 
 /// A mail program that rewrites a large mbox takes a while.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);

@@ -209,7 +209,7 @@ impl Locked {
 
     /// Takes off what was appended since the file was this long.
     pub(super) fn cut_back(&mut self, length: u64) -> Result<(), FsError> {
-        self.file.set_len(length).at("truncate", &self.path)?;
+        durable::cut(&self.file, length, &self.path)?;
         super::sync(&self.file, &self.path)?;
         self.length = length;
         Ok(())

@@ -24,6 +24,8 @@ use crate::record::StoredIntent;
 impl AppendFile {
     /// Finds out what became of the intents of a run that died, and takes off a message that is
     /// there in part.
+    ///
+    /// The texts stay until that is on record: this may be cut short as well.
     pub(in crate::deliver) fn recover(
         &self,
         mut intents: Vec<StoredIntent>,
@@ -43,7 +45,6 @@ impl AppendFile {
             } else {
                 recovered.lost.push(intent.identity);
             }
-            staging.remove(&intent.name);
         }
         // It may not have got as far as this.
         locked.sync()?;
