@@ -290,6 +290,14 @@ impl Mailbox {
             .record_failure(self.id, identity, sessions, retry_at, reason)
     }
 
+    /// Why a message could not be fetched, or not be delivered, the last time.
+    pub(crate) fn failure_reason(
+        &self,
+        identity: &Identity,
+    ) -> Result<Option<String>, RecordError> {
+        self.store.failure_reason(self.id, identity)
+    }
+
     /// Notes that the server confirmed deletions.
     ///
     /// The records stay for a while: a server may show a deleted message again.

@@ -456,6 +456,30 @@ impl Store for Sqlite {
         })
     }
 
+    fn failure_reason(
+        &self,
+        mailbox: MailboxId,
+        identity: &Identity,
+    ) -> Result<Option<String>, RecordError> {
+        self.read("read what could not be fetched", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT reason FROM failure
+                     WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+                )?
+                .query_row(
+                    params![
+                        mailbox.0,
+                        kind_number(identity.kind),
+                        identity.bytes,
+                        identity.occurrence
+                    ],
+                    |row| row.get(0),
+                )
+                .optional()
+        })
+    }
+
     fn record_failure(
         &self,
         mailbox: MailboxId,

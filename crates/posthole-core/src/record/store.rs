@@ -83,6 +83,13 @@ pub(crate) trait Store: Send + Sync {
     /// In how many sessions a message could not be fetched.
     fn failure_count(&self, mailbox: MailboxId, identity: &Identity) -> Result<u32, RecordError>;
 
+    /// Why a message could not be fetched, or not be delivered, the last time.
+    fn failure_reason(
+        &self,
+        mailbox: MailboxId,
+        identity: &Identity,
+    ) -> Result<Option<String>, RecordError>;
+
     /// Records that a message could not be fetched.
     fn record_failure(
         &self,

@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::plan::{Job, Keep};
 use crate::policy::{self, Decisions};
 use crate::progress::Event;
-use crate::record::{Identity, IdentityKind, Mailbox, Recorded, SET_ASIDE_AFTER};
+use crate::record::{Identity, IdentityKind, Mailbox, RecordError, Recorded};
 use crate::session::{Committed, Listing, MessageRef, Session, SessionError};
 
 /// The transfer of one session.
@@ -101,7 +101,7 @@ impl<'a> Transfer<'a> {
 
     /// Fetches and deletes what was decided, or as much as there is time for when stopped.
     pub(super) async fn run(&mut self, decisions: Decisions) -> Result<(), Error> {
-        self.report_left_out(&decisions);
+        self.report_left_out(&decisions).await?;
         for recorded in self.look_up(decisions.delete).await? {
             self.may_go(recorded);
         }
@@ -481,20 +481,39 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    fn report_left_out(&mut self, decisions: &Decisions) {
+    async fn report_left_out(&mut self, decisions: &Decisions) -> Result<(), Error> {
         for &idx in &decisions.too_large {
             self.summary
                 .too_large
                 .push(PreviewEntry::of(&self.listing, idx));
         }
-        for &idx in &decisions.set_aside {
-            self.summary.failed.push(MessageFailure {
-                uid: self.listing.shown_uid(idx),
-                reason: format!(
-                    "it failed in {SET_ASIDE_AFTER} polls or more, and is set aside for now"
-                ),
-            });
+        if decisions.set_aside.is_empty() {
+            return Ok(());
         }
+        let set_aside = decisions.set_aside.clone();
+        let (mailbox, listing) = (self.mailbox.clone(), Arc::clone(&self.listing));
+        let failures = blocking(move || {
+            let failure = |idx| {
+                let known = identity(&listing, listing.message(idx));
+                let reason = match known {
+                    Some(known) => mailbox.failure_reason(&known)?,
+                    None => None,
+                };
+                Ok::<_, RecordError>(MessageFailure {
+                    uid: listing.shown_uid(idx),
+                    reason: match reason {
+                        Some(reason) => format!("it is set aside for now, since {reason}"),
+                        None => "it is set aside for now, since it failed before".to_owned(),
+                    },
+                })
+            };
+            set_aside
+                .into_iter()
+                .map(failure)
+                .collect::<Result<Vec<_>, _>>()
+        });
+        self.summary.failed.extend(failures.await?);
+        Ok(())
     }
 
     /// Notes that a message could not be fetched; the others go on.
