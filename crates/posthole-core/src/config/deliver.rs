@@ -54,15 +54,16 @@ impl Reader<'_> {
                 Some(parsed.value)
             }
             DeValue::Table(table) => {
-                let (mut command, mut timeout) = (None, None);
+                let (mut command, mut timeout, mut user) = (None, None, None);
                 for inner in entries(table) {
                     match inner.key {
                         "mda" => command = self.command(inner),
                         "timeout" => timeout = self.duration(inner, Limits::TIMEOUT),
+                        "user" => user = self.parsed_with(inner, parse_recipient),
                         _ => self.unknown_key(
                             inner,
                             "in a destination",
-                            &["mda", "timeout"],
+                            &["mda", "timeout", "user"],
                             Some("other destinations are strings, such as \"maildir:~/Mail\""),
                         ),
                     }
@@ -77,6 +78,7 @@ impl Reader<'_> {
                 Some(Deliver::Mda {
                     command: command?,
                     timeout: timeout.map(|timeout| timeout.value),
+                    user: user.map(|user| user.value),
                 })
             }
             _ => {

@@ -1,4 +1,4 @@
-//! Real servers: OpenSSH's `sshd` and `ssh-agent`, and Dovecot.
+//! Real servers: OpenSSH's `sshd` and `ssh-agent`, Dovecot, and Postfix.
 //!
 //! Each runs with a configuration of its own in a temporary directory, on a loopback port that was
 //! free a moment before, as root and as an ordinary user alike, and is ended with all its processes
@@ -11,6 +11,7 @@ mod agent;
 mod daemon;
 mod dovecot;
 mod mailhost;
+mod postfix;
 mod sshd;
 mod suite;
 
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 pub use agent::Agent;
 pub use dovecot::Dovecot;
 pub use mailhost::Mailhost;
+pub use postfix::Postfix;
 pub use sshd::{Builder as SshdBuilder, Sshd};
 pub use suite::Suite;
 
@@ -27,12 +29,26 @@ pub use suite::Suite;
 pub enum Requirement {
     /// Dovecot with its POP3 server; Debian package `dovecot-pop3d`.
     Dovecot,
+    /// The command that makes lock files in `/var/mail`; Debian package `liblockfile-bin`.
+    Dotlockfile,
     /// Dovecot's IMAP server; Debian package `dovecot-imapd`.
     DovecotImap,
+    /// Dovecot's `dovecot-lda`; Debian package `dovecot-core`.
+    DovecotLda,
+    /// Dovecot's LMTP server; Debian package `dovecot-lmtpd`.
+    DovecotLmtp,
+    /// The `maildrop` command; Debian package `maildrop`.
+    Maildrop,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
     /// The `openssl` command; Debian package `openssl`.
     OpenSsl,
+    /// The mail server Postfix, and the rights to run it; Debian package `postfix`.
+    Postfix,
+    /// The `procmail` command; Debian package `procmail`.
+    Procmail,
+    /// The rights of root.
+    Root,
     /// The `ssh` command; Debian package `openssh-client`.
     Ssh,
     /// `ssh-agent` and `ssh-add`; Debian package `openssh-client`.
@@ -56,9 +72,17 @@ impl Requirement {
                 find_program("dovecot").is_some() && dovecot_has("pop3"),
                 "dovecot-pop3d",
             ),
+            Self::Dotlockfile => (find_program("dotlockfile").is_some(), "liblockfile-bin"),
             Self::DovecotImap => (dovecot_has("imap"), "dovecot-imapd"),
+            Self::DovecotLda => (dovecot_has("dovecot-lda"), "dovecot-core"),
+            Self::DovecotLmtp => (dovecot_has("lmtp"), "dovecot-lmtpd"),
+            Self::Maildrop => (find_program("maildrop").is_some(), "maildrop"),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::OpenSsl => (find_program("openssl").is_some(), "openssl"),
+            Self::Postfix if !daemon::is_root() => (false, "to be run by root"),
+            Self::Postfix => (postfix::master().is_some(), "postfix"),
+            Self::Procmail => (find_program("procmail").is_some(), "procmail"),
+            Self::Root => (daemon::is_root(), "to be run by root"),
             Self::Ssh => (find_program("ssh").is_some(), "openssh-client"),
             Self::SshAgent => (
                 find_program("ssh-agent").is_some() && find_program("ssh-add").is_some(),

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod check;
+mod destinations;
 mod fetch;
 mod host_key;
 mod interrupted;
@@ -28,5 +29,6 @@ fn main() -> ExitCode {
     let suite = refusals::tests(suite);
     let suite = check::tests(suite);
     let suite = output::tests(suite);
+    let suite = destinations::tests(suite);
     suite.run()
 }

@@ -26,6 +26,8 @@ pub enum Deliver {
         command: Vec<String>,
         /// How long it may take; only the table `{ mda = … }` says so.
         timeout: Option<Duration>,
+        /// As which local user root runs it; only the table says so.
+        user: Option<String>,
     },
     /// `smtp:HOST[:PORT]`.
     Smtp {
@@ -65,6 +67,7 @@ impl FromStr for Deliver {
             "mda" => words(place).map(|command| Self::Mda {
                 command,
                 timeout: None,
+                user: None,
             }),
             "smtp" => parse_authority(place).map(|(host, port)| Self::Smtp { host, port }),
             _ => {

@@ -212,7 +212,9 @@ impl AppendFile {
 
     /// Tries out whether mail could be delivered, and leaves no trace.
     pub(super) fn check(&self) -> Result<(), DeliverError> {
-        match self.lock(false)? {
+        // A person waits for the answer.
+        let patience = self.patience.min(CHECK_PATIENCE);
+        match self.lock_within(patience, false)? {
             Some(locked) => self.check_content(&locked),
             None => self.may_create(),
         }
@@ -254,6 +256,8 @@ const PIECE: usize = 64 << 10;
 
 /// A mail program that rewrites a large mbox takes a while.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+
+const CHECK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a dot lock is made young again, which others take for stale after five minutes.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);

@@ -36,7 +36,16 @@ pub(super) struct Locked {
 impl AppendFile {
     /// Opens and locks the file; none if it is not there and is not to be made.
     pub(super) fn lock(&self, make: bool) -> Result<Option<Locked>, DeliverError> {
-        let deadline = Instant::now() + self.patience;
+        self.lock_within(self.patience, make)
+    }
+
+    /// The same, with another patience.
+    pub(super) fn lock_within(
+        &self,
+        patience: Duration,
+        make: bool,
+    ) -> Result<Option<Locked>, DeliverError> {
+        let deadline = Instant::now() + patience;
         let mut pause = Duration::from_millis(20);
         loop {
             let who = match self.try_lock(make)? {
@@ -50,7 +59,7 @@ impl AppendFile {
                 return Err(DeliverError::Locked {
                     path: self.path.clone(),
                     who,
-                    after: self.patience,
+                    after: patience,
                 });
             }
             std::thread::sleep(pause);
@@ -65,6 +74,10 @@ impl AppendFile {
             self.owner.run_as(None, || durable::create_dir(parent))??;
         }
         let group = self.group_for(parent);
+        // Before it is opened as well, which may not be allowed for the very reason.
+        if let Ok(metadata) = std::fs::symlink_metadata(&path) {
+            self.judge(&metadata, &path)?;
+        }
         let opened = self.owner.run_as(group, || open(&path, make, group))??;
         let Some((file, made)) = opened else {
             return Ok(Attempt::Absent);
@@ -233,11 +246,6 @@ fn open(path: &Path, make: bool, group: Option<u32>) -> Result<Option<(File, boo
             Ok(file) => return Ok(Some((File::from(file), false))),
             Err(rustix::io::Errno::NOENT) if !make => return Ok(None),
             Err(rustix::io::Errno::NOENT) => {}
-            // A directory cannot be opened for writing; who asks hears what it is.
-            Err(rustix::io::Errno::ISDIR) => {
-                let directory = File::open(path).at("open", path)?;
-                return Ok(Some((directory, false)));
-            }
             Err(error) => return Err(error).at("open", path),
         }
         let mode = Mode::RUSR | Mode::WUSR;

@@ -82,7 +82,11 @@ impl Resolver<'_> {
                 path: self.place(path, span)?,
                 owner: self.local_user(wanted),
             }),
-            Deliver::Mda { command, timeout } => {
+            Deliver::Mda {
+                command,
+                timeout,
+                user,
+            } => {
                 let mut command = command.clone();
                 // With a slash in it, it is a path like all others.
                 if let Some(program) = command.first_mut()
@@ -96,7 +100,7 @@ impl Resolver<'_> {
                 DeliverTo::Mda(MdaTo {
                     command: MdaCommand::Argv(command),
                     recipients: self.recipients(wanted)?,
-                    user: self.local_user(wanted),
+                    user: user.clone().or_else(|| self.local_user(wanted)),
                     environment: for_commands(self.environment),
                     timeout: timeout.unwrap_or(MDA_TIMEOUT),
                 })
