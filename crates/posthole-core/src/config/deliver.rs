@@ -68,7 +68,10 @@ impl Reader<'_> {
                         ),
                     }
                 }
-                if !table.contains_key("mda") {
+                let others = entries(table)
+                    .iter()
+                    .any(|inner| !matches!(inner.key, "mda" | "timeout" | "user"));
+                if !table.contains_key("mda") && !others {
                     self.note(
                         Diagnostic::error("`deliver`: this table has no `mda`")
                             .at(value.span())

@@ -256,3 +256,6 @@ const SMTP_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// RFC 5321 §2.3.4.
 const SMTP_PORT: u16 = 25;
+
+#[cfg(test)]
+mod tests;
