@@ -132,11 +132,13 @@ impl<'a> Transfer<'a> {
     pub(super) async fn commit(self) -> Result<Option<Committed>, Error> {
         if self.unsafe_to_quit {
             // Dropping the connection leaves the mailbox as it was (RFC 1939 §6).
-            let notice = "nothing is deleted this time, since not everything that the server sent \
-                          is safe here";
-            self.cx
-                .observer
-                .event(&self.job.account, &Event::Notice(notice.to_owned()));
+            if self.job.keep != Keep::Always {
+                let notice = "nothing is deleted this time, since not everything that the server \
+                              sent is safe here";
+                self.cx
+                    .observer
+                    .event(&self.job.account, &Event::Notice(notice.to_owned()));
+            }
             return Ok(None);
         }
         let committed = self.session.quit().await?;

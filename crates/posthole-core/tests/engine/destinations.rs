@@ -219,3 +219,33 @@ async fn a_destination_taken_out_is_not_waited_for() {
     account.assert_delivered(&messages);
     assert!(read_mbox(&directory.join("mbox")) == in_mbox(&messages));
 }
+
+#[tokio::test]
+async fn a_locked_mbox_is_waited_for_and_no_longer_than_one_may() {
+    let messages: Vec<_> = (0..3).map(mail::tiny).collect();
+    let mut account = Account::with(&messages, Faults::new());
+    let path = account.directory().join("mbox");
+    let lock = account.directory().join("mbox.lock");
+    account.job.deliver = vec![mbox(path.clone())];
+    fs::write(&lock, "1\n").unwrap();
+    let stop = account.stop.clone();
+    let started = std::time::Instant::now();
+    let (report, ()) = tokio::join!(account.poll(), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stop.cancel();
+    });
+    assert!(report.error.is_some());
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "it was asked to stop"
+    );
+    assert_eq!(account.maildrop.len(), 3);
+
+    account.stop = tokio_util::sync::CancellationToken::new();
+    let (report, ()) = tokio::join!(account.poll(), async {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        fs::remove_file(&lock).unwrap();
+    });
+    assert!(report.error.is_none());
+    assert!(read_mbox(&path) == in_mbox(&messages));
+}

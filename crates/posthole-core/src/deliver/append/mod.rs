@@ -93,8 +93,7 @@ impl AppendFile {
         for &idx in &waiting {
             senders.push(round.sender(idx)?);
         }
-        // INVARIANT: only a call that is not to make the file finds none.
-        let mut locked = self.lock(true)?.expect("the file was made");
+        let mut locked = self.wait_for_lock(round)?;
         self.check_content(&locked)?;
 
         let layout = self.lay_out(&locked, &waiting, &senders, at, round)?;
@@ -119,6 +118,33 @@ impl AppendFile {
         )?;
         drop(locked);
         Ok(())
+    }
+
+    /// Locks the file, which others may be at, and tells a person if it takes long.
+    fn wait_for_lock(&self, round: &mut Round<'_>) -> Result<Locked, Error> {
+        let deadline = Instant::now() + self.patience;
+        let mut told = false;
+        loop {
+            match self.lock_within(self.patience.min(A_MOMENT), true) {
+                // INVARIANT: only a call that is not to make the file finds none.
+                Ok(locked) => return Ok(locked.expect("the file was made")),
+                Err(DeliverError::Locked { path, who, .. }) => {
+                    if Instant::now() >= deadline {
+                        return Err(DeliverError::Locked {
+                            path,
+                            who,
+                            after: self.patience,
+                        }
+                        .into());
+                    }
+                    if !std::mem::replace(&mut told, true) {
+                        round.notice(format!("waiting for {}: {who}", path.display()));
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+            round.go_on()?;
+        }
     }
 
     /// Works out where each message will begin.
@@ -212,7 +238,6 @@ impl AppendFile {
 
     /// Tries out whether mail could be delivered, and leaves no trace.
     pub(super) fn check(&self) -> Result<(), DeliverError> {
-        // A person waits for the answer.
         let patience = self.patience.min(CHECK_PATIENCE);
         match self.lock_within(patience, false)? {
             Some(locked) => self.check_content(&locked),
@@ -257,7 +282,11 @@ const PIECE: usize = 64 << 10;
 /// A mail program that rewrites a large mbox takes a while.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
+/// The same when somebody waits for the answer.
 const CHECK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A wait that is not worth a word, nor too long for who asks to stop.
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// How often a dot lock is made young again, which others take for stale after five minutes.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);

@@ -294,11 +294,14 @@ fn a_mailbox_that_others_lock_is_busy_for_now() {
     assert!(world.directory.path().join("mbox.lock").exists());
     let error = world.file().lock(true).unwrap_err();
     assert_eq!(error.class(), Class::Temporary, "{error}");
+    // Some programs take one kind of lock only.
+    let lock = world.directory.path().join("mbox.lock");
+    fs::remove_file(&lock).unwrap();
+    let error = world.file().lock(true).unwrap_err();
+    assert!(error.to_string().contains("has locked it"), "{error}");
     drop(other);
     assert!(world.file().lock(true).unwrap().is_some());
 
-    // Without fcntl(2), as some programs have it.
-    let lock = world.directory.path().join("mbox.lock");
     fs::write(&lock, "1\n").unwrap();
     let error = world.file().lock(true).unwrap_err();
     assert!(
