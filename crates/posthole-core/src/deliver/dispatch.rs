@@ -34,7 +34,14 @@ pub(crate) enum Settled {
     /// They are delivered and on record.
     Recorded(Vec<Recorded>),
     /// A destination did not want it, and others did.
-    Refused(MessageRef, Refusal),
+    Refused {
+        /// The message.
+        message: MessageRef,
+        /// Its size as it would have been delivered.
+        octets: u64,
+        /// Why.
+        refusal: Refusal,
+    },
 }
 
 /// Why a destination did not take a message, though it works.
@@ -388,7 +395,11 @@ impl<'a> Round<'a> {
             } = letter;
             self.staging.remove(&parcel.name);
             if let Some(message) = parcel.message() {
-                (self.tell)(Settled::Refused(message, all_of(&refusals)));
+                (self.tell)(Settled::Refused {
+                    message,
+                    octets: parcel.octets(),
+                    refusal: all_of(&refusals),
+                });
             }
         }
     }

@@ -82,6 +82,11 @@ impl Delivery {
         }
     }
 
+    /// Whether it may take long over a message, however fast our disk is.
+    pub(crate) fn may_be_slow(&self) -> bool {
+        matches!(self, Self::Copied(_))
+    }
+
     /// Delivers and records messages, and tells what became of them as it is known.
     ///
     /// # Errors

@@ -104,10 +104,14 @@ impl Staging {
         let mut parcels = Vec::with_capacity(messages.len());
         for spooled in messages {
             let (file, parcel) = spooled.into_parcel();
-            files.push((file, self.path.join(&parcel.name)));
+            // One that waited for long was closed meanwhile.
+            let file = file.map_or_else(|| self.read(&parcel.name), Ok);
+            files.push(file.map(|file| (file, self.path.join(&parcel.name))));
             parcels.push(parcel);
         }
-        let synced = durable::sync_files(&files)
+        let files: Result<Vec<_>, _> = files.into_iter().collect();
+        let synced = files
+            .and_then(|files| durable::sync_files(&files))
             .and_then(|()| durable::sync_dir(&self.directory, &self.path));
         if let Err(error) = synced {
             for parcel in &parcels {
@@ -197,7 +201,7 @@ impl Incoming {
         Spooled {
             identity,
             message,
-            file,
+            file: Some(file),
             name,
             octets,
         }
@@ -209,18 +213,23 @@ impl Incoming {
 pub(crate) struct Spooled {
     pub(crate) identity: Identity,
     message: MessageRef,
-    file: File,
+    file: Option<File>,
     name: String,
     pub(crate) octets: u64,
 }
 
 impl Spooled {
+    /// Closes the file, since many may wait for a slow destination.
+    pub(crate) fn close(&mut self) {
+        self.file = None;
+    }
+
     /// Closes the file, for a destination that need not have it synced first.
     pub(super) fn into_unsynced(self) -> Parcel {
         self.into_parcel().1
     }
 
-    fn into_parcel(self) -> (File, Parcel) {
+    fn into_parcel(self) -> (Option<File>, Parcel) {
         let Self {
             identity,
             message,
@@ -276,6 +285,11 @@ impl Parcel {
     /// The message in the session it was fetched in.
     pub(super) fn message(&self) -> Option<MessageRef> {
         self.message
+    }
+
+    /// Its size as delivered.
+    pub(super) fn octets(&self) -> u64 {
+        self.octets
     }
 
     /// Says that it is durable at its destination, at every one if there are several.

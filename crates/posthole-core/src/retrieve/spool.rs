@@ -8,9 +8,12 @@
 //! So a disk that syncs never holds up the network, and the more messages arrive during one sync,
 //! the larger the next batch. A text travels in blocks of what was read at once, whether that is
 //! a part of a message or many messages. The queues are bounded: a disk that cannot keep up slows
-//! the network down instead of filling memory.
+//! the network down instead of filling memory. A destination that is slow though our disk is not
+//! does not: what waits for it waits on disk, and when enough does, no more is asked for
+//! ([`Spool::is_behind`]).
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as thread};
 use std::time::{Duration, Instant};
 
@@ -34,6 +37,8 @@ pub struct BatchLimits {
     pub octets: u64,
     /// How long a batch waits for more messages while none come.
     pub gather: Duration,
+    /// Octets that may wait for a destination that may be slow, besides what is under way.
+    pub backlog: u64,
 }
 
 impl BatchLimits {
@@ -56,6 +61,7 @@ impl Default for BatchLimits {
             messages: 256,
             octets: 32 << 20,
             gather: Duration::from_millis(20),
+            backlog: 256 << 20,
         }
     }
 }
@@ -82,6 +88,8 @@ pub(super) struct Spool {
     used: mpsc::UnboundedReceiver<Block>,
     block: Block,
     held_cr: bool,
+    /// Octets that wait for a destination that may be slow.
+    backlog: Option<Arc<Backlog>>,
     threads: [JoinHandle<()>; 2],
 }
 
@@ -91,13 +99,26 @@ impl Spool {
         let (blocks, blocks_in) = mpsc::channel(BLOCKS_IN_FLIGHT);
         let (used_out, used) = mpsc::unbounded_channel();
         let (outcomes_out, outcomes) = mpsc::unbounded_channel();
-        let (spooled_out, spooled_in) = thread::sync_channel(limits.messages / 2);
+        // A disk that is behind slows the network down. A destination that is slow must not: what
+        // waits for it waits in closed files, and no more is asked for than there is room.
+        let backlog = delivery.may_be_slow().then(|| {
+            Arc::new(Backlog {
+                octets: AtomicU64::new(0),
+                limit: limits.backlog,
+            })
+        });
+        let room = match &backlog {
+            None => limits.messages / 2,
+            Some(_) => BACKLOG_MESSAGES,
+        };
+        let (spooled_out, spooled_in) = thread::sync_channel(room);
         let staging = Arc::clone(delivery.staging());
         let writer = Writer {
             staging: Arc::clone(&staging),
             mailbox: mailbox.clone(),
             spooled: spooled_out,
             outcomes: outcomes_out.clone(),
+            backlog: backlog.clone(),
             current: None,
             digests: HashMap::new(),
         };
@@ -107,6 +128,7 @@ impl Spool {
             mailbox,
             spooled: spooled_in,
             outcomes: outcomes_out,
+            backlog: backlog.clone(),
             limits,
         };
         let threads = [
@@ -119,6 +141,7 @@ impl Spool {
             used,
             block: Block::default(),
             held_cr: false,
+            backlog,
             threads,
         }
     }
@@ -164,6 +187,15 @@ impl Spool {
         }
     }
 
+    /// Whether so much waits for a slow destination that nothing more is to be asked for.
+    ///
+    /// `messages` is how many were asked for and are not settled yet.
+    pub(super) fn is_behind(&self, messages: u64) -> bool {
+        self.backlog
+            .as_ref()
+            .is_some_and(|backlog| messages >= BACKLOG_MESSAGES as u64 || backlog.is_full())
+    }
+
     /// Says that no more messages come, so that what there is is committed at once.
     pub(super) fn close(&mut self) {
         self.blocks = None;
@@ -200,6 +232,18 @@ impl Spool {
     }
 }
 
+/// What waits for a destination that may be slow.
+struct Backlog {
+    octets: AtomicU64,
+    limit: u64,
+}
+
+impl Backlog {
+    fn is_full(&self) -> bool {
+        self.octets.load(Ordering::Acquire) >= self.limit
+    }
+}
+
 /// What was read at once: text, and what it means.
 #[derive(Default)]
 struct Block {
@@ -228,6 +272,7 @@ struct Writer {
     mailbox: Mailbox,
     spooled: thread::SyncSender<Spooled>,
     outcomes: mpsc::UnboundedSender<Outcome>,
+    backlog: Option<Arc<Backlog>>,
     current: Option<Current>,
     /// How many messages with the same text there were in this session.
     digests: HashMap<[u8; 32], u32>,
@@ -299,7 +344,7 @@ impl Writer {
         else {
             return Ok(());
         };
-        let spooled = match identity {
+        let mut spooled = match identity {
             Ok(identity) => incoming.finish(identity, message),
             Err(digest) => {
                 let spooled = incoming.finish(self.by_text(digest), message);
@@ -312,6 +357,10 @@ impl Writer {
                 spooled
             }
         };
+        if let Some(backlog) = &self.backlog {
+            backlog.octets.fetch_add(spooled.octets, Ordering::AcqRel);
+            spooled.close();
+        }
         // A committer that is gone has said why, in an outcome.
         if let Err(thread::SendError(spooled)) = self.spooled.send(spooled) {
             self.staging.discard_spooled(spooled);
@@ -345,6 +394,7 @@ struct Committer {
     mailbox: Mailbox,
     spooled: thread::Receiver<Spooled>,
     outcomes: mpsc::UnboundedSender<Outcome>,
+    backlog: Option<Arc<Backlog>>,
     limits: BatchLimits,
 }
 
@@ -353,12 +403,24 @@ impl Committer {
         while let Ok(first) = self.spooled.recv() {
             let batch = self.gather(first);
             let outcomes = &self.outcomes;
+            let backlog = &self.backlog;
             let mut tell = |settled| {
-                let outcome = match settled {
-                    Settled::Notice(text) => Outcome::Notice(text),
-                    Settled::Recorded(recorded) => Outcome::Recorded(recorded),
-                    Settled::Refused(message, refusal) => Outcome::Refused(message, refusal),
+                let (outcome, octets) = match settled {
+                    Settled::Notice(text) => (Outcome::Notice(text), 0),
+                    Settled::Recorded(recorded) => {
+                        let octets = recorded.iter().map(Recorded::octets).sum();
+                        (Outcome::Recorded(recorded), octets)
+                    }
+                    Settled::Refused {
+                        message,
+                        octets,
+                        refusal,
+                    } => (Outcome::Refused(message, refusal), octets),
                 };
+                // Before it is told, or the network would go on waiting for room.
+                if let Some(backlog) = backlog {
+                    backlog.octets.fetch_sub(octets, Ordering::AcqRel);
+                }
                 let _nobody_listens = outcomes.send(outcome);
             };
             let delivered = self.delivery.deliver(batch, &self.mailbox, &mut tell);
@@ -391,6 +453,9 @@ impl Committer {
         batch
     }
 }
+
+/// How many messages may wait for a slow destination, in the order of a few mebibytes of memory.
+const BACKLOG_MESSAGES: usize = 4096;
 
 /// As many as the window of the transfer fills at 32 KiB a block, which is what an SSH packet
 /// brings: while the disk is behind, an SSH connection that others share is read nevertheless, up

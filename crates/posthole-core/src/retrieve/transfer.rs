@@ -187,8 +187,9 @@ impl<'a> Transfer<'a> {
     async fn exchange_all(&mut self, spool: &mut Option<Spool>) -> Result<(), Error> {
         let stop = self.cx.stop.clone();
         let mut give_up = None;
+        let mut last_heard = Instant::now();
         loop {
-            self.fill_window()?;
+            self.fill_window(spool.as_ref())?;
             let nothing_comes =
                 self.retrieving.is_empty() && self.fetch.is_empty() && self.suspects.is_empty();
             if nothing_comes && let Some(spool) = spool {
@@ -217,8 +218,14 @@ impl<'a> Transfer<'a> {
                     // panic, which goes on here.
                     None => return Err(join(spool).await),
                 },
+                () = sleep_until(last_heard + KEEP_ALIVE), if !in_flight => {
+                    // A slow destination is no reason for the server to hang up.
+                    last_heard = Instant::now();
+                    self.session.noop()?;
+                }
                 result = self.session.exchange(), if in_flight => {
                     result?;
+                    last_heard = Instant::now();
                     self.hear(spool)?;
                     if let Some(spool) = spool {
                         spool.flush().await;
@@ -229,7 +236,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Sends as many commands as may be in flight.
-    fn fill_window(&mut self) -> Result<(), Error> {
+    fn fill_window(&mut self, spool: Option<&Spool>) -> Result<(), Error> {
         let most = if self.pipelined {
             COMMANDS_IN_FLIGHT
         } else {
@@ -240,7 +247,10 @@ impl<'a> Transfer<'a> {
                 self.session.dele(recorded)?;
                 continue;
             }
-            if self.window >= OCTETS_IN_FLIGHT {
+            let unsettled = self.spooled + self.retrieving.len() as u64;
+            if self.window >= OCTETS_IN_FLIGHT
+                || spool.is_some_and(|spool| spool.is_behind(unsettled))
+            {
                 break;
             }
             let next = match self.fetch.pop_front() {
@@ -604,6 +614,9 @@ const COMMANDS_IN_FLIGHT: usize = 512;
 
 /// How many octets may be under way: as much as the SSH connection's window holds.
 const OCTETS_IN_FLIGHT: u64 = 8 << 20;
+
+/// How long a server hears nothing from us. RFC 1939 §3 allows it to hang up after ten minutes.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// How long a server may take for what it was asked, once the program was asked to stop.
 const PATIENCE_WHEN_STOPPING: Duration = Duration::from_secs(5);

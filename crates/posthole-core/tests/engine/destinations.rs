@@ -249,3 +249,54 @@ async fn a_locked_mbox_is_waited_for_and_no_longer_than_one_may() {
     assert!(report.error.is_none());
     assert!(read_mbox(&path) == in_mbox(&messages));
 }
+
+/// An SSH connection that is not read stands still for all who share it.
+#[tokio::test]
+async fn a_slow_command_does_not_hold_up_the_network() {
+    // More than the queues hold that a slow disk fills, where a batch is small.
+    let messages = mail::attachments(60, 600_000);
+    let mut account = Account::with(&messages, Faults::new());
+    let directory = account.directory().to_owned();
+    let go_on = directory.join("go-on");
+    let script = "while [ ! -e ../go-on ]; do sleep 0.05; done";
+    account.batch.messages = 2;
+    account.job.deliver = vec![keeper(&directory, script)];
+    let (report, ()) = tokio::join!(account.poll(), async {
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while account.server.count("RETR") < 60 {
+            assert!(std::time::Instant::now() < deadline, "the network waits");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        fs::write(&go_on, "").unwrap();
+    });
+    assert!(report.error.is_none());
+    assert_eq!(report.summary.fetched, 60);
+    assert_eq!(account.maildrop.len(), 0);
+}
+
+#[tokio::test]
+async fn no_more_is_asked_for_than_may_wait() {
+    let messages = mail::attachments(60, 600_000);
+    let mut account = Account::with(&messages, Faults::new());
+    let directory = account.directory().to_owned();
+    let go_on = directory.join("go-on");
+    account.batch.backlog = 1 << 20;
+    account.job.deliver = vec![keeper(
+        &directory,
+        "while [ ! -e ../go-on ]; do sleep 0.05; done",
+    )];
+    let (report, ()) = tokio::join!(account.poll(), async {
+        while account.server.count("RETR") == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Long enough for all of them, if nothing kept them back.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // What was under way when there was enough, and no more.
+        let asked = account.server.count("RETR");
+        assert!(asked < 40, "{asked} were asked for");
+        fs::write(&go_on, "").unwrap();
+    });
+    assert!(report.error.is_none());
+    assert_eq!(report.summary.fetched, 60);
+    assert!(kept(&directory) == mail::delivered_sorted(&messages));
+}

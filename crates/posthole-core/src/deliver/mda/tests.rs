@@ -196,6 +196,8 @@ async fn root_runs_it_with_the_rights_of_the_user() {
         timeout: LONG,
     };
     let refusal = tokio::task::spawn_blocking(move || {
+        // A group that root is in and the user is not; this thread is used for nothing else.
+        rustix::thread::set_thread_groups(&[rustix::process::Gid::from_raw(4)]).unwrap();
         let mda = Mda::new(&to).unwrap();
         mda.run(&mda.argv(""), message(), &CancellationToken::new())
             .unwrap()
