@@ -258,6 +258,17 @@ fn the_words_of_a_reply_are_cleaned_and_short() {
 
 proptest! {
     #[test]
+    fn no_octets_at_all_can_hurt_the_client(
+        octets in proptest::collection::vec(prop_oneof![
+            Just(b"220 hi\r\n".to_vec()), Just(b"250 ok\r\n".to_vec()), Just(b"354 go\r\n".to_vec()),
+            Just(b"250-a\r\n".to_vec()), Just(b"\n.\n".to_vec()), Just(b"\r\n.\r\n".to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..20)
+        ], 0..20),
+    ) {
+        crate::fuzz::smtp_client(&octets.concat());
+    }
+
+    #[test]
     fn no_input_panics_and_every_step_makes_progress(
         input in proptest::collection::vec(prop_oneof![
             Just(b"250 ok\r\n".to_vec()), Just(b"354 go\r\n".to_vec()), Just(b"250-a\r\n".to_vec()),

@@ -188,16 +188,19 @@ fn dovecot_knows_who_is_there_by_lmtp() {
     assert_eq!(dovecot.messages().len(), 2);
 }
 
+/// Makes the rules of an agent that deliver into a Maildir, and returns its command.
+type CommandFor = fn(&Path) -> String;
+
 fn agents_deliver() {
     let _remove = if_new(OF_ROOT);
     let messages = mail::small(20);
-    let agents: [(&str, &dyn Fn(&Path) -> String); 2] = [
-        ("procmail", &|maildir| {
+    let agents: [(&str, CommandFor); 2] = [
+        ("procmail", |maildir| {
             let rules = maildir.with_extension("procmailrc");
             fs::write(&rules, format!(":0\n{}/\n", maildir.display())).unwrap();
             format!("mda:procmail {}", rules.display())
         }),
-        ("maildrop", &|maildir| {
+        ("maildrop", |maildir| {
             let filter = maildir.with_extension("mailfilter");
             fs::write(&filter, format!("to \"{}\"\n", maildir.display())).unwrap();
             fs::set_permissions(&filter, fs::Permissions::from_mode(0o600)).unwrap();
