@@ -70,7 +70,7 @@ pub struct Home {
 pub struct InTmp(Sealed);
 
 /// A batch whose delivery is intended on record.
-pub struct OnRecord(Intended);
+pub struct OnRecord(Intended<Sealed>);
 
 /// A batch that is durable in `new/`.
 pub struct InNew(Vec<Receipt>);
@@ -88,7 +88,7 @@ impl Home {
 
     /// Records all messages of a listing as delivered, without delivering any.
     pub fn assume_delivered(&self, listed: &Listed, now: SystemTime) -> Result<(), Error> {
-        let place = self.maildir.seal(Vec::new())?.place();
+        let place = self.maildir.staging().place()?;
         let intents = (0..listed.0.len_u32())
             .map(|idx| StoredIntent {
                 identity: identity(listed.0.uid(idx)),
@@ -97,6 +97,7 @@ impl Home {
                 name: format!("moved-{idx}"),
                 place,
                 at: now,
+                offset: None,
             })
             .collect();
         let recovered = self.maildir.recover(intents, now)?;
@@ -117,7 +118,7 @@ impl Home {
                 idx: number,
                 number: std::num::NonZeroU32::MIN.saturating_add(number).into(),
             };
-            let mut incoming = self.maildir.begin()?;
+            let mut incoming = self.maildir.staging().begin()?;
             incoming.write(text)?;
             Ok(incoming.finish(
                 identity(format!("{number:08x}65f2c1d4").as_bytes()),
@@ -125,7 +126,7 @@ impl Home {
             ))
         };
         let spooled = texts.iter().map(spool).collect::<Result<Vec<_>, Error>>()?;
-        Ok(InTmp(self.maildir.seal(spooled)?))
+        Ok(InTmp(self.maildir.staging().seal(spooled)?))
     }
 
     /// Records that a batch is about to be moved.

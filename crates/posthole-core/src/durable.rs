@@ -7,7 +7,7 @@
 //! the kernel may have dropped the pages it could not write: the file is written anew.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -80,6 +80,16 @@ pub(crate) fn create_dir(path: &Path) -> Result<(), FsError> {
     sync_dir(&File::open(parent).at("open", parent)?, parent)
 }
 
+/// Appends octets to a file that others append to as well; durable once it is synced.
+pub(crate) fn append(mut file: &File, octets: &[u8], path: &Path) -> Result<(), FsError> {
+    step(Step::Append, || file.write_all(octets)).at("write", path)
+}
+
+/// Takes off what was appended to a file; durable once it is synced.
+pub(crate) fn cut(file: &File, length: u64, path: &Path) -> Result<(), FsError> {
+    step(Step::Cut, || file.set_len(length)).at("truncate", path)
+}
+
 /// Runs a database commit, which is durable when it returns.
 pub(crate) fn commit<T, E>(commit: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     step(Step::Commit, commit)
@@ -101,10 +111,14 @@ pub type Watcher = Box<dyn Fn(Step, Moment) + Send + Sync>;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Step {
+    /// Octets are appended to a file that others append to as well.
+    Append,
     /// A database transaction is committed and synced.
     Commit,
     /// A directory is created.
     CreateDir,
+    /// The end of such a file is taken off again.
+    Cut,
     /// A file is moved.
     Rename,
     /// A directory is synced.

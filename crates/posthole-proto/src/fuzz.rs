@@ -13,6 +13,7 @@ use crate::sasl::{
     Authentication, Binding, ChannelBinding, CramMd5, Exchange, Hash, Login, Mechanism,
     OAuthBearer, Plain, Scram, XOAuth2,
 };
+use crate::smtp;
 use crate::text::escape;
 
 /// Runs a POP3 session and checks that its outcome does not depend on how the octets arrive.
@@ -41,6 +42,67 @@ pub fn pop3_client(data: &[u8]) {
     };
     whole.must_agree_with(&Outcome::of(&commands, pieces));
     in_lock_step(&commands, octets);
+}
+
+/// Runs an SMTP and an LMTP session on the same octets from a server, checks that their outcome does
+/// not depend on how the octets arrive, and that a text does not end before its end.
+///
+/// # Panics
+///
+/// Panics if the client breaks a promise.
+pub fn smtp_client(data: &[u8]) {
+    for protocol in [smtp::Protocol::Lmtp, smtp::Protocol::Smtp] {
+        let whole = smtp_session(protocol, core::iter::once(data));
+        assert_eq!(whole, smtp_session(protocol, data.chunks(1)));
+        assert_eq!(whole, smtp_session(protocol, data.chunks(7)));
+    }
+    let (mut encoder, mut wire) = (smtp::text::TextEncoder::new(), Vec::new());
+    for piece in data.chunks(5) {
+        encoder.write(piece, &mut wire);
+    }
+    encoder.finish(&mut wire);
+    let end = memchr::memmem::find(&wire, b"\r\n.\r\n").map_or(0, |at| at + 2);
+    assert_eq!(
+        &wire[end..],
+        b".\r\n",
+        "the first lone dot is the last line"
+    );
+}
+
+/// A message to two recipients, with everything sent ahead.
+fn smtp_session<'a>(
+    protocol: smtp::Protocol,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> (Vec<smtp::Event>, Option<smtp::Error>) {
+    let mut client = smtp::Client::new(protocol, smtp::Limits::default());
+    let mail = smtp::Command::Mail {
+        reverse_path: String::new(),
+        parameters: smtp::MailParameters::default(),
+    };
+    let rcpt = || smtp::Command::Rcpt("a@b".into());
+    for command in [mail, rcpt(), rcpt(), smtp::Command::Data] {
+        client.send(command).expect("these are right");
+    }
+    let mut events = Vec::new();
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            let received = match client.receive(piece) {
+                Ok(received) => received,
+                Err(error) => {
+                    assert_eq!(client.output(), b"", "nothing is sent after an error");
+                    return (events, Some(error));
+                }
+            };
+            assert!(received.consumed > 0, "it makes progress");
+            piece = &piece[received.consumed..];
+            events.extend(received.event);
+            if client.in_flight() == 0 {
+                // The server has asked for the text, or has refused it.
+                client.end_text().ok();
+            }
+        }
+    }
+    (events, client.end_of_input().err())
 }
 
 /// All that is seen of a session.

@@ -31,4 +31,5 @@ pub mod fuzz;
 pub mod line;
 pub mod pop3;
 pub mod sasl;
+pub mod smtp;
 pub mod text;

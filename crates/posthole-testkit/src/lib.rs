@@ -28,6 +28,7 @@ pub mod net;
 pub mod pop3;
 pub mod real;
 pub mod relay;
+pub mod smtp;
 pub mod ssh;
 pub mod terminal;
 pub mod tls;

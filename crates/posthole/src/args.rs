@@ -20,7 +20,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use posthole_core::config::{
     AccountArg, Agent, Deliver, Password, SshTarget, ValueError, parse_duration, parse_keep,
-    parse_path, parse_size,
+    parse_path, parse_recipient, parse_size,
 };
 use posthole_core::plan::{Auth, Keep, Overrides, SshOverrides};
 use posthole_core::tunnel::HostKey;
@@ -186,9 +186,17 @@ pub(crate) struct AccountArgs {
     #[arg(value_name = "ACCOUNT|URL")]
     accounts: Vec<String>,
 
-    /// Deliver to this Maildir, which is made when it is missing
-    #[arg(long, value_name = "maildir:PATH", help_heading = "Mail", value_parser = value::<Deliver>)]
-    to: Option<Deliver>,
+    /// Deliver there, such as maildir:PATH or smtp:HOST; repeat for several destinations
+    ///
+    /// maildir:PATH and mbox:PATH are made when they are missing. mda:COMMAND is given each message
+    /// on standard input. smtp:HOST[:PORT], lmtp:HOST:PORT and lmtp:/SOCKET are servers that take
+    /// mail. bsmtp:PATH gets SMTP commands.
+    #[arg(long, value_name = "KIND:PLACE", help_heading = "Mail", value_parser = value::<Deliver>)]
+    to: Vec<Deliver>,
+
+    /// Whom the mail is for, as commands and servers are told; the local user by default
+    #[arg(long, value_name = "NAME", help_heading = "Mail", value_parser = recipient)]
+    recipient: Vec<String>,
 
     /// Keep fetched mail on the server: true, false, for how long, such as 14d, or `newest N`
     ///
@@ -363,7 +371,8 @@ impl AccountArgs {
         let accounts = self.accounts.iter().map(|text| AccountArg::from_str(text));
         Ok(Overrides {
             accounts: accounts.collect::<Result<_, _>>()?,
-            deliver: self.to.clone(),
+            deliver: given(&self.to),
+            recipients: given(&self.recipient),
             via: given(&self.via).or_else(|| self.no_via.then(Vec::new)),
             auth: self.auth,
             password: self.password(),
@@ -492,6 +501,10 @@ fn either(yes: bool, no: bool) -> Option<bool> {
 
 fn value<T: FromStr<Err = ValueError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(with_help)
+}
+
+fn recipient(text: &str) -> Result<String, String> {
+    parse_recipient(text).map_err(with_help)
 }
 
 fn keep(text: &str) -> Result<Keep, String> {

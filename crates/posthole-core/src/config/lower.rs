@@ -129,13 +129,14 @@ impl Reader<'_> {
     fn option(&mut self, entry: Entry<'_>, options: &mut Options) -> bool {
         match entry.key {
             "auth" => options.auth = self.parsed(entry),
-            "deliver" => options.deliver = self.parsed(entry),
+            "deliver" => options.deliver = self.deliver(entry),
             "every" => options.every = self.duration(entry, Limits::INTERVAL),
             "fetch-limit" => options.fetch_limit = self.count(entry),
             "keep" => options.keep = self.keep(entry),
             "limit" => options.limit = self.size(entry),
             "limit-flush" => options.limit_flush = self.boolean(entry),
             "password" => options.password = self.password(entry),
+            "recipients" => options.recipients = self.recipients(entry),
             "timeout" => options.timeout = self.duration(entry, Limits::TIMEOUT),
             "via" => options.via = self.via(entry),
             _ => return self.tls_option(entry, &mut options.tls),
@@ -401,6 +402,7 @@ const DEFAULTS_KEYS: &[&str] = &[
     "limit",
     "limit-flush",
     "password",
+    "recipients",
     "timeout",
     "tls",
     "tls-ca-file",
@@ -419,6 +421,7 @@ const ACCOUNT_KEYS: &[&str] = &[
     "limit",
     "limit-flush",
     "password",
+    "recipients",
     "server",
     "timeout",
     "tls",
@@ -444,10 +447,8 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ("host", "the host is part of `server`: \"pop3://user@host\""),
     ("interval", "write every = \"5m\""),
     ("maildir", "write deliver = \"maildir:PATH\""),
-    (
-        "mda",
-        "write deliver = \"maildir:PATH\"; delivery by a command is not supported yet",
-    ),
+    ("mbox", "write deliver = \"mbox:PATH\""),
+    ("mda", "write deliver = \"mda:COMMAND\""),
     ("path", "write deliver = \"maildir:PATH\""),
     ("poll", "write every = \"5m\""),
     (
@@ -459,6 +460,11 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "the protocol is part of `server`: \"pop3://user@host\"",
     ),
     ("proxy-jump", "write the hosts as a list in `via`"),
+    ("recipient", "write recipients = \"msingh\""),
+    (
+        "smtphost",
+        "write deliver = \"smtp:HOST\" or \"lmtp:HOST:PORT\"",
+    ),
     ("ssh", "write via = \"[user@]host[:port]\""),
     (
         "ssl",

@@ -9,6 +9,7 @@
 //! file may hold passwords, also where none belongs: whatever looks like one is kept out of
 //! every message and is blotted out by [`Config::redact`].
 
+mod deliver;
 mod diagnostic;
 mod load;
 mod lower;
@@ -30,8 +31,8 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use load::{LoadError, Source, check_permissions, load};
 pub use tls::{TlsOptions, parse_tls_name};
 pub use value::{
-    AccountArg, Deliver, Listen, Pin, ServerUrl, SshTarget, TlsWhen, ValueError, parse_duration,
-    parse_keep, parse_path, parse_size,
+    AccountArg, Deliver, Listen, LmtpServer, Pin, ServerUrl, SshTarget, TlsWhen, ValueError,
+    parse_duration, parse_keep, parse_path, parse_recipient, parse_size,
 };
 
 pub(crate) use section::{Limits, check_password, one_line};
@@ -124,8 +125,10 @@ pub struct Options {
     pub every: Option<Spanned<Duration>>,
     /// How to log in to the mail server.
     pub auth: Option<Spanned<Auth>>,
-    /// Where messages go.
-    pub deliver: Option<Spanned<Deliver>>,
+    /// Where messages go; never empty.
+    pub deliver: Option<Spanned<Vec<Deliver>>>,
+    /// Whom they are for, as destinations with an envelope are told; never empty.
+    pub recipients: Option<Spanned<Vec<String>>>,
     /// The SSH hosts to go through, first hop first; empty connects directly.
     pub via: Option<Spanned<Vec<SshTarget>>>,
     /// Where the mail password comes from.

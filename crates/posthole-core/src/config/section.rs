@@ -69,6 +69,10 @@ impl<'i> Reader<'i> {
         self.diagnostics.push(diagnostic);
     }
 
+    pub(super) fn string<'t>(&mut self, entry: Entry<'t>) -> Option<Spanned<&'t str>> {
+        self.string_value(entry.key, entry.value)
+    }
+
     pub(super) fn boolean(&mut self, entry: Entry<'_>) -> Option<Spanned<bool>> {
         let span = entry.value.span();
         let Some(value) = entry.value.get_ref().as_bool() else {
@@ -448,7 +452,7 @@ impl<'i> Reader<'i> {
         Some(Spanned::new(text, value.span()))
     }
 
-    fn parse_value<T>(
+    pub(super) fn parse_value<T>(
         &mut self,
         what: &str,
         value: &toml::Spanned<DeValue<'_>>,

@@ -466,19 +466,119 @@ fn via_is_a_destination_or_a_list_of_them() {
 }
 
 #[test]
+fn destinations_may_be_tables_and_lists() {
+    check_each(
+        &ACCOUNT.replace("{}", "deliver = {}"),
+        &[
+            "[]",
+            "['maildir:m', 'x']",
+            "['maildir:m', 5]",
+            "true",
+            "{ mda = ['a', '%T'], timeout = '1m', user = 'vmail' }",
+            "{ mda = 'a b' }",
+            "{ mda = [] }",
+            "{ mda = [''] }",
+            "{ mda = 'a \"b' }",
+            "{ mda = ['a', 5] }",
+            "{ timeout = '1m' }",
+            "{ mda = ['a'], timout = '1m' }",
+            "{ mda = ['a'], timeout = '0s' }",
+            "{ maildir = 'm' }",
+        ],
+        expect![[r#"
+            []
+              3:11 `deliver`: the list names no destination ^[]^
+                help: write deliver = "maildir:~/Mail"
+            ['maildir:m', 'x']
+              3:26 `deliver`: it is not said what kind of destination this is ^x^
+                help: write `maildir:` and a directory, such as `maildir:~/Mail`
+            ['maildir:m', 5]
+              3:25 `deliver` must be a destination, such as "maildir:~/Mail", or a list of them, not a number ^5^
+            true
+              3:11 `deliver` must be a destination, such as "maildir:~/Mail", or a list of them, not true or false ^true^
+            { mda = ['a', '%T'], timeout = '1m', user = 'vmail' }
+            { mda = 'a b' }
+            { mda = [] }
+              3:19 `mda`: the command is empty ^[]^
+            { mda = [''] }
+              3:19 `mda`: the command has an empty name ^['']^
+            { mda = 'a \"b' }
+              3:19 `mda`: a quote in the command is not closed ^'a "b'^
+            { mda = ['a', 5] }
+              3:25 `mda` must be a string, not a number ^5^
+            { timeout = '1m' }
+              3:11 `deliver`: this table has no `mda` ^{ timeout = '1m' }^
+                help: write { mda = ["procmail", "-d", "%T"] }
+            { mda = ['a'], timout = '1m' }
+              3:26 unknown key `timout` in a destination ^timout^
+                help: other destinations are strings, such as "maildir:~/Mail"
+            { mda = ['a'], timeout = '0s' }
+              3:37 `timeout`: the duration is shorter than 1s ^0s^
+            { maildir = 'm' }
+              3:13 unknown key `maildir` in a destination ^maildir^
+                help: other destinations are strings, such as "maildir:~/Mail"
+        "#]],
+    );
+}
+
+#[test]
+fn recipients_are_names_or_addresses() {
+    check_each(
+        &ACCOUNT.replace("{}", "recipients = {}"),
+        &[
+            "'msingh'",
+            "['a', 'b@c']",
+            "[]",
+            "''",
+            "'-d'",
+            "'a b'",
+            "'a,b'",
+            "'<a@b>'",
+            "5",
+        ],
+        expect![[r#"
+            'msingh'
+            ['a', 'b@c']
+            []
+              3:14 `recipients`: the list names nobody ^[]^
+            ''
+              3:14 `recipients`: the recipient is empty ^''^
+            '-d'
+              3:15 `recipients`: a recipient cannot start with `-`, which a command would take for an option ^-^
+            'a b'
+              3:16 `recipients`: a recipient has no blanks, commas, semicolons, brackets or control characters ^ ^
+                help: write one recipient in each string: ["msingh", "max@example.org"]
+            'a,b'
+              3:16 `recipients`: a recipient has no blanks, commas, semicolons, brackets or control characters ^,^
+                help: write one recipient in each string: ["msingh", "max@example.org"]
+            '<a@b>'
+              3:15 `recipients`: a recipient has no blanks, commas, semicolons, brackets or control characters ^<^
+                help: write one recipient in each string: ["msingh", "max@example.org"]
+            5
+              3:14 `recipients` must be a string or a list of strings, not a number ^5^
+        "#]],
+    );
+}
+
+#[test]
 fn destinations_have_a_kind() {
     check_each(
         &ACCOUNT.replace("{}", "deliver = '{}'"),
         &[
             "~/Mail",
             "Maildir:~/Mail",
-            "mbox:~/mbox",
-            "lmtp:localhost:24",
-            "smtp:localhost",
-            "mda:procmail",
             "mh:~/Mail",
             "maildir:",
             "maildir:~mail/x",
+            "mbox:",
+            "bsmtp:",
+            "lmtp:localhost",
+            "lmtp:[::1]",
+            "smtp:",
+            "smtp:local host",
+            "smtp:localhost:smtp",
+            "mda:",
+            "mda:procmail -d \"x",
         ],
         expect![[r#"
             ~/Mail
@@ -487,26 +587,35 @@ fn destinations_have_a_kind() {
             Maildir:~/Mail
               3:12 `deliver`: unknown kind of destination ^Maildir^
                 help: did you mean `maildir:`?
-            mbox:~/mbox
-              3:12 `deliver`: delivery to `mbox:` is not supported yet ^mbox^
-                help: only `maildir:` is, such as `maildir:~/Mail`
-            lmtp:localhost:24
-              3:12 `deliver`: delivery to `lmtp:` is not supported yet ^lmtp^
-                help: only `maildir:` is, such as `maildir:~/Mail`
-            smtp:localhost
-              3:12 `deliver`: delivery to `smtp:` is not supported yet ^smtp^
-                help: only `maildir:` is, such as `maildir:~/Mail`
-            mda:procmail
-              3:12 `deliver`: delivery to `mda:` is not supported yet ^mda^
-                help: only `maildir:` is, such as `maildir:~/Mail`
             mh:~/Mail
               3:12 `deliver`: unknown kind of destination ^mh^
-                help: write `maildir:` and a directory, such as `maildir:~/Mail`
+                help: known are `bsmtp:`, `lmtp:`, `maildir:`, `mbox:`, `mda:`, `smtp:`
             maildir:
               3:11 `deliver`: the path is empty ^'maildir:'^
             maildir:~mail/x
               3:20 `deliver`: only `~/` is expanded, not another user's home ^~mail^
                 help: write the directory out, or `./~…` for a file of that name
+            mbox:
+              3:11 `deliver`: the path is empty ^'mbox:'^
+            bsmtp:
+              3:11 `deliver`: the path is empty ^'bsmtp:'^
+            lmtp:localhost
+              3:17 `deliver`: the port is missing ^localhost^
+                help: write `lmtp:HOST:PORT`, or `lmtp:/PATH` for a socket; LMTP has no usual port
+            lmtp:[::1]
+              3:17 `deliver`: the port is missing ^[::1]^
+                help: write `lmtp:HOST:PORT`, or `lmtp:/PATH` for a socket; LMTP has no usual port
+            smtp:
+              3:11 `deliver`: the host is missing ^'smtp:'^
+            smtp:local host
+              3:17 `deliver`: a host name cannot hold a blank ^local host^
+            smtp:localhost:smtp
+              3:27 `deliver`: the port is not a number from 1 to 65535 ^smtp^
+            mda:
+              3:11 `deliver`: the command is empty ^'mda:'^
+            mda:procmail -d \"x
+              3:16 `deliver`: a quote in the command is not closed ^procmail -d "x^
+                help: or write the words as a list: { mda = ["procmail", "-d", "%T"] }
         "#]],
     );
 }
@@ -1003,7 +1112,7 @@ fn everything_that_can_be_said_is_understood() {
     );
     assert_eq!(
         work.options.deliver.as_ref().unwrap().value,
-        Deliver::Maildir("Mail/work".into())
+        [Deliver::Maildir("Mail/work".into())]
     );
     assert!(work.options.allow_plaintext.as_ref().unwrap().value);
 

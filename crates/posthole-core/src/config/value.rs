@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 pub use account::AccountArg;
-pub use deliver::Deliver;
+pub use deliver::{Deliver, LmtpServer, parse_recipient};
 pub use duration::{parse_duration, parse_keep};
 pub use listen::Listen;
 pub use server::ServerUrl;
@@ -27,6 +27,7 @@ pub use size::parse_size;
 pub use tls::{Pin, TlsWhen};
 pub use via::SshTarget;
 
+pub(super) use deliver::check_command;
 pub(super) use duration::parse_keep_some;
 pub(super) use listen::parse_host_port;
 pub(super) use ssh::{

@@ -1,31 +1,245 @@
 //! Where messages go, and the proof that they got there.
 //!
-//! A message passes four stages, and a batch of messages passes the last three together:
+//! Whatever the destination, a message is whole on our own disk before the first octet of it goes
+//! there. Then it passes these stages, a batch of messages at once:
 //!
 //! ```text
 //! Incoming ─finish→ Spooled ─seal→ Sealed ─Mailbox::intend→ Intended ─publish→ Receipt
-//!  on disk, cut      whole on disk   synced     intent synced          in new/, synced
+//!  on disk, cut      whole on disk   synced     intent synced          visible, synced
 //! ```
 //!
 //! Every type is made by the stage before it only, so a message cannot be published before the
 //! records know of it, and nothing can be recorded as delivered that was not published.
+//!
+//! That is how a Maildir gets its mail, and a file that is appended to: exactly once. A command or
+//! a server that takes mail cannot be asked afterwards whether it did. There is no intent then; a
+//! message is recorded as soon as it is accepted, and one that was accepted and not recorded goes
+//! there twice.
 
+mod append;
+mod bsmtp;
+mod dispatch;
+mod envelope;
+mod error;
 mod lines;
 mod maildir;
+mod mda;
+mod smtp;
+mod staging;
+mod user;
 
+pub use error::DeliverError;
+pub use mda::MdaError;
+pub use smtp::SmtpError;
+
+pub(crate) use dispatch::{Refusal, Settled};
 pub(crate) use lines::{finish_lf, to_lf};
-pub(crate) use maildir::{Incoming, Maildir, Parcel, Sealed, Spooled, tag};
+pub(crate) use maildir::Maildir;
+pub(crate) use staging::{Incoming, Sealed, Spooled, Staging, tag};
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use crate::durable::FsError;
-use crate::error::Class;
-use crate::record::Identity;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+use crate::plan::{BsmtpTo, DeliverTo};
+use crate::record::{Identity, Mailbox, StoredIntent};
 use crate::session::MessageRef;
+use append::AppendFile;
+use dispatch::{Dispatch, units};
 
-/// The proof that a message is durable at its destination.
+/// Where the messages of an account go, open for delivery.
+pub(crate) enum Delivery {
+    /// To one or several destinations, from a folder of our own.
+    Copied(Dispatch),
+    /// To a Maildir and nowhere else: messages are written into it, and moved.
+    Moved(Maildir),
+}
+
+impl Delivery {
+    /// Opens the destinations, when no intent of the mailbox is open and nothing is being
+    /// delivered.
+    pub(crate) fn open(
+        to: &[DeliverTo],
+        mailbox: &Mailbox,
+        stop: &CancellationToken,
+    ) -> Result<Self, Error> {
+        if let [DeliverTo::Maildir(root)] = to {
+            let maildir = Maildir::open(root, mailbox.tag()?)?;
+            maildir.prepare()?;
+            return Ok(Self::Moved(maildir));
+        }
+        Ok(Self::Copied(Dispatch::open(to, mailbox, stop.clone())?))
+    }
+
+    /// Where messages are written first.
+    pub(crate) fn staging(&self) -> &Arc<Staging> {
+        match self {
+            Self::Copied(dispatch) => dispatch.staging(),
+            Self::Moved(maildir) => maildir.staging(),
+        }
+    }
+
+    /// Whether it may take long over a message, however fast our disk is.
+    pub(crate) fn may_be_slow(&self) -> bool {
+        matches!(self, Self::Copied(_))
+    }
+
+    /// Delivers and records messages, and tells what became of them as it is known.
+    ///
+    /// # Errors
+    /// When nothing more can be delivered. What was not told is to be fetched again.
+    pub(crate) fn deliver(
+        &mut self,
+        batch: Vec<Spooled>,
+        mailbox: &Mailbox,
+        tell: &mut dyn FnMut(Settled),
+    ) -> Result<(), Error> {
+        match self {
+            Self::Copied(dispatch) => dispatch.deliver(batch, mailbox, tell),
+            Self::Moved(maildir) => {
+                let sealed = maildir.staging().seal(batch)?;
+                let intended = mailbox.intend(sealed, maildir.root(), SystemTime::now())?;
+                let receipts = maildir.publish(intended)?;
+                let recorded = mailbox.delivered(receipts, SystemTime::now())?;
+                tell(Settled::Recorded(recorded));
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn close(self) {
+        if let Self::Copied(dispatch) = self {
+            dispatch.close();
+        }
+    }
+}
+
+/// Tries out whether mail could be delivered, and leaves no trace.
+pub(crate) fn check(to: &DeliverTo, mailbox: &Mailbox) -> Result<(), Error> {
+    match to {
+        DeliverTo::Bsmtp(BsmtpTo { path: None, .. }) => Ok(()),
+        DeliverTo::Bsmtp(BsmtpTo {
+            path: Some(path),
+            recipients,
+        }) => Ok(AppendFile::bsmtp(path, recipients)?.check()?),
+        DeliverTo::Maildir(root) => Ok(Maildir::check(root, mailbox.tag()?)?),
+        DeliverTo::Mbox(to) => Ok(AppendFile::mbox(to)?.check()?),
+        DeliverTo::Mda(to) => Ok(mda::Mda::new(to)?.check()?),
+        DeliverTo::Smtp(to) => Ok(smtp::Smtp::new(to).check()?),
+    }
+}
+
+/// Brings to an end what a run that died left unfinished.
 ///
-/// Only a destination makes it, and recording the delivery consumes it.
+/// Afterwards every message it had in the air is either on record as delivered or to be fetched
+/// again.
+pub(crate) fn recover(to: &[DeliverTo], mailbox: &Mailbox) -> Result<(), Error> {
+    let now = SystemTime::now();
+    let mut intents = mailbox.intents()?;
+    // Grouped by destination, which may have been another one when the run died.
+    while let Some(first) = intents.first() {
+        let (place, appended) = (first.destination.clone(), first.offset.is_some());
+        let (here, elsewhere) = intents
+            .into_iter()
+            .partition(|intent| intent.destination == place && intent.offset.is_some() == appended);
+        intents = elsewhere;
+        let current = to.iter().find(|to| path_of(to) == Some(&place));
+        let recovered = if current.is_none() && !place.exists() {
+            // Nobody can tell any more what became of these.
+            Recovered {
+                lost: here.into_iter().map(|intent| intent.identity).collect(),
+                ..Recovered::default()
+            }
+        } else if appended {
+            recover_file(current, &place, here, mailbox)?
+        } else {
+            Maildir::open(&place, mailbox.tag()?)?.recover(here, now)?
+        };
+        settle_recovered(to, current, recovered, mailbox, now)?;
+    }
+    // Texts that are delivered, or to be fetched again: nothing is to lie there unread for long.
+    if mailbox.staging_dir().is_dir() {
+        dispatch::open_staging(mailbox)?.sweep()?;
+    }
+    Ok(())
+}
+
+fn recover_file(
+    current: Option<&DeliverTo>,
+    path: &Path,
+    intents: Vec<StoredIntent>,
+    mailbox: &Mailbox,
+) -> Result<Recovered, Error> {
+    let file = match current {
+        Some(DeliverTo::Bsmtp(to)) => AppendFile::bsmtp(path, &to.recipients)?,
+        Some(DeliverTo::Mbox(to)) => AppendFile::mbox(to)?,
+        _ => AppendFile::mbox_at(path)?,
+    };
+    let staging = dispatch::open_staging(mailbox)?;
+    Ok(file.recover(intents, &staging)?)
+}
+
+/// Records what became of intents. A message that has other destinations too is fetched again for
+/// their sake.
+fn settle_recovered(
+    to: &[DeliverTo],
+    current: Option<&DeliverTo>,
+    recovered: Recovered,
+    mailbox: &Mailbox,
+    now: SystemTime,
+) -> Result<(), Error> {
+    let Recovered { receipts, lost } = recovered;
+    let all: Vec<_> = to.iter().flat_map(units).collect();
+    let Some(current) = current.filter(|_| all.len() > 1) else {
+        mailbox.settle(receipts, &lost, now)?;
+        return Ok(());
+    };
+    let here = current.to_string();
+    let (mut complete, mut partly) = (Vec::new(), Vec::new());
+    for receipt in receipts {
+        let got = mailbox.parts(&receipt.identity)?;
+        if all.iter().all(|unit| *unit == here || got.contains(unit)) {
+            complete.push(receipt);
+        } else {
+            partly.push(receipt);
+        }
+    }
+    let parts: Vec<_> = partly
+        .iter()
+        .map(|receipt| (&receipt.identity, here.as_str()))
+        .collect();
+    mailbox.delivered_in_part(&parts, now)?;
+    mailbox.settle(complete, &lost, now)?;
+    Ok(())
+}
+
+/// The path by which intents know a destination.
+fn path_of(to: &DeliverTo) -> Option<&Path> {
+    match to {
+        DeliverTo::Bsmtp(to) => to.path.as_deref(),
+        DeliverTo::Maildir(path) => Some(path),
+        DeliverTo::Mbox(to) => Some(&to.path),
+        DeliverTo::Mda(_) | DeliverTo::Smtp(_) => None,
+    }
+}
+
+/// What became of the intents of a run that died.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    /// Messages that are delivered.
+    pub(crate) receipts: Vec<Receipt>,
+    /// Messages that are to be fetched again, since they are not delivered, or since nobody can
+    /// tell: rather twice than never.
+    pub(crate) lost: Vec<Identity>,
+}
+
+/// The proof that a message is durable at its destination, or at every one if it has several.
+///
+/// Only destinations make it, and recording the delivery consumes it.
 #[derive(Debug)]
 #[must_use = "a delivery that is not recorded is repeated"]
 pub(crate) struct Receipt {
@@ -35,68 +249,20 @@ pub(crate) struct Receipt {
     _made_by_a_destination: private::Seal,
 }
 
+impl Receipt {
+    /// For a message of a run that died.
+    fn of_earlier_run(identity: Identity) -> Self {
+        Self {
+            identity,
+            message: None,
+            octets: 0,
+            _made_by_a_destination: private::Seal,
+        }
+    }
+}
+
 mod private {
     /// Keeps [`super::Receipt`] from being made outside this module's children.
     #[derive(Debug)]
     pub(in crate::deliver) struct Seal;
-}
-
-/// Why a destination could not take mail.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DeliverError {
-    /// A file operation failed.
-    #[error(transparent)]
-    Fs(#[from] FsError),
-    /// The directory holds something, but not a Maildir.
-    #[error("{} is not a Maildir: it holds something else and has no `new` folder", path.display())]
-    NotAMaildir {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// A part of the Maildir is a symbolic link or no directory.
-    #[error("{} is not a plain directory", path.display())]
-    NotADirectory {
-        /// The part.
-        path: PathBuf,
-    },
-}
-
-impl DeliverError {
-    pub(crate) fn class(&self) -> Class {
-        match self {
-            Self::Fs(_) => Class::Local,
-            Self::NotAMaildir { .. } | Self::NotADirectory { .. } => Class::Config,
-        }
-    }
-
-    pub(crate) fn hint(&self) -> Option<String> {
-        use std::io::ErrorKind;
-        let hint = match self {
-            Self::Fs(error) => match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                    "make room on the disk; what was not delivered is still on the server"
-                }
-                ErrorKind::PermissionDenied => "check the owner and mode of that path",
-                ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
-                    "a file is in the way: move it, or name another Maildir"
-                }
-                ErrorKind::ReadOnlyFilesystem => {
-                    "name a Maildir on a file system that can be written"
-                }
-                _ => return None,
-            },
-            Self::NotAMaildir { path } => {
-                return Some(format!(
-                    "name a folder inside it, such as maildir:{0}/inbox, or make it a Maildir with \
-                     `mkdir {0}/tmp {0}/new {0}/cur`",
-                    path.display()
-                ));
-            }
-            Self::NotADirectory { .. } => {
-                "a Maildir's tmp, new and cur must be directories of its own, not links"
-            }
-        };
-        Some(hint.to_owned())
-    }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::resolve::is_loopback;
 use super::{
-    AddressFamily, Algorithms, Backend, Hop, Job, Keep, Plan, Rekey, Route, Select, UnknownHostKey,
+    AddressFamily, Algorithms, Backend, DeliverTo, Hop, Job, Keep, Plan, Rekey, Route, Select,
+    UnknownHostKey,
 };
 use crate::config::one_line;
 
@@ -80,7 +81,10 @@ impl fmt::Display for Job {
         writeln!(f, "  keep: {keep}")?;
         write!(f, "{select}")?;
         writeln!(f, "  timeout: {}", duration(timeout))?;
-        writeln!(f, "  deliver: {deliver}")
+        deliver.iter().try_for_each(|to| match recipients(to) {
+            Some(recipients) => writeln!(f, "  deliver: {to} for {}", recipients.join(", ")),
+            None => writeln!(f, "  deliver: {to}"),
+        })
     }
 }
 
@@ -276,6 +280,16 @@ impl fmt::Display for Keep {
             Self::Newest(count) => write!(f, "the newest {count}"),
             Self::Never => f.write_str("no longer than it takes to be safe here"),
         }
+    }
+}
+
+/// Whom a destination is told that mail is for, if it is told.
+fn recipients(to: &DeliverTo) -> Option<&[String]> {
+    match to {
+        DeliverTo::Bsmtp(to) => Some(&to.recipients),
+        DeliverTo::Maildir(_) | DeliverTo::Mbox(_) => None,
+        DeliverTo::Mda(to) => Some(&to.recipients),
+        DeliverTo::Smtp(to) => Some(&to.recipients),
     }
 }
 

@@ -7,6 +7,7 @@
 //! stage before it, it reports all problems at once.
 
 mod auth;
+mod deliver;
 mod describe;
 mod environment;
 mod hop;
@@ -24,6 +25,9 @@ use std::time::Duration;
 use crate::config::Diagnostic;
 
 pub use auth::Auth;
+pub use deliver::{
+    BsmtpTo, DeliverTo, MboxTo, MdaCommand, MdaTo, SmtpProtocol, SmtpServer, SmtpTo,
+};
 pub use environment::Environment;
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{Overrides, SshOverrides, TlsOverrides};
@@ -88,8 +92,8 @@ pub struct Job {
     pub select: Select,
     /// The longest wait without any progress.
     pub timeout: Duration,
-    /// Where messages go.
-    pub deliver: DeliverTo,
+    /// Where messages go: to all of these. Never empty.
+    pub deliver: Vec<DeliverTo>,
     /// Whether a password may cross a network unprotected.
     pub allow_plaintext: bool,
     /// How TLS protects the stream.
@@ -156,21 +160,6 @@ pub struct Select {
     pub limit_flush: bool,
     /// How many are fetched in one poll at most.
     pub fetch_limit: Option<u32>,
-}
-
-/// Where messages go.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum DeliverTo {
-    /// A Maildir, made when it is missing.
-    Maildir(PathBuf),
-}
-
-impl fmt::Display for DeliverTo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Maildir(path) => write!(f, "maildir:{}", path.display()),
-        }
-    }
 }
 
 #[cfg(test)]

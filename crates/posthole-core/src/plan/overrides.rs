@@ -14,8 +14,10 @@ use crate::config::{AccountArg, Agent, Deliver, Password, Pin, SshTarget, TlsWhe
 pub struct Overrides {
     /// The accounts to work on; none means all of the file.
     pub accounts: Vec<AccountArg>,
-    /// Where messages go.
-    pub deliver: Option<Deliver>,
+    /// Where messages go; never empty.
+    pub deliver: Option<Vec<Deliver>>,
+    /// Whom they are for, as destinations with an envelope are told; never empty.
+    pub recipients: Option<Vec<String>>,
     /// The SSH hosts to go through, first hop first; an empty list connects directly.
     pub via: Option<Vec<SshTarget>>,
     /// How to log in to the mail server.

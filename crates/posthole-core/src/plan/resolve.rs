@@ -1,6 +1,7 @@
 //! From what was written to what will be done.
 
 mod backend;
+mod deliver;
 mod hop;
 mod password;
 mod said;
@@ -20,12 +21,10 @@ use posthole_proto::sasl::Mechanism;
 use super::auth::Auth;
 use super::mailbox;
 use super::tls::TlsStart;
-use super::{
-    DeliverTo, Environment, HostPort, Job, Keep, Overrides, Plan, Remarks, Route, Select, Way,
-};
+use super::{Environment, HostPort, Job, Keep, Overrides, Plan, Remarks, Route, Select, Way};
 use crate::config::{
-    AccountArg, Config, Deliver, Diagnostic, Limits, Options, ServerUrl, Spanned, SshTarget,
-    did_you_mean, one_line,
+    AccountArg, Config, Diagnostic, Limits, Options, ServerUrl, Spanned, SshTarget, did_you_mean,
+    one_line,
 };
 use crate::openssh::OpenSsh;
 
@@ -411,32 +410,6 @@ impl<'a> Resolver<'a> {
             .iter()
             .map(|target| (target.clone(), Some(via.span.clone())))
             .collect()
-    }
-
-    fn deliver(&mut self, wanted: &Wanted<'_>) -> Option<DeliverTo> {
-        if let Some(Deliver::Maildir(path)) = &self.overrides.deliver {
-            return Some(DeliverTo::Maildir(self.command_line_path(path)?));
-        }
-        let own = wanted.options.and_then(|options| options.deliver.as_ref());
-        match own.or(self.config.defaults.deliver.as_ref()) {
-            Some(Spanned {
-                value: Deliver::Maildir(path),
-                span,
-            }) => Some(DeliverTo::Maildir(self.file_path(path, span)?)),
-            None => {
-                let diagnostic = Diagnostic::error(format!(
-                    "it is not said where the mail of `{}` goes",
-                    wanted.name
-                ));
-                self.note(wanted.at_name(match wanted.options {
-                    Some(_) => diagnostic.help(
-                        "write deliver = \"maildir:~/Mail\" here or below [defaults], or give --to",
-                    ),
-                    None => diagnostic.help("add `--to maildir:~/Mail`"),
-                }));
-                None
-            }
-        }
     }
 
     /// A path of the file, which is relative to the file's directory.

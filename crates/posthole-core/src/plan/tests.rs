@@ -44,7 +44,7 @@ fn case(text: &str) -> Case {
 fn url(url: &str) -> Case {
     let mut case = case("");
     case.overrides.accounts = vec![url.parse().unwrap()];
-    case.overrides.deliver = Some(Deliver::Maildir("~/Mail".into()));
+    case.overrides.deliver = Some(vec![Deliver::Maildir("~/Mail".into())]);
     case
 }
 
@@ -332,7 +332,7 @@ fn what_is_not_said_has_a_default() {
     assert_eq!(*keep, Keep::Always);
     assert_eq!(*select, Select::default());
     assert_eq!(*timeout, Duration::from_secs(60));
-    assert_eq!(deliver.to_string(), "maildir:/etc/posthole/Mail");
+    assert_eq!(*deliver, [DeliverTo::Maildir("/etc/posthole/Mail".into())]);
     assert!(!allow_plaintext);
     assert_eq!(tls.start, TlsStart::Never);
 }
@@ -404,7 +404,7 @@ allow-plaintext = false
 ";
     let flags = |flags: &mut Overrides| {
         flags.via = Some(vec!["f".parse().unwrap()]);
-        flags.deliver = Some(Deliver::Maildir("f".into()));
+        flags.deliver = Some(vec![Deliver::Maildir("f".into())]);
         flags.password = Some(Password::Command("f".to_owned()));
         flags.keep = Some(Keep::Never);
         flags.limit = Some(3000);
@@ -421,7 +421,7 @@ allow-plaintext = false
         format!(
             "{} {} {} {} {:?} {} {:?} {}s {}",
             hops[0].name,
-            job.deliver,
+            job.deliver[0],
             job.password,
             job.keep,
             job.select.limit,
@@ -992,13 +992,13 @@ fn paths_start_at_home_at_the_file_or_where_the_command_was_given() {
         let text = ACCOUNT.replace("maildir:Mail", &format!("maildir:{written}"));
         assert_eq!(
             case(&text).job().deliver,
-            DeliverTo::Maildir(in_file.into())
+            [DeliverTo::Maildir(in_file.into())]
         );
-        let flags =
-            case(ACCOUNT).with(|flags| flags.deliver = Some(Deliver::Maildir(written.into())));
+        let flags = case(ACCOUNT)
+            .with(|flags| flags.deliver = Some(vec![Deliver::Maildir(written.into())]));
         assert_eq!(
             flags.job().deliver,
-            DeliverTo::Maildir(on_command_line.into())
+            [DeliverTo::Maildir(on_command_line.into())]
         );
     }
 }
@@ -1012,7 +1012,10 @@ fn a_file_named_relative_to_the_working_directory_is_where_it_is() {
     };
     let environment = case("").environment;
     let plan = resolve(Some(file), &Overrides::default(), &environment, &NoOpenSsh).unwrap();
-    assert_eq!(plan.jobs[0].deliver.to_string(), "maildir:/cwd/conf/Mail");
+    assert_eq!(
+        plan.jobs[0].deliver[0].to_string(),
+        "maildir:/cwd/conf/Mail"
+    );
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::deliver::{Parcel, Receipt, Sealed};
+use crate::deliver::Receipt;
 use crate::durable::FsError;
 use crate::error::{Class, Error};
 use crate::policy::{Seen, Standings};
@@ -51,6 +51,7 @@ impl Records {
             store: Arc::clone(&self.store),
             id,
             key: key.into(),
+            state_dir: Arc::clone(&self.state_dir),
             _lock: Arc::new(lock),
         })
     }
@@ -62,6 +63,7 @@ pub(crate) struct Mailbox {
     store: Arc<dyn Store>,
     id: MailboxId,
     key: Arc<str>,
+    state_dir: Arc<Path>,
     _lock: Arc<AccountLock>,
 }
 
@@ -86,27 +88,49 @@ impl Mailbox {
         self.store.intents(self.id)
     }
 
+    /// The folder for messages that are on their way to anything but a Maildir.
+    pub(crate) fn staging_dir(&self) -> PathBuf {
+        self.state_dir.join("spool")
+    }
+
     /// Records that messages are about to appear at `destination`.
-    pub(crate) fn intend(
+    pub(crate) fn intend<T: Intention>(
         &self,
-        sealed: Sealed,
+        what: T,
         destination: &Path,
         now: SystemTime,
-    ) -> Result<Intended, RecordError> {
-        let place = sealed.place();
-        let parcels = sealed.into_parcels();
-        let intents = parcels
-            .iter()
-            .map(|parcel| StoredIntent {
-                identity: parcel.identity.clone(),
+    ) -> Result<Intended<T>, RecordError> {
+        let place = what.place();
+        let intents = what
+            .messages()
+            .map(|(identity, name, offset)| StoredIntent {
+                identity: identity.clone(),
                 destination: destination.to_owned(),
-                name: parcel.name.clone(),
+                name: name.to_owned(),
                 place,
                 at: now,
+                offset,
             })
             .collect::<Vec<_>>();
         self.store.intend(self.id, &intents)?;
-        Ok(Intended { parcels })
+        Ok(Intended { what })
+    }
+
+    /// Records which destinations have got messages that others have not got yet.
+    pub(crate) fn delivered_in_part(
+        &self,
+        parts: &[(&Identity, &str)],
+        now: SystemTime,
+    ) -> Result<(), RecordError> {
+        if parts.is_empty() {
+            return Ok(());
+        }
+        self.store.settle_parts(self.id, parts, now)
+    }
+
+    /// Which destinations have got a message that others have not got yet.
+    pub(crate) fn parts(&self, identity: &Identity) -> Result<Vec<String>, RecordError> {
+        self.store.parts(self.id, identity)
     }
 
     /// Records that messages were delivered.
@@ -244,17 +268,34 @@ impl Mailbox {
         Ok((standings, missing))
     }
 
-    /// Records that a message could not be fetched.
+    /// Records that a message could not be fetched, or not be delivered.
+    ///
+    /// One that was refused for good is set aside at once.
     pub(crate) fn failed(
         &self,
         identity: &Identity,
         reason: &str,
+        for_good: bool,
         now: SystemTime,
     ) -> Result<(), RecordError> {
-        let sessions = self.store.failure_count(self.id, identity)? + 1;
+        let mut sessions = self
+            .store
+            .failure_count(self.id, identity)?
+            .saturating_add(1);
+        if for_good {
+            sessions = sessions.max(SET_ASIDE_AFTER);
+        }
         let retry_at = now + retry_delay(sessions);
         self.store
             .record_failure(self.id, identity, sessions, retry_at, reason)
+    }
+
+    /// Why a message could not be fetched, or not be delivered, the last time.
+    pub(crate) fn failure_reason(
+        &self,
+        identity: &Identity,
+    ) -> Result<Option<String>, RecordError> {
+        self.store.failure_reason(self.id, identity)
     }
 
     /// Notes that the server confirmed deletions.
@@ -294,16 +335,25 @@ pub(crate) enum IdentityKind {
     UniqueId,
 }
 
+/// Messages that a destination has made ready for the step that makes them visible.
+pub(crate) trait Intention {
+    /// Which folder they lie in, or which file they go to.
+    fn place(&self) -> u64;
+
+    /// Each message, its file's name, and where in the destination it begins if that is a file.
+    fn messages(&self) -> impl Iterator<Item = (&Identity, &str, Option<u64>)>;
+}
+
 /// Messages whose intended delivery is on record; only a destination can use it up.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Intended {
-    parcels: Vec<Parcel>,
+pub(crate) struct Intended<T> {
+    what: T,
 }
 
-impl Intended {
-    pub(crate) fn into_parcels(self) -> Vec<Parcel> {
-        self.parcels
+impl<T> Intended<T> {
+    pub(crate) fn into_inner(self) -> T {
+        self.what
     }
 }
 

@@ -50,8 +50,7 @@ impl Sqlite {
         let mut connection = Connection::open(&path).map_err(at("open the records"))?;
         // Another program's database is recognised before a byte of it is changed.
         match whose(&connection).map_err(at("open the records"))? {
-            Whose::Nobodys => {}
-            Whose::Ours(found) if found <= SCHEMA => {}
+            Whose::Nobodys | Whose::Ours(1..=SCHEMA) => {}
             Whose::Ours(found) => {
                 return Err(RecordError::Newer {
                     path,
@@ -187,8 +186,8 @@ impl Store for Sqlite {
         self.read("read unfinished deliveries", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT kind, uid, occurrence, destination, name, place, at FROM intent
-                     WHERE mailbox = ?",
+                    "SELECT kind, uid, occurrence, destination, name, place, at, start
+                     FROM intent WHERE mailbox = ?",
                 )?
                 .query_map([mailbox.0], |row| {
                     Ok(StoredIntent {
@@ -197,6 +196,7 @@ impl Store for Sqlite {
                         name: row.get(4)?,
                         place: row.get::<_, i64>(5)?.cast_unsigned(),
                         at: from_seconds(row.get(6)?),
+                        offset: row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned),
                     })
                 })?
                 .collect()
@@ -206,8 +206,9 @@ impl Store for Sqlite {
     fn intend(&self, mailbox: MailboxId, intents: &[StoredIntent]) -> Result<(), RecordError> {
         self.write("record an intended delivery", |transaction| {
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO intent (mailbox, kind, uid, occurrence, destination, name, place, at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO intent
+                 (mailbox, kind, uid, occurrence, destination, name, place, at, start)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?;
             for intent in intents {
                 let Identity {
@@ -223,7 +224,8 @@ impl Store for Sqlite {
                     intent.destination.as_os_str().as_bytes(),
                     intent.name,
                     intent.place.cast_signed(),
-                    seconds(intent.at)
+                    seconds(intent.at),
+                    intent.offset.map(u64::cast_signed)
                 ])?;
             }
             Ok(())
@@ -238,9 +240,12 @@ impl Store for Sqlite {
         now: SystemTime,
     ) -> Result<(), RecordError> {
         self.write("record a delivery", |transaction| {
-            let mut drop_intent = transaction.prepare_cached(
-                "DELETE FROM intent WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
-            )?;
+            let mut drop_intent = transaction.prepare_cached(DROP_INTENT)?;
+            let mut drop_parts = transaction.prepare_cached(DROP_PARTS)?;
+            // Mostly there are none: looked up once, not for every message.
+            let any_parts = transaction
+                .prepare_cached("SELECT 1 FROM part WHERE mailbox = ?")?
+                .exists([mailbox.0])?;
             let mut insert = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO message (mailbox, kind, uid, occurrence, at)
                  VALUES (?, ?, ?, ?, ?)",
@@ -265,8 +270,64 @@ impl Store for Sqlite {
                 let kind = kind_number(*kind);
                 insert.execute(params![mailbox.0, kind, bytes, occurrence, seconds(now)])?;
                 forgive.execute(params![mailbox.0, kind, bytes, occurrence])?;
+                if any_parts {
+                    drop_parts.execute(params![mailbox.0, kind, bytes, occurrence])?;
+                }
             }
             Ok(())
+        })
+    }
+
+    fn settle_parts(
+        &self,
+        mailbox: MailboxId,
+        parts: &[(&Identity, &str)],
+        now: SystemTime,
+    ) -> Result<(), RecordError> {
+        self.write("record a delivery", |transaction| {
+            let mut drop_intent = transaction.prepare_cached(DROP_INTENT)?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO part (mailbox, kind, uid, occurrence, destination, at)
+                 VALUES (?, ?, ?, ?, ?, ?)",
+            )?;
+            for (identity, destination) in parts {
+                let Identity {
+                    kind,
+                    bytes,
+                    occurrence,
+                } = identity;
+                let kind = kind_number(*kind);
+                drop_intent.execute(params![mailbox.0, kind, bytes, occurrence])?;
+                insert.execute(params![
+                    mailbox.0,
+                    kind,
+                    bytes,
+                    occurrence,
+                    destination,
+                    seconds(now)
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn parts(&self, mailbox: MailboxId, identity: &Identity) -> Result<Vec<String>, RecordError> {
+        self.read("look up a message", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT destination FROM part
+                     WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+                )?
+                .query_map(
+                    params![
+                        mailbox.0,
+                        kind_number(identity.kind),
+                        identity.bytes,
+                        identity.occurrence
+                    ],
+                    |row| row.get(0),
+                )?
+                .collect()
         })
     }
 
@@ -347,7 +408,8 @@ impl Store for Sqlite {
                 "DELETE FROM failure WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
                 mailbox,
                 &changes.pardoned,
-            )
+            )?;
+            each(transaction, DROP_PARTS, mailbox, &changes.pardoned)
         })
     }
 
@@ -398,6 +460,30 @@ impl Store for Sqlite {
                 )
                 .optional()?;
             Ok(sessions.unwrap_or(0))
+        })
+    }
+
+    fn failure_reason(
+        &self,
+        mailbox: MailboxId,
+        identity: &Identity,
+    ) -> Result<Option<String>, RecordError> {
+        self.read("read what could not be fetched", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT reason FROM failure
+                     WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+                )?
+                .query_row(
+                    params![
+                        mailbox.0,
+                        kind_number(identity.kind),
+                        identity.bytes,
+                        identity.occurrence
+                    ],
+                    |row| row.get(0),
+                )
+                .optional()
         })
     }
 
@@ -472,9 +558,14 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     match whose(&transaction)? {
         Whose::Nobodys => {
             transaction.execute_batch(SCHEMA_SQL)?;
+            transaction.execute_batch(FROM_2_TO_3)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
-        Whose::Ours(1) => transaction.execute_batch(FROM_1_TO_2)?,
+        Whose::Ours(1) => {
+            transaction.execute_batch(FROM_1_TO_2)?;
+            transaction.execute_batch(FROM_2_TO_3)?;
+        }
+        Whose::Ours(2) => transaction.execute_batch(FROM_2_TO_3)?,
         Whose::Ours(_) | Whose::Others => return Ok(()),
     }
     transaction.pragma_update(None, "user_version", SCHEMA)?;
@@ -563,11 +654,16 @@ fn from_seconds(seconds: i64) -> SystemTime {
 /// "Post" in ASCII: marks the file as ours, and names it in file(1)'s output.
 const APPLICATION_ID: i64 = 0x506f_7374;
 
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// Version 1 did not know TLS.
 const FROM_1_TO_2: &str =
     "ALTER TABLE mailbox ADD COLUMN capabilities_tls INTEGER NOT NULL DEFAULT FALSE;";
+const DROP_INTENT: &str =
+    "DELETE FROM intent WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?";
+
+const DROP_PARTS: &str =
+    "DELETE FROM part WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?";
 
 /// Times are seconds since the epoch. `kind` is 0 for a unique-id, 1 for a digest of the text.
 const SCHEMA_SQL: &str = "
@@ -619,6 +715,24 @@ const SCHEMA_SQL: &str = "
         retry_at INTEGER NOT NULL,
         reason TEXT NOT NULL,
         PRIMARY KEY (mailbox, kind, uid, occurrence)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// What the second version of the schema adds to the first.
+/// Version 2 knew no destinations but a single Maildir.
+const FROM_2_TO_3: &str = "
+    -- Where in a file the message begins that is about to be appended; null for a Maildir.
+    ALTER TABLE intent ADD COLUMN start INTEGER;
+
+    -- What destinations have got, of messages that others have not got yet.
+    CREATE TABLE part (
+        mailbox INTEGER NOT NULL REFERENCES mailbox,
+        kind INTEGER NOT NULL,
+        uid BLOB NOT NULL,
+        occurrence INTEGER NOT NULL,
+        destination TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (mailbox, kind, uid, occurrence, destination)
     ) STRICT, WITHOUT ROWID;
 ";
 

@@ -39,6 +39,18 @@ pub(crate) trait Store: Send + Sync {
         now: SystemTime,
     ) -> Result<(), RecordError>;
 
+    /// Records what destinations have got, of messages that have several, and drops the intents
+    /// of these messages.
+    fn settle_parts(
+        &self,
+        mailbox: MailboxId,
+        parts: &[(&Identity, &str)],
+        now: SystemTime,
+    ) -> Result<(), RecordError>;
+
+    /// Which of its destinations have got a message that is not on record as delivered.
+    fn parts(&self, mailbox: MailboxId, identity: &Identity) -> Result<Vec<String>, RecordError>;
+
     /// Whether a message is on record as delivered.
     fn is_delivered(&self, mailbox: MailboxId, identity: &Identity) -> Result<bool, RecordError>;
 
@@ -70,6 +82,13 @@ pub(crate) trait Store: Send + Sync {
 
     /// In how many sessions a message could not be fetched.
     fn failure_count(&self, mailbox: MailboxId, identity: &Identity) -> Result<u32, RecordError>;
+
+    /// Why a message could not be fetched, or not be delivered, the last time.
+    fn failure_reason(
+        &self,
+        mailbox: MailboxId,
+        identity: &Identity,
+    ) -> Result<Option<String>, RecordError>;
 
     /// Records that a message could not be fetched.
     fn record_failure(
@@ -127,12 +146,14 @@ impl Secrecy {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct StoredIntent {
     pub(crate) identity: Identity,
-    /// The Maildir.
+    /// The Maildir, or the file that is appended to.
     pub(crate) destination: PathBuf,
-    /// The file's name in `tmp/`, and later in `new/`.
+    /// The file's name in the staging folder, and later in `new/`.
     pub(crate) name: String,
-    /// Which folder `tmp/` was.
+    /// Which folder `tmp/` was, or which file is appended to.
     pub(crate) place: u64,
+    /// Where in the file the message begins; none for a Maildir.
+    pub(crate) offset: Option<u64>,
     pub(crate) at: SystemTime,
 }
 

@@ -106,6 +106,7 @@ fn an_intent_ends_as_a_delivery_or_as_nothing() {
         name: format!("{name}.file"),
         place: u64::MAX,
         at: now(),
+        offset: None,
     };
     let intents = [intent("a"), intent("b"), intent("c")];
     mailbox.store.intend(mailbox.id, &intents).unwrap();
@@ -194,7 +195,7 @@ fn a_listing_without_news_writes_nothing() {
 fn failures_are_counted_and_end_with_a_delivery() {
     let (_directory, mailbox) = delivered(now(), &[]);
     for sessions in 1..=4 {
-        mailbox.failed(&uid("a"), "why", now()).unwrap();
+        mailbox.failed(&uid("a"), "why", false, now()).unwrap();
         let [
             Seen::Failed {
                 sessions: counted,
@@ -226,7 +227,7 @@ fn failures_are_counted_and_end_with_a_delivery() {
 #[test]
 fn a_failure_of_a_message_that_is_gone_is_forgotten() {
     let (_directory, mailbox) = delivered(now(), &[]);
-    mailbox.failed(&uid("a"), "why", now()).unwrap();
+    mailbox.failed(&uid("a"), "why", false, now()).unwrap();
     seen(&mailbox, &["b"], now());
     assert!(mailbox.store.failures(mailbox.id).unwrap().is_empty());
 }
@@ -234,7 +235,7 @@ fn a_failure_of_a_message_that_is_gone_is_forgotten() {
 #[test]
 fn a_mere_look_writes_nothing() {
     let (_directory, mailbox) = delivered(now(), &["gone"]);
-    mailbox.failed(&uid("a"), "why", now()).unwrap();
+    mailbox.failed(&uid("a"), "why", false, now()).unwrap();
     for day in 0..99 {
         mailbox.standings(&listing(&[]), now() + day * DAY).unwrap();
     }

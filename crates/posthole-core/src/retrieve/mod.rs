@@ -17,9 +17,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::Ask;
-use crate::deliver::Maildir;
+use crate::deliver;
 use crate::error::Error;
-use crate::plan::{DeliverTo, Job, Keep};
+use crate::plan::{Job, Keep};
 use crate::policy::{self, Decisions, Rules, Standings};
 use crate::progress::{Event, Observer, Step};
 use crate::record::{Mailbox, RecordError, Records};
@@ -175,20 +175,19 @@ pub async fn check(job: &Job, cx: &Context) -> Result<(), Error> {
     let entered = enter(job, cx, &mailbox).await?;
     let _unneeded = entered.session.quit().await;
 
-    let started = Instant::now();
-    let DeliverTo::Maildir(root) = job.deliver.clone();
-    let tag = blocking(move || mailbox.tag()).await?;
-    blocking(move || Maildir::check(&root, tag)).await?;
-    let step = Step::Destination {
-        to: job.deliver.to_string(),
-    };
-    cx.observer.event(
-        &job.account,
-        &Event::Step {
-            step,
-            took: started.elapsed(),
-        },
-    );
+    for to in &job.deliver {
+        let started = Instant::now();
+        let step = Step::Destination { to: to.to_string() };
+        let (to, mailbox) = (to.clone(), mailbox.clone());
+        blocking(move || deliver::check(&to, &mailbox)).await?;
+        cx.observer.event(
+            &job.account,
+            &Event::Step {
+                step,
+                took: started.elapsed(),
+            },
+        );
+    }
     Ok(())
 }
 
@@ -207,30 +206,8 @@ async fn enter(job: &Job, cx: &Context, mailbox: &Mailbox) -> Result<Entered, Er
 
 /// Brings to an end what a run that died left unfinished.
 async fn finish_interrupted(job: &Job, mailbox: &Mailbox) -> Result<(), Error> {
-    let DeliverTo::Maildir(current) = job.deliver.clone();
-    let mailbox = mailbox.clone();
-    blocking(move || {
-        let now = SystemTime::now();
-        let mut intents = mailbox.intents()?;
-        // Grouped by destination, which may have been another one when the run died.
-        while let Some(first) = intents.first() {
-            let root = first.destination.clone();
-            let (here, elsewhere) = intents
-                .into_iter()
-                .partition(|intent| intent.destination == root);
-            intents = elsewhere;
-            if root != current && !root.exists() {
-                // Nobody can tell any more what became of these.
-                let lost = Vec::from_iter(here.into_iter().map(|intent| intent.identity));
-                mailbox.settle(Vec::new(), &lost, now)?;
-                continue;
-            }
-            let recovered = Maildir::open(&root, mailbox.tag()?)?.recover(here, now)?;
-            mailbox.settle(recovered.receipts, &recovered.lost, now)?;
-        }
-        Ok::<_, Error>(())
-    })
-    .await
+    let (to, mailbox) = (job.deliver.clone(), mailbox.clone());
+    blocking(move || deliver::recover(&to, &mailbox)).await
 }
 
 async fn decide(

@@ -2,23 +2,26 @@
 //!
 //! ```text
 //! network task ──blocks──▶ writer thread ──spooled──▶ committer thread ──outcomes──▶ network task
-//!  line ends              files in tmp/              sync, intent, move, sync, record
+//!  line ends              files on our disk          made durable, visible and recorded
 //! ```
 //!
 //! So a disk that syncs never holds up the network, and the more messages arrive during one sync,
 //! the larger the next batch. A text travels in blocks of what was read at once, whether that is
 //! a part of a message or many messages. The queues are bounded: a disk that cannot keep up slows
-//! the network down instead of filling memory.
+//! the network down instead of filling memory. A destination that is slow though our disk is not
+//! does not: what waits for it waits on disk, and when enough does, no more is asked for
+//! ([`Spool::is_behind`]).
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as thread};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::deliver::{Incoming, Maildir, Spooled, finish_lf, to_lf};
+use crate::deliver::{Delivery, Incoming, Refusal, Settled, Spooled, Staging, finish_lf, to_lf};
 use crate::error::Error;
 use crate::record::{Identity, IdentityKind, Mailbox, Recorded};
 use crate::session::MessageRef;
@@ -34,6 +37,8 @@ pub struct BatchLimits {
     pub octets: u64,
     /// How long a batch waits for more messages while none come.
     pub gather: Duration,
+    /// Octets that may wait for a destination that may be slow, besides what is under way.
+    pub backlog: u64,
 }
 
 impl BatchLimits {
@@ -56,6 +61,7 @@ impl Default for BatchLimits {
             messages: 256,
             octets: 32 << 20,
             gather: Duration::from_millis(20),
+            backlog: 256 << 20,
         }
     }
 }
@@ -65,8 +71,12 @@ impl Default for BatchLimits {
 pub(super) enum Outcome {
     /// It was delivered and recorded in an earlier session; its text gave it away.
     Known(Recorded),
+    /// Something a person should know.
+    Notice(String),
     /// They are delivered and on record.
     Recorded(Vec<Recorded>),
+    /// A destination did not want it, though it works.
+    Refused(MessageRef, Refusal),
     /// Nothing more can be delivered.
     Failed(Error),
 }
@@ -78,30 +88,47 @@ pub(super) struct Spool {
     used: mpsc::UnboundedReceiver<Block>,
     block: Block,
     held_cr: bool,
+    /// Octets that wait for a destination that may be slow.
+    backlog: Option<Arc<Backlog>>,
     threads: [JoinHandle<()>; 2],
 }
 
 impl Spool {
     /// Starts the threads, which end when the spool is closed or dropped.
-    pub(super) fn start(maildir: Maildir, mailbox: Mailbox, limits: BatchLimits) -> Self {
+    pub(super) fn start(delivery: Delivery, mailbox: Mailbox, limits: BatchLimits) -> Self {
         let (blocks, blocks_in) = mpsc::channel(BLOCKS_IN_FLIGHT);
         let (used_out, used) = mpsc::unbounded_channel();
         let (outcomes_out, outcomes) = mpsc::unbounded_channel();
-        let (spooled_out, spooled_in) = thread::sync_channel(limits.messages / 2);
-        let maildir = Arc::new(maildir);
+        // A disk that is behind slows the network down. A destination that is slow must not: what
+        // waits for it waits in closed files, and no more is asked for than there is room.
+        let backlog = delivery.may_be_slow().then(|| {
+            Arc::new(Backlog {
+                octets: AtomicU64::new(0),
+                limit: limits.backlog,
+            })
+        });
+        let room = match &backlog {
+            None => limits.messages / 2,
+            Some(_) => BACKLOG_MESSAGES,
+        };
+        let (spooled_out, spooled_in) = thread::sync_channel(room);
+        let staging = Arc::clone(delivery.staging());
         let writer = Writer {
-            maildir: Arc::clone(&maildir),
+            staging: Arc::clone(&staging),
             mailbox: mailbox.clone(),
             spooled: spooled_out,
             outcomes: outcomes_out.clone(),
+            backlog: backlog.clone(),
             current: None,
             digests: HashMap::new(),
         };
         let committer = Committer {
-            maildir,
+            staging,
+            delivery,
             mailbox,
             spooled: spooled_in,
             outcomes: outcomes_out,
+            backlog: backlog.clone(),
             limits,
         };
         let threads = [
@@ -114,6 +141,7 @@ impl Spool {
             used,
             block: Block::default(),
             held_cr: false,
+            backlog,
             threads,
         }
     }
@@ -159,6 +187,15 @@ impl Spool {
         }
     }
 
+    /// Whether so much waits for a slow destination that nothing more is to be asked for.
+    ///
+    /// `messages` is how many were asked for and are not settled yet.
+    pub(super) fn is_behind(&self, messages: u64) -> bool {
+        self.backlog
+            .as_ref()
+            .is_some_and(|backlog| messages >= BACKLOG_MESSAGES as u64 || backlog.is_full())
+    }
+
     /// Says that no more messages come, so that what there is is committed at once.
     pub(super) fn close(&mut self) {
         self.blocks = None;
@@ -195,6 +232,18 @@ impl Spool {
     }
 }
 
+/// What waits for a destination that may be slow.
+struct Backlog {
+    octets: AtomicU64,
+    limit: u64,
+}
+
+impl Backlog {
+    fn is_full(&self) -> bool {
+        self.octets.load(Ordering::Acquire) >= self.limit
+    }
+}
+
 /// What was read at once: text, and what it means.
 #[derive(Default)]
 struct Block {
@@ -219,10 +268,11 @@ enum Mark {
 
 /// Writes messages to files.
 struct Writer {
-    maildir: Arc<Maildir>,
+    staging: Arc<Staging>,
     mailbox: Mailbox,
     spooled: thread::SyncSender<Spooled>,
     outcomes: mpsc::UnboundedSender<Outcome>,
+    backlog: Option<Arc<Backlog>>,
     current: Option<Current>,
     /// How many messages with the same text there were in this session.
     digests: HashMap<[u8; 32], u32>,
@@ -232,6 +282,18 @@ struct Current {
     incoming: Incoming,
     message: MessageRef,
     identity: Result<Identity, Sha256>,
+}
+
+impl Current {
+    /// Writes what has arrived. The only way of text from the network to the disk: whatever
+    /// changes a message on its way stands between the two lines.
+    fn write(&mut self, text: &[u8]) -> Result<(), Error> {
+        if let Err(digest) = &mut self.identity {
+            // Of what the server sent, which is the same in every session.
+            digest.update(text);
+        }
+        Ok(self.incoming.write(text)?)
+    }
 }
 
 impl Writer {
@@ -254,7 +316,7 @@ impl Writer {
                 Mark::Begin(message, identity) => {
                     self.abort();
                     self.current = Some(Current {
-                        incoming: self.maildir.begin()?,
+                        incoming: self.staging.begin()?,
                         message: *message,
                         identity: identity.clone().ok_or_else(Sha256::new),
                     });
@@ -263,10 +325,7 @@ impl Writer {
                     let text = &block.text[start..*end];
                     start = *end;
                     if let Some(current) = &mut self.current {
-                        current.incoming.write(text)?;
-                        if let Err(digest) = &mut current.identity {
-                            digest.update(text);
-                        }
+                        current.write(text)?;
                     }
                 }
                 Mark::End => self.end()?,
@@ -285,22 +344,26 @@ impl Writer {
         else {
             return Ok(());
         };
-        let spooled = match identity {
+        let mut spooled = match identity {
             Ok(identity) => incoming.finish(identity, message),
             Err(digest) => {
                 let spooled = incoming.finish(self.by_text(digest), message);
                 if let Some(recorded) = self.mailbox.lookup(&spooled.identity, message)? {
                     // Delivered before; the server could only not tell us so.
-                    self.maildir.discard_spooled(spooled);
+                    self.staging.discard_spooled(spooled);
                     let _nobody_listens = self.outcomes.send(Outcome::Known(recorded));
                     return Ok(());
                 }
                 spooled
             }
         };
+        if let Some(backlog) = &self.backlog {
+            backlog.octets.fetch_add(spooled.octets, Ordering::AcqRel);
+            spooled.close();
+        }
         // A committer that is gone has said why, in an outcome.
         if let Err(thread::SendError(spooled)) = self.spooled.send(spooled) {
-            self.maildir.discard_spooled(spooled);
+            self.staging.discard_spooled(spooled);
         }
         Ok(())
     }
@@ -319,38 +382,58 @@ impl Writer {
 
     fn abort(&mut self) {
         if let Some(current) = self.current.take() {
-            self.maildir.discard(current.incoming);
+            self.staging.discard(current.incoming);
         }
     }
 }
 
-/// Makes batches of messages durable, visible and recorded, in that order.
+/// Makes batches of messages, and has them delivered and recorded.
 struct Committer {
-    maildir: Arc<Maildir>,
+    staging: Arc<Staging>,
+    delivery: Delivery,
     mailbox: Mailbox,
     spooled: thread::Receiver<Spooled>,
     outcomes: mpsc::UnboundedSender<Outcome>,
+    backlog: Option<Arc<Backlog>>,
     limits: BatchLimits,
 }
 
 impl Committer {
-    fn run(self) {
+    fn run(mut self) {
         while let Ok(first) = self.spooled.recv() {
             let batch = self.gather(first);
-            let outcome = match self.commit(batch) {
-                Ok(recorded) => Outcome::Recorded(recorded),
-                Err(error) => Outcome::Failed(error),
+            let outcomes = &self.outcomes;
+            let backlog = &self.backlog;
+            let mut tell = |settled| {
+                let (outcome, octets) = match settled {
+                    Settled::Notice(text) => (Outcome::Notice(text), 0),
+                    Settled::Recorded(recorded) => {
+                        let octets = recorded.iter().map(Recorded::octets).sum();
+                        (Outcome::Recorded(recorded), octets)
+                    }
+                    Settled::Refused {
+                        message,
+                        octets,
+                        refusal,
+                    } => (Outcome::Refused(message, refusal), octets),
+                };
+                // Before it is told, or the network would go on waiting for room.
+                if let Some(backlog) = backlog {
+                    backlog.octets.fetch_sub(octets, Ordering::AcqRel);
+                }
+                let _nobody_listens = outcomes.send(outcome);
             };
-            let failed = matches!(outcome, Outcome::Failed(_));
-            let _nobody_listens = self.outcomes.send(outcome);
-            if failed {
+            let delivered = self.delivery.deliver(batch, &self.mailbox, &mut tell);
+            if let Err(error) = delivered {
+                let _nobody_listens = self.outcomes.send(Outcome::Failed(error));
                 break;
             }
         }
         // After a failure nothing more is delivered; the files are of no use.
         while let Ok(spooled) = self.spooled.recv() {
-            self.maildir.discard_spooled(spooled);
+            self.staging.discard_spooled(spooled);
         }
+        self.delivery.close();
     }
 
     fn gather(&self, first: Spooled) -> Vec<Spooled> {
@@ -369,16 +452,10 @@ impl Committer {
         }
         batch
     }
-
-    fn commit(&self, batch: Vec<Spooled>) -> Result<Vec<Recorded>, Error> {
-        let sealed = self.maildir.seal(batch)?;
-        let intended = self
-            .mailbox
-            .intend(sealed, self.maildir.root(), SystemTime::now())?;
-        let receipts = self.maildir.publish(intended)?;
-        Ok(self.mailbox.delivered(receipts, SystemTime::now())?)
-    }
 }
+
+/// How many messages may wait for a slow destination, in the order of a few mebibytes of memory.
+const BACKLOG_MESSAGES: usize = 4096;
 
 /// As many as the window of the transfer fills at 32 KiB a block, which is what an SSH packet
 /// brings: while the disk is behind, an SSH connection that others share is read nevertheless, up

@@ -17,12 +17,12 @@ use tokio::time::{Instant, sleep_until};
 use super::entry::{self, Entered};
 use super::spool::{Outcome, Spool};
 use super::{Context, MessageFailure, PreviewEntry, Summary, blocking};
-use crate::deliver::Maildir;
+use crate::deliver::{Delivery, Refusal};
 use crate::error::Error;
-use crate::plan::{DeliverTo, Job, Keep};
+use crate::plan::{Job, Keep};
 use crate::policy::{self, Decisions};
 use crate::progress::Event;
-use crate::record::{Identity, IdentityKind, Mailbox, Recorded, SET_ASIDE_AFTER};
+use crate::record::{Identity, IdentityKind, Mailbox, RecordError, Recorded};
 use crate::session::{Committed, Listing, MessageRef, Session, SessionError};
 
 /// The transfer of one session.
@@ -55,8 +55,9 @@ pub(super) struct Transfer<'a> {
     proven: bool,
     /// Messages that were handed to the spool and are not recorded yet.
     spooled: u64,
-    /// Messages that could not be fetched, to be put on record.
-    failed: Vec<(Identity, String)>,
+    /// Messages that could not be fetched or delivered, to be put on record, and whether that is
+    /// for good.
+    failed: Vec<(Identity, String, bool)>,
     /// Whether a message that the server sent is not safe here.
     unsafe_to_quit: bool,
     stopping: bool,
@@ -100,7 +101,7 @@ impl<'a> Transfer<'a> {
 
     /// Fetches and deletes what was decided, or as much as there is time for when stopped.
     pub(super) async fn run(&mut self, decisions: Decisions) -> Result<(), Error> {
-        self.report_left_out(&decisions);
+        self.report_left_out(&decisions).await?;
         for recorded in self.look_up(decisions.delete).await? {
             self.may_go(recorded);
         }
@@ -131,11 +132,13 @@ impl<'a> Transfer<'a> {
     pub(super) async fn commit(self) -> Result<Option<Committed>, Error> {
         if self.unsafe_to_quit {
             // Dropping the connection leaves the mailbox as it was (RFC 1939 §6).
-            let notice = "nothing is deleted this time, since not everything that the server sent \
-                          is safe here";
-            self.cx
-                .observer
-                .event(&self.job.account, &Event::Notice(notice.to_owned()));
+            if self.job.keep != Keep::Always {
+                let notice = "nothing is deleted this time, since not everything that the server \
+                              sent is safe here";
+                self.cx
+                    .observer
+                    .event(&self.job.account, &Event::Notice(notice.to_owned()));
+            }
             return Ok(None);
         }
         let committed = self.session.quit().await?;
@@ -171,12 +174,11 @@ impl<'a> Transfer<'a> {
     }
 
     async fn start_spool(&self) -> Result<Spool, Error> {
-        let (mailbox, DeliverTo::Maildir(root)) = (self.mailbox.clone(), self.job.deliver.clone());
-        let limits = self.cx.batch;
+        let (mailbox, to) = (self.mailbox.clone(), self.job.deliver.clone());
+        let (limits, stop) = (self.cx.batch, self.cx.stop.clone());
         blocking(move || {
-            let maildir = Maildir::open(&root, mailbox.tag()?)?;
-            maildir.prepare()?;
-            Ok::<_, Error>(Spool::start(maildir, mailbox, limits))
+            let delivery = Delivery::open(&to, &mailbox, &stop)?;
+            Ok::<_, Error>(Spool::start(delivery, mailbox, limits))
         })
         .await
     }
@@ -185,8 +187,9 @@ impl<'a> Transfer<'a> {
     async fn exchange_all(&mut self, spool: &mut Option<Spool>) -> Result<(), Error> {
         let stop = self.cx.stop.clone();
         let mut give_up = None;
+        let mut last_heard = Instant::now();
         loop {
-            self.fill_window()?;
+            self.fill_window(spool.as_ref())?;
             let nothing_comes =
                 self.retrieving.is_empty() && self.fetch.is_empty() && self.suspects.is_empty();
             if nothing_comes && let Some(spool) = spool {
@@ -215,8 +218,14 @@ impl<'a> Transfer<'a> {
                     // panic, which goes on here.
                     None => return Err(join(spool).await),
                 },
+                () = sleep_until(last_heard + KEEP_ALIVE), if !in_flight => {
+                    // A slow destination is no reason for the server to hang up.
+                    last_heard = Instant::now();
+                    self.session.noop()?;
+                }
                 result = self.session.exchange(), if in_flight => {
                     result?;
+                    last_heard = Instant::now();
                     self.hear(spool)?;
                     if let Some(spool) = spool {
                         spool.flush().await;
@@ -227,7 +236,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Sends as many commands as may be in flight.
-    fn fill_window(&mut self) -> Result<(), Error> {
+    fn fill_window(&mut self, spool: Option<&Spool>) -> Result<(), Error> {
         let most = if self.pipelined {
             COMMANDS_IN_FLIGHT
         } else {
@@ -238,7 +247,10 @@ impl<'a> Transfer<'a> {
                 self.session.dele(recorded)?;
                 continue;
             }
-            if self.window >= OCTETS_IN_FLIGHT {
+            let unsettled = self.spooled + self.retrieving.len() as u64;
+            if self.window >= OCTETS_IN_FLIGHT
+                || spool.is_some_and(|spool| spool.is_behind(unsettled))
+            {
                 break;
             }
             let next = match self.fetch.pop_front() {
@@ -366,6 +378,18 @@ impl<'a> Transfer<'a> {
                     .event(&self.job.account, &Event::Delivered { messages });
                 recorded
             }
+            Outcome::Notice(text) => {
+                self.cx
+                    .observer
+                    .event(&self.job.account, &Event::Notice(text));
+                return Ok(());
+            }
+            Outcome::Refused(message, refusal) => {
+                self.spooled -= 1;
+                self.unsafe_to_quit = true;
+                self.refused(message, refusal);
+                return Ok(());
+            }
             Outcome::Failed(error) => {
                 self.unsafe_to_quit = true;
                 return Err(error);
@@ -469,31 +493,57 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    fn report_left_out(&mut self, decisions: &Decisions) {
+    async fn report_left_out(&mut self, decisions: &Decisions) -> Result<(), Error> {
         for &idx in &decisions.too_large {
             self.summary
                 .too_large
                 .push(PreviewEntry::of(&self.listing, idx));
         }
-        for &idx in &decisions.set_aside {
-            self.summary.failed.push(MessageFailure {
-                uid: self.listing.shown_uid(idx),
-                reason: format!(
-                    "it failed in {SET_ASIDE_AFTER} polls or more, and is set aside for now"
-                ),
-            });
+        if decisions.set_aside.is_empty() {
+            return Ok(());
         }
+        let set_aside = decisions.set_aside.clone();
+        let (mailbox, listing) = (self.mailbox.clone(), Arc::clone(&self.listing));
+        let failures = blocking(move || {
+            let failure = |idx| {
+                let known = identity(&listing, listing.message(idx));
+                let reason = match known {
+                    Some(known) => mailbox.failure_reason(&known)?,
+                    None => None,
+                };
+                Ok::<_, RecordError>(MessageFailure {
+                    uid: listing.shown_uid(idx),
+                    reason: match reason {
+                        Some(reason) => format!("it is set aside for now, since {reason}"),
+                        None => "it is set aside for now, since it failed before".to_owned(),
+                    },
+                })
+            };
+            set_aside
+                .into_iter()
+                .map(failure)
+                .collect::<Result<Vec<_>, _>>()
+        });
+        self.summary.failed.extend(failures.await?);
+        Ok(())
     }
 
     /// Notes that a message could not be fetched; the others go on.
     fn fail(&mut self, message: MessageRef, reason: String) {
+        let for_good = false;
+        self.refused(message, Refusal { for_good, reason });
+    }
+
+    /// Notes that a destination did not take a message; the others go on.
+    fn refused(&mut self, message: MessageRef, refusal: Refusal) {
+        let Refusal { for_good, reason } = refusal;
         let uid = self.listing.shown_uid(message.idx);
         self.summary.failed.push(MessageFailure {
             uid,
             reason: reason.clone(),
         });
         if let Some(identity) = identity(&self.listing, message) {
-            self.failed.push((identity, reason));
+            self.failed.push((identity, reason, for_good));
         }
     }
 
@@ -526,9 +576,9 @@ impl<'a> Transfer<'a> {
         let mailbox = self.mailbox.clone();
         blocking(move || {
             let now = SystemTime::now();
-            failed
-                .iter()
-                .try_for_each(|(identity, reason)| mailbox.failed(identity, reason, now))
+            failed.iter().try_for_each(|(identity, reason, for_good)| {
+                mailbox.failed(identity, reason, *for_good, now)
+            })
         })
         .await
     }
@@ -564,6 +614,9 @@ const COMMANDS_IN_FLIGHT: usize = 512;
 
 /// How many octets may be under way: as much as the SSH connection's window holds.
 const OCTETS_IN_FLIGHT: u64 = 8 << 20;
+
+/// How long a server hears nothing from us. RFC 1939 §3 allows it to hang up after ten minutes.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// How long a server may take for what it was asked, once the program was asked to stop.
 const PATIENCE_WHEN_STOPPING: Duration = Duration::from_secs(5);

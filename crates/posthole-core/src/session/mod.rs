@@ -82,6 +82,11 @@ impl Session {
         self.send(Command::Retr(message.number))
     }
 
+    /// Queues a sign of life, for a server that would take silence for our end.
+    pub(crate) fn noop(&mut self) -> Result<(), SessionError> {
+        self.send(Command::Noop)
+    }
+
     /// Queues a command. Not for others: nobody else may send DELE or QUIT.
     fn send(&mut self, command: Command) -> Result<(), SessionError> {
         tracing::debug!(target: "posthole::pop3", account = self.account, "C: {command}");

@@ -2,7 +2,8 @@
 //!
 //! The poll runs in a child process (this program again), which counts its durable steps and kills
 //! itself with SIGKILL at the one it was told. The server lives on here. Afterwards a second poll
-//! must deliver everything exactly once, and a third must find nothing to do.
+//! must deliver everything exactly once, and a third must find nothing to do. What is asked of
+//! destinations other than a Maildir is in [`others`].
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -12,6 +13,7 @@
     reason = "shared with the engine's tests, which use more of it"
 )]
 mod account;
+mod others;
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 use account::Account;
 use libtest_mimic::{Arguments, Trial};
+use others::Target;
 use posthole_core::durable::{self, Moment, Step};
 use posthole_core::plan::Keep;
 use posthole_core::retrieve::{self, BatchLimits};
@@ -72,6 +75,36 @@ fn main() -> ExitCode {
                 matrix(Keep::Always, Commit::AtQuit, Client::DeletesMail);
             },
         ),
+        scenario("an_mbox_gets_everything_once_killed_anywhere", || {
+            others::mbox(others::Reader::Idle);
+        }),
+        scenario("a_mail_program_may_mark_an_mbox_meanwhile", || {
+            others::mbox(others::Reader::MarksRead);
+        }),
+        scenario("another_program_may_append_to_an_mbox_meanwhile", || {
+            others::mbox(others::Reader::Appends);
+        }),
+        scenario("an_mbox_is_recovered_though_that_is_killed_too", || {
+            others::killed_twice();
+        }),
+        scenario("a_batch_file_gets_everything_once_killed_anywhere", || {
+            others::batch_file();
+        }),
+        scenario("a_command_gets_everything_killed_anywhere", || {
+            others::at_least_once(Target::Mda);
+        }),
+        scenario("a_server_of_smtp_gets_everything_killed_anywhere", || {
+            others::at_least_once(Target::Smtp);
+        }),
+        scenario("a_server_of_lmtp_gets_everything_killed_anywhere", || {
+            others::at_least_once(Target::Lmtp);
+        }),
+        scenario(
+            "several_destinations_get_everything_killed_anywhere",
+            || {
+                others::several();
+            },
+        ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -115,7 +148,7 @@ fn matrix(keep: Keep, commit: Commit, client: Client) {
 fn run(keep: Keep, commit: Commit, client: Client, at: Option<(usize, Moment)>) -> Vec<String> {
     let messages: Vec<_> = (0..MESSAGES).map(mail::tiny).collect();
     let account = Account::with(&messages, Faults::new().commit(commit)).keep(keep);
-    let steps = poll_in_child(&account, at);
+    let steps = poll_in_child(&account, Target::Maildir, 0, at);
     let idle = account.server.wait_until_idle(Duration::from_secs(10));
     assert!(idle, "the child's connection did not end");
 
@@ -194,13 +227,21 @@ fn touch(account: &Account, client: Client) -> Vec<Vec<u8>> {
 }
 
 /// Polls in a child process that is to die at a step; returns its steps if it lives.
-fn poll_in_child(account: &Account, at: Option<(usize, Moment)>) -> Vec<String> {
+fn poll_in_child(
+    account: &Account,
+    target: Target,
+    sink: u16,
+    at: Option<(usize, Moment)>,
+) -> Vec<String> {
     let (step, before) = match at {
         None => (usize::MAX, true),
         Some((step, moment)) => (step, moment == Moment::Before),
     };
     let keep = account.job.keep == Keep::Always;
-    let orders = format!("{} {step} {before} {keep}", account.job.server.port);
+    let orders = format!(
+        "{} {step} {before} {keep} {target} {sink}",
+        account.job.server.port
+    );
     let status = Command::new(std::env::current_exe().unwrap())
         .env(ORDERS, orders)
         .current_dir(account.directory())
@@ -222,7 +263,7 @@ fn poll_in_child(account: &Account, at: Option<(usize, Moment)>) -> Vec<String> 
 /// The child: polls below the current directory, and dies at the ordered step.
 fn child(orders: &str) -> ExitCode {
     let words: Vec<_> = orders.split(' ').collect();
-    let [port, step, before, keep] = words[..] else {
+    let [port, step, before, keep, target, sink] = words[..] else {
         panic!("orders are `{orders}`")
     };
     let (port, step): (u16, usize) = (port.parse().unwrap(), step.parse().unwrap());
@@ -251,6 +292,7 @@ fn child(orders: &str) -> ExitCode {
 
     let directory = Path::new(".").canonicalize().unwrap();
     let mut job = account::job(&directory, port);
+    job.deliver = Target::named(target).deliver(&directory, sink.parse().unwrap());
     job.keep = if keep == "true" {
         Keep::Always
     } else {

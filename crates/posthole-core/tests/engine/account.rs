@@ -166,7 +166,7 @@ pub(crate) fn job(directory: &Path, port: u16) -> Job {
         keep: Keep::Never,
         select: Select::default(),
         timeout: Duration::from_secs(20),
-        deliver: DeliverTo::Maildir(directory.join("Mail")),
+        deliver: vec![DeliverTo::Maildir(directory.join("Mail"))],
         allow_plaintext: false,
         tls: Tls::never("127.0.0.1"),
     }

@@ -5,9 +5,11 @@
 mod account;
 mod auth;
 mod cut;
+mod destinations;
 mod order;
 mod ordinary;
 mod pipelining;
+mod smtp;
 mod stls;
 mod tls;
 mod trouble;

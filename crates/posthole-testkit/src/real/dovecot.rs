@@ -212,6 +212,29 @@ impl Dovecot {
         Self::start_serving(&messages, 1, with)
     }
 
+    /// Starts a server with an empty mailbox that takes mail by LMTP, on a Unix socket.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start) does, and when
+    /// [`Requirement::DovecotLmtp`](super::Requirement::DovecotLmtp) is missing.
+    #[must_use]
+    pub fn start_with_lmtp() -> Self {
+        Self::start_with(Vec::<Vec<u8>>::new(), LMTP)
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("dovecot.conf")
+    }
+
+    /// The socket on which it speaks LMTP, if it does.
+    #[must_use]
+    pub fn lmtp_socket(&self) -> PathBuf {
+        self.dir.path().join("run/lmtp")
+    }
+
     /// Starts a server with so many users, each of whom has a mailbox with these messages.
     ///
     /// # Panics
@@ -504,6 +527,19 @@ fn tls_config(dir: &Path, tls: &Tls, port: u16) -> String {
         dir.join("key.pem").display()
     )
 }
+/// The lines that add LMTP. `%n` is the user without the domain.
+const LMTP: &str = "protocols = pop3 lmtp
+    auth_username_format = %n
+    postmaster_address = postmaster@localhost
+    hostname = testkit.example
+    lmtp_save_to_detail_mailbox = no
+    service lmtp {
+      chroot =
+      unix_listener lmtp {
+        mode = 0666
+      }
+    }
+";
 
 fn own_users() -> String {
     let id = |what| {

@@ -15,6 +15,7 @@ mod dropbear;
 mod kdc;
 mod keyring;
 mod mailhost;
+mod postfix;
 mod sshd;
 mod suite;
 
@@ -27,6 +28,7 @@ pub use dropbear::Dropbear;
 pub use kdc::Kdc;
 pub use keyring::Keyring;
 pub use mailhost::Mailhost;
+pub use postfix::Postfix;
 pub use sshd::{Builder as SshdBuilder, Round, Sshd};
 pub use suite::Suite;
 
@@ -35,6 +37,8 @@ pub use suite::Suite;
 pub enum Requirement {
     /// Dovecot with its POP3 server; Debian package `dovecot-pop3d`.
     Dovecot,
+    /// The command that makes lock files in `/var/mail`; Debian package `liblockfile-bin`.
+    Dotlockfile,
     /// Dovecot's IMAP server; Debian package `dovecot-imapd`.
     DovecotImap,
     /// Another SSH server, and the program that makes its keys; Debian package `dropbear-bin`.
@@ -45,6 +49,12 @@ pub enum Requirement {
     Feature(&'static str),
     /// MIT's KDC and its tools; Debian packages `krb5-kdc`, `krb5-admin-server`, `krb5-user`.
     Kdc,
+    /// Dovecot's `dovecot-lda`; Debian package `dovecot-core`.
+    DovecotLda,
+    /// Dovecot's LMTP server; Debian package `dovecot-lmtpd`.
+    DovecotLmtp,
+    /// The `maildrop` command; Debian package `maildrop`.
+    Maildrop,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
     /// The library that shows a process PAM services of its own; Debian package `libpam-wrapper`.
@@ -56,6 +66,12 @@ pub enum Requirement {
     /// A keyring, its bus and its command; Debian packages `dbus`, `gnome-keyring` and
     /// `libsecret-tools`.
     SecretService,
+    /// The mail server Postfix, and the rights to run it; Debian package `postfix`.
+    Postfix,
+    /// The `procmail` command; Debian package `procmail`.
+    Procmail,
+    /// The rights of root.
+    Root,
     /// The `ssh` command; Debian package `openssh-client`.
     Ssh,
     /// `ssh-agent` and `ssh-add`; Debian package `openssh-client`.
@@ -84,6 +100,7 @@ impl Requirement {
                 find_program("dovecot").is_some() && dovecot_has("pop3"),
                 "dovecot-pop3d",
             ),
+            Self::Dotlockfile => (find_program("dotlockfile").is_some(), "liblockfile-bin"),
             Self::DovecotImap => (dovecot_has("imap"), "dovecot-imapd"),
             Self::Dropbear => (
                 find_program("dropbear").is_some() && find_program("dropbearkey").is_some(),
@@ -97,6 +114,9 @@ impl Requirement {
                     .all(|name| find_program(name).is_some()),
                 "krb5-kdc krb5-admin-server krb5-user",
             ),
+            Self::DovecotLda => (dovecot_has("dovecot-lda"), "dovecot-core"),
+            Self::DovecotLmtp => (dovecot_has("lmtp"), "dovecot-lmtpd"),
+            Self::Maildrop => (find_program("maildrop").is_some(), "maildrop"),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::PamWrapper => (pam_wrapper().is_some(), "libpam-wrapper"),
             Self::AsyncSsh => (asyncssh::is_installed(), "python3-asyncssh"),
@@ -112,6 +132,10 @@ impl Requirement {
                 .all(|name| find_program(name).is_some()),
                 "dbus, gnome-keyring and libsecret-tools",
             ),
+            Self::Postfix if !daemon::is_root() => (false, "to be run by root"),
+            Self::Postfix => (postfix::master().is_some(), "postfix"),
+            Self::Procmail => (find_program("procmail").is_some(), "procmail"),
+            Self::Root => (daemon::is_root(), "to be run by root"),
             Self::Ssh => (find_program("ssh").is_some(), "openssh-client"),
             Self::SshAgent => (
                 find_program("ssh-agent").is_some() && find_program("ssh-add").is_some(),

@@ -84,6 +84,7 @@ fn what_is_not_said_overrides_nothing() {
     let Overrides {
         accounts,
         deliver,
+        recipients,
         via,
         auth,
         password,
@@ -104,7 +105,13 @@ fn what_is_not_said_overrides_nothing() {
         connect_timeout,
         agent,
     } = ssh;
-    assert!(accounts.is_empty() && deliver.is_none() && via.is_none() && password.is_none());
+    assert!(
+        accounts.is_empty()
+            && deliver.is_none()
+            && recipients.is_none()
+            && via.is_none()
+            && password.is_none()
+    );
     assert!(limit.is_none() && limit_flush.is_none() && fetch_limit.is_none());
     assert!(auth.is_none() && keep.is_none() && timeout.is_none() && allow_plaintext.is_none());
     assert!(identity.is_none() && known_hosts.is_none() && compression.is_none());

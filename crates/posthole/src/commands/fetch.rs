@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use posthole_core::plan::Job;
+use posthole_core::plan::{BsmtpTo, DeliverTo, Job};
 use posthole_core::retrieve;
 
 use super::Run;
@@ -48,7 +48,8 @@ pub(crate) async fn fetch(run: &Run, args: &FetchArgs) -> Result<Exit, Refusal> 
                 Err(problem) => Fetched::crashed(&job.account, problem, took),
             };
             exit = exit.worse(fetched.exit);
-            run.print_fetched(&fetched);
+            let to_stdout = job.deliver.iter().any(is_stdout);
+            run.print_fetched(&fetched, to_stdout);
         })
         .await;
     }
@@ -56,14 +57,23 @@ pub(crate) async fn fetch(run: &Run, args: &FetchArgs) -> Result<Exit, Refusal> 
     Ok(exit)
 }
 
+fn is_stdout(to: &DeliverTo) -> bool {
+    matches!(to, DeliverTo::Bsmtp(BsmtpTo { path: None, .. }))
+}
+
 impl Run {
-    fn print_fetched(&self, fetched: &Fetched) {
+    /// Not between messages that go to standard output, where they do.
+    fn print_fetched(&self, fetched: &Fetched, to_stdout: bool) {
         if self.global.json {
             return self.print_json(fetched, fetched.exit);
         }
         let colour = self.console.stderr_colour();
         if let Some(summary) = render::summary(fetched).filter(|_| !self.global.quiet) {
-            self.console.print(summary);
+            if to_stdout {
+                self.console.eprint(summary);
+            } else {
+                self.console.print(summary);
+            }
         }
         if let Some(failures) = render::failed_messages(fetched, colour) {
             self.console.eprint(failures);

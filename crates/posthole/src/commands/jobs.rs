@@ -101,7 +101,7 @@ mod tests {
             keep: Keep::Always,
             select: Select::default(),
             timeout: Duration::from_secs(60),
-            deliver: DeliverTo::Maildir(PathBuf::from("/nonexistent")),
+            deliver: vec![DeliverTo::Maildir(PathBuf::from("/nonexistent"))],
             allow_plaintext: false,
             tls: Tls::never("localhost"),
         };

@@ -8,6 +8,7 @@
 
 mod backend;
 mod check;
+mod destinations;
 mod dropbear;
 mod fetch;
 mod host_key;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     let suite = backend::tests(suite);
     let suite = check::tests(suite);
     let suite = output::tests(suite);
+    let suite = destinations::tests(suite);
     let suite = tls::tests(suite);
     suite.run()
 }

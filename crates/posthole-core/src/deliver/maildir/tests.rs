@@ -1,9 +1,10 @@
 use std::os::unix::fs::PermissionsExt;
+use std::time::UNIX_EPOCH;
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::record::IdentityKind;
+use crate::record::{Identity, IdentityKind};
 
 const NAME: &str = "1.M2P3Q4_phtag.host";
 
@@ -33,6 +34,7 @@ fn recover(maildir: &Maildir, place: u64, age: Duration) -> bool {
         name: NAME.to_owned(),
         place,
         at: now() - age,
+        offset: None,
     };
     let Recovered { receipts, lost } = maildir.recover(vec![intent], now()).unwrap();
     assert_eq!(receipts.len() + lost.len(), 1);
@@ -47,16 +49,24 @@ fn exists(maildir: &Maildir, folder: &str) -> bool {
 fn a_message_still_in_tmp_was_not_moved_and_is_moved_now() {
     let (_directory, maildir) = maildir();
     std::fs::write(maildir.root.join("tmp").join(NAME), "text").unwrap();
-    assert!(recover(&maildir, maildir.place().unwrap(), Duration::ZERO));
+    assert!(recover(
+        &maildir,
+        maildir.tmp.place().unwrap(),
+        Duration::ZERO
+    ));
     assert!(exists(&maildir, "new") && !exists(&maildir, "tmp"));
 }
 
 #[test]
 fn a_message_gone_from_tmp_was_moved_wherever_it_is_now() {
     let (_directory, maildir) = maildir();
-    assert!(recover(&maildir, maildir.place().unwrap(), Duration::ZERO));
+    assert!(recover(
+        &maildir,
+        maildir.tmp.place().unwrap(),
+        Duration::ZERO
+    ));
     let almost = TMP_CLEANERS_RESPECT - Duration::from_secs(1);
-    assert!(recover(&maildir, maildir.place().unwrap(), almost));
+    assert!(recover(&maildir, maildir.tmp.place().unwrap(), almost));
 }
 
 #[test]
@@ -64,7 +74,7 @@ fn what_may_have_been_cleaned_away_is_fetched_again() {
     let (_directory, maildir) = maildir();
     assert!(!recover(
         &maildir,
-        maildir.place().unwrap(),
+        maildir.tmp.place().unwrap(),
         TMP_CLEANERS_RESPECT
     ));
 }
@@ -74,7 +84,7 @@ fn another_folder_in_the_place_of_tmp_proves_nothing() {
     let (_directory, maildir) = maildir();
     assert!(!recover(
         &maildir,
-        maildir.place().unwrap() + 1,
+        maildir.tmp.place().unwrap() + 1,
         Duration::ZERO
     ));
 }
@@ -85,7 +95,7 @@ fn a_message_still_in_tmp_is_moved_however_old_it_is() {
     std::fs::write(maildir.root.join("tmp").join(NAME), "text").unwrap();
     assert!(recover(
         &maildir,
-        maildir.place().unwrap() + 1,
+        maildir.tmp.place().unwrap() + 1,
         2 * TMP_CLEANERS_RESPECT
     ));
     assert!(exists(&maildir, "new"));
@@ -97,37 +107,21 @@ fn a_message_in_both_folders_is_delivered_once() {
     for folder in ["tmp", "new"] {
         std::fs::write(maildir.root.join(folder).join(NAME), "text").unwrap();
     }
-    assert!(recover(&maildir, maildir.place().unwrap(), Duration::ZERO));
+    assert!(recover(
+        &maildir,
+        maildir.tmp.place().unwrap(),
+        Duration::ZERO
+    ));
     assert!(exists(&maildir, "new") && !exists(&maildir, "tmp"));
 }
 
 #[test]
-fn only_our_own_leftovers_are_removed_from_tmp() {
-    let (_directory, maildir) = maildir();
-    let other = "1.M2P3Q4_phother.host";
-    for name in [NAME, other] {
-        std::fs::write(maildir.root.join("tmp").join(name), "text").unwrap();
-    }
-    maildir.prepare().unwrap();
-    assert!(!exists(&maildir, "tmp"));
-    assert!(maildir.root.join("tmp").join(other).exists());
-}
-
-#[test]
-fn a_message_is_for_its_owner_only_from_the_first_moment() {
-    let (directory, maildir) = maildir();
+fn a_new_maildir_is_for_its_owner_only() {
+    let (directory, _maildir) = maildir();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    let incoming = maildir.begin().unwrap();
-    assert_eq!(mode(&incoming.path), 0o600);
     let folders = ["Mail", "Mail/tmp", "Mail/new", "Mail/cur"];
     assert_eq!(
         folders.map(|folder| mode(&directory.path().join(folder))),
         [0o700; 4]
     );
-}
-
-#[test]
-fn a_host_name_cannot_break_the_file_name() {
-    assert_eq!(host_for_name("a/b:c"), "a\\057b\\072c");
-    assert_eq!(host_for_name(""), "localhost");
 }

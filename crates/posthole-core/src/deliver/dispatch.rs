@@ -1,0 +1,427 @@
+//! From a folder of our own to one or several destinations.
+//!
+//! All destinations must get a message before it counts as delivered. The hard part is what
+//! happens when some have got it and another has not: the message is fetched again, and must not
+//! go twice to those that have it. So each of them is remembered for each message, and where a
+//! server answers for each recipient by itself, each recipient: such a thing that takes a message
+//! or not is called a unit here.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio_util::sync::CancellationToken;
+
+use super::append::AppendFile;
+use super::bsmtp::BsmtpOutput;
+use super::maildir::Maildir;
+use super::mda::Mda;
+use super::smtp::Smtp;
+use super::staging::{Parcel, Spooled, Staging};
+use super::{DeliverError, envelope};
+use crate::durable::{self, At};
+use crate::error::Error;
+use crate::plan::DeliverTo;
+use crate::record::{Mailbox, RecordError, Recorded};
+use crate::session::MessageRef;
+
+/// What became of messages.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// Something a person should know.
+    Notice(String),
+    /// They are delivered and on record.
+    Recorded(Vec<Recorded>),
+    /// A destination did not want it, and others did.
+    Refused {
+        /// The message.
+        message: MessageRef,
+        /// Its size as it would have been delivered.
+        octets: u64,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// Why a destination did not take a message, though it works.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    /// Whether it says that it never will.
+    pub(crate) for_good: bool,
+    /// Who, and in which words.
+    pub(crate) reason: String,
+}
+
+/// Destinations that are open for delivery.
+pub(crate) struct Dispatch {
+    staging: Arc<Staging>,
+    ways: Vec<Way>,
+    /// The names of everything that takes a message or not.
+    units: Vec<String>,
+    stop: CancellationToken,
+}
+
+/// A destination, and which of the units are its own.
+struct Way {
+    destination: Destination,
+    units: Range<usize>,
+}
+
+enum Destination {
+    BsmtpOutput(BsmtpOutput),
+    File(AppendFile),
+    Maildir(Maildir),
+    Mda(Mda),
+    Smtp(Box<Smtp>),
+}
+
+/// What of a destination takes a message or not, by the name it is remembered by.
+pub(super) fn units(to: &DeliverTo) -> Vec<String> {
+    match to {
+        DeliverTo::Smtp(smtp) => {
+            let name = |recipient: &String| format!("{to} for {recipient}");
+            smtp.recipients.iter().map(name).collect()
+        }
+        _ => vec![to.to_string()],
+    }
+}
+
+/// Opens the folder for messages on their way.
+pub(super) fn open_staging(mailbox: &Mailbox) -> Result<Staging, Error> {
+    let path = mailbox.staging_dir();
+    durable::create_dir(&path).map_err(RecordError::from)?;
+    Ok(Staging::open(path, mailbox.tag()?)?)
+}
+
+impl Dispatch {
+    pub(super) fn open(
+        to: &[DeliverTo],
+        mailbox: &Mailbox,
+        stop: CancellationToken,
+    ) -> Result<Self, Error> {
+        let staging = open_staging(mailbox)?;
+        staging.sweep()?;
+        let (mut ways, mut names) = (Vec::with_capacity(to.len()), Vec::new());
+        for to in to {
+            let start = names.len();
+            names.extend(units(to));
+            ways.push(Way {
+                destination: Destination::open(to, mailbox)?,
+                units: start..names.len(),
+            });
+        }
+        Ok(Self {
+            staging: Arc::new(staging),
+            ways,
+            units: names,
+            stop,
+        })
+    }
+
+    pub(super) fn staging(&self) -> &Arc<Staging> {
+        &self.staging
+    }
+
+    pub(super) fn deliver(
+        &mut self,
+        batch: Vec<Spooled>,
+        mailbox: &Mailbox,
+        tell: &mut dyn FnMut(Settled),
+    ) -> Result<(), Error> {
+        let Self {
+            staging,
+            ways,
+            units,
+            stop,
+        } = self;
+        // Recovery of a file compares it with what was spooled, which must then be there.
+        let synced = ways
+            .iter()
+            .any(|way| matches!(way.destination, Destination::File(_)));
+        let parcels = if synced {
+            staging.seal(batch)?.into_parcels()
+        } else {
+            batch.into_iter().map(Spooled::into_unsynced).collect()
+        };
+        let mut round = Round {
+            staging,
+            mailbox,
+            units,
+            stop,
+            tell,
+            letters: Vec::with_capacity(parcels.len()),
+        };
+        for parcel in parcels {
+            round.add(parcel)?;
+        }
+        for Way { destination, units } in ways {
+            destination.deliver(&mut round, units.clone())?;
+        }
+        round.finish();
+        Ok(())
+    }
+
+    pub(super) fn close(self) {
+        for way in self.ways {
+            if let Destination::Smtp(smtp) = way.destination {
+                smtp.close();
+            }
+        }
+    }
+}
+
+impl Destination {
+    fn open(to: &DeliverTo, mailbox: &Mailbox) -> Result<Self, Error> {
+        Ok(match to {
+            DeliverTo::Bsmtp(to) => match &to.path {
+                Some(path) => Self::File(AppendFile::bsmtp(path, &to.recipients)?),
+                None => Self::BsmtpOutput(BsmtpOutput::new(&to.recipients)),
+            },
+            DeliverTo::Maildir(root) => {
+                let maildir = Maildir::open(root, mailbox.tag()?)?;
+                maildir.prepare()?;
+                Self::Maildir(maildir)
+            }
+            DeliverTo::Mbox(to) => Self::File(AppendFile::mbox(to)?),
+            DeliverTo::Mda(to) => Self::Mda(Mda::new(to)?),
+            DeliverTo::Smtp(to) => Self::Smtp(Box::new(Smtp::new(to))),
+        })
+    }
+
+    fn deliver(&mut self, round: &mut Round<'_>, units: Range<usize>) -> Result<(), Error> {
+        // All but servers are one unit.
+        let unit = units.start;
+        match self {
+            Self::BsmtpOutput(output) => output.deliver(round, unit),
+            Self::File(file) => file.deliver(round, unit),
+            Self::Maildir(maildir) => copy_to_maildir(maildir, round, unit),
+            Self::Mda(mda) => mda.deliver(round, unit),
+            Self::Smtp(smtp) => smtp.deliver(round, units),
+        }
+    }
+}
+
+fn copy_to_maildir(maildir: &Maildir, round: &mut Round<'_>, unit: usize) -> Result<(), Error> {
+    let waiting = round.waiting(unit);
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let staging = maildir.staging();
+    let mut copies = Vec::with_capacity(waiting.len());
+    for &idx in &waiting {
+        let mut text = round.text(idx)?;
+        let mut copy = staging.begin()?;
+        if let Err(error) = copy.fill(&mut text) {
+            staging.discard(copy);
+            return Err(error.into());
+        }
+        let parcel = round.parcel(idx);
+        if let Some(message) = parcel.message() {
+            copies.push(copy.finish(parcel.identity.clone(), message));
+        }
+    }
+    let sealed = staging.seal(copies)?;
+    let mailbox = round.mailbox();
+    let intended = mailbox.intend(sealed, maildir.root(), SystemTime::now())?;
+    let receipts = maildir.publish(intended)?;
+    // One for each copy; that of the message itself is made when all destinations have it.
+    debug_assert_eq!(receipts.len(), waiting.len());
+    round.got(
+        &waiting
+            .into_iter()
+            .map(|idx| (idx, unit))
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// A batch on its way to all destinations.
+pub(super) struct Round<'a> {
+    staging: &'a Staging,
+    mailbox: &'a Mailbox,
+    units: &'a [String],
+    stop: &'a CancellationToken,
+    tell: &'a mut dyn FnMut(Settled),
+    /// None is one that is delivered and on record.
+    letters: Vec<Option<Letter>>,
+}
+
+struct Letter {
+    parcel: Parcel,
+    /// Which units have got it.
+    got: Vec<bool>,
+    refusals: Vec<Refusal>,
+    /// The envelope sender, once it was looked for.
+    sender: Option<String>,
+}
+
+impl<'a> Round<'a> {
+    fn add(&mut self, parcel: Parcel) -> Result<(), Error> {
+        let mut got = vec![false; self.units.len()];
+        if self.units.len() > 1 {
+            for earlier in self.mailbox.parts(&parcel.identity)? {
+                if let Some(unit) = self.units.iter().position(|unit| *unit == earlier) {
+                    got[unit] = true;
+                }
+            }
+        }
+        let had_all = got.iter().all(|got| *got);
+        self.letters.push(Some(Letter {
+            parcel,
+            got,
+            refusals: Vec::new(),
+            sender: None,
+        }));
+        if had_all {
+            // The destination that it was fetched again for has been taken out since.
+            self.record(&[self.letters.len() - 1])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn mailbox(&self) -> &'a Mailbox {
+        self.mailbox
+    }
+
+    /// The messages that a unit has not got yet.
+    pub(super) fn waiting(&self, unit: usize) -> Vec<usize> {
+        let waits =
+            |letter: &Option<Letter>| letter.as_ref().is_some_and(|letter| !letter.got[unit]);
+        (0..self.letters.len())
+            .filter(|&idx| waits(&self.letters[idx]))
+            .collect()
+    }
+
+    /// Whether a unit has not got a message yet.
+    pub(super) fn waits(&self, idx: usize, unit: usize) -> bool {
+        self.letters[idx]
+            .as_ref()
+            .is_some_and(|letter| !letter.got[unit])
+    }
+
+    pub(super) fn parcel(&self, idx: usize) -> &Parcel {
+        &self.letter(idx).parcel
+    }
+
+    /// The text of a message, with lines that end in LF.
+    pub(super) fn text(&self, idx: usize) -> Result<File, DeliverError> {
+        Ok(self.staging.read(&self.parcel(idx).name)?)
+    }
+
+    /// The envelope sender of a message; empty if it has none.
+    pub(super) fn sender(&mut self, idx: usize) -> Result<String, DeliverError> {
+        if let Some(sender) = &self.letter(idx).sender {
+            return Ok(sender.clone());
+        }
+        let name = &self.parcel(idx).name;
+        let sender = envelope::sender(self.staging.read(name)?)
+            .at("read", &self.staging.path().join(name))?
+            .unwrap_or_default();
+        if let Some(letter) = &mut self.letters[idx] {
+            letter.sender = Some(sender.clone());
+        }
+        Ok(sender)
+    }
+
+    /// Fails when the program is asked to stop, which is looked at between messages.
+    pub(super) fn go_on(&self) -> Result<(), Error> {
+        if self.stop.is_cancelled() {
+            return Err(Error::Stopped);
+        }
+        Ok(())
+    }
+
+    /// The request to stop.
+    pub(super) fn stop(&self) -> &CancellationToken {
+        self.stop
+    }
+
+    pub(super) fn notice(&mut self, text: String) {
+        (self.tell)(Settled::Notice(text));
+    }
+
+    /// Records that units have got messages.
+    pub(super) fn got(&mut self, which: &[(usize, usize)]) -> Result<(), Error> {
+        let mut complete = Vec::new();
+        for &(idx, unit) in which {
+            if let Some(letter) = &mut self.letters[idx] {
+                letter.got[unit] = true;
+                if letter.got.iter().all(|got| *got) {
+                    complete.push(idx);
+                }
+            }
+        }
+        let parts: Vec<_> = which
+            .iter()
+            .filter(|(idx, _)| !complete.contains(idx))
+            .map(|&(idx, unit)| (&self.parcel(idx).identity, self.units[unit].as_str()))
+            .collect();
+        self.mailbox.delivered_in_part(&parts, SystemTime::now())?;
+        self.record(&complete)
+    }
+
+    /// Takes note that a destination did not take a message. Other destinations get it anyhow.
+    pub(super) fn refused(&mut self, idx: usize, refusal: Refusal) {
+        if let Some(letter) = &mut self.letters[idx] {
+            letter.refusals.push(refusal);
+        }
+    }
+
+    fn record(&mut self, complete: &[usize]) -> Result<(), Error> {
+        if complete.is_empty() {
+            return Ok(());
+        }
+        let mut receipts = Vec::with_capacity(complete.len());
+        let mut names = Vec::with_capacity(complete.len());
+        for &idx in complete {
+            if let Some(Letter { parcel, .. }) = self.letters[idx].take() {
+                names.push(parcel.name.clone());
+                receipts.push(parcel.arrived());
+            }
+        }
+        let recorded = self.mailbox.delivered(receipts, SystemTime::now())?;
+        (self.tell)(Settled::Recorded(recorded));
+        for name in names {
+            self.staging.remove(&name);
+        }
+        Ok(())
+    }
+
+    /// Tells which messages were refused. Their texts go: they are fetched again another time.
+    fn finish(self) {
+        for letter in self.letters.into_iter().flatten() {
+            let Letter {
+                parcel, refusals, ..
+            } = letter;
+            self.staging.remove(&parcel.name);
+            if let Some(message) = parcel.message() {
+                (self.tell)(Settled::Refused {
+                    message,
+                    octets: parcel.octets(),
+                    refusal: all_of(&refusals),
+                });
+            }
+        }
+    }
+
+    fn letter(&self, idx: usize) -> &Letter {
+        // INVARIANT: whoever asks has the number from `waiting` or `waits`, and has not reported
+        // the message as got since.
+        self.letters[idx]
+            .as_ref()
+            .expect("a message that is waiting is there")
+    }
+}
+
+/// The refusals of several units as one.
+fn all_of(refusals: &[Refusal]) -> Refusal {
+    let reasons: Vec<_> = refusals
+        .iter()
+        .map(|refusal| refusal.reason.as_str())
+        .collect();
+    Refusal {
+        // One that may change its mind is worth another try soon.
+        for_good: refusals.iter().all(|refusal| refusal.for_good),
+        reason: reasons.join("; "),
+    }
+}

@@ -1,0 +1,126 @@
+//! Commands that deliver mail: procmail, maildrop, dovecot-lda, a script.
+//!
+//! A command is given the message as its standard input, a file of which all is there, so that it
+//! may read as much of it as it likes, and its exit code is its answer (sysexits(3)). One that
+//! does not come to an end is killed with all that it has started. It gets an environment of its
+//! own, and as root it runs with the rights of the user whom the mail is for.
+
+mod error;
+mod process;
+mod words;
+
+pub use error::MdaError;
+
+use std::path::{Path, PathBuf};
+
+use tokio::runtime::Handle;
+
+use super::DeliverError;
+use super::dispatch::Round;
+use super::user::LocalUser;
+use crate::error::Error;
+use crate::plan::{MdaCommand, MdaTo};
+
+/// A command, ready to be given messages.
+pub(super) struct Mda {
+    to: MdaTo,
+    user: LocalUser,
+    runtime: Handle,
+}
+
+impl Mda {
+    pub(super) fn new(to: &MdaTo) -> Result<Self, DeliverError> {
+        Ok(Self {
+            to: to.clone(),
+            user: LocalUser::find(to.user.as_deref())?,
+            runtime: Handle::current(),
+        })
+    }
+
+    pub(super) fn deliver(&self, round: &mut Round<'_>, unit: usize) -> Result<(), Error> {
+        for idx in round.waiting(unit) {
+            round.go_on()?;
+            let sender = round.sender(idx)?;
+            let text = round.text(idx)?;
+            let argv = self.argv(&sender);
+            let ended = self.run(&argv, text, round.stop())?;
+            match ended {
+                None => round.got(&[(idx, unit)])?,
+                Some(refusal) => round.refused(idx, refusal),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether the command is there and may be run.
+    pub(super) fn check(&self) -> Result<(), DeliverError> {
+        let argv = self.argv("");
+        let program = &argv[0];
+        let runnable = |path: &Path| {
+            path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+        };
+        let found = || {
+            if program.contains('/') {
+                return runnable(Path::new(program));
+            }
+            let path = self.variable("PATH").unwrap_or_default();
+            std::env::split_paths(&path).any(|directory| runnable(&directory.join(program)))
+        };
+        if self.user.run_as(None, found)? {
+            return Ok(());
+        }
+        Err(MdaError::NotRun {
+            command: self.to.command.to_string(),
+            source: std::io::ErrorKind::NotFound.into(),
+        }
+        .into())
+    }
+
+    /// The program and its arguments for a message; never empty.
+    fn argv(&self, sender: &str) -> Vec<String> {
+        match &self.to.command {
+            MdaCommand::Argv(template) => words::argv(template, sender, &self.to.recipients),
+            MdaCommand::Shell(text) => vec![
+                "/bin/sh".to_owned(),
+                "-c".to_owned(),
+                words::shell(text, sender, &self.to.recipients),
+            ],
+        }
+    }
+
+    /// The environment of the command: what the plan says, with another user's own home and name.
+    fn environment(&self) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
+        let mut variables = self.to.environment.clone();
+        if let Some(account) = &self.user.other {
+            let user = &account.user;
+            let own = [
+                ("HOME", user.dir.clone().into_os_string()),
+                ("LOGNAME", user.name.clone().into()),
+                ("SHELL", user.shell.clone().into_os_string()),
+                ("USER", user.name.clone().into()),
+            ];
+            variables.retain(|(name, _)| !own.iter().any(|(other, _)| name == other));
+            variables.retain(|(name, _)| name != "TMPDIR");
+            variables.extend(own.map(|(name, value)| (name.into(), value)));
+        }
+        variables
+    }
+
+    fn variable(&self, name: &str) -> Option<std::ffi::OsString> {
+        let (_, value) = self
+            .environment()
+            .into_iter()
+            .find(|(other, _)| other == name)?;
+        Some(value)
+    }
+
+    /// Where the command starts: at home, where there is one.
+    fn directory(&self) -> PathBuf {
+        let home = self.variable("HOME").map(PathBuf::from);
+        home.filter(|home| home.is_absolute() && home.is_dir())
+            .unwrap_or_else(|| PathBuf::from("/"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! Servers that take mail: SMTP and LMTP, over TCP and Unix sockets.
+//!
+//! One connection serves many messages. The hard part is the moment after the final dot: a server
+//! whose answer is lost may have the message or not, and nobody can ask it. Such a message stays
+//! where it is and is given again, so it may arrive twice, and never not at all.
+//!
+//! A refusal is about one message, or one recipient of it, and the next message is tried; a
+//! server that cannot be reached, or breaks off again and again, ends the poll.
+
+mod error;
+mod link;
+mod session;
+
+pub use error::SmtpError;
+
+use std::ops::Range;
+use std::path::Path;
+
+use posthole_proto::smtp::{CommandKind, Protocol};
+use tokio::net::UnixStream;
+use tokio::runtime::Handle;
+
+use super::DeliverError;
+use super::dispatch::{Refusal, Round};
+use crate::durable::At;
+use crate::error::Error;
+use crate::plan::{SmtpProtocol, SmtpServer, SmtpTo};
+use crate::progress::Silent;
+use crate::transport::{BoxStream, dial};
+use link::Link;
+use session::{Parcel, Session, Verdict, survey};
+
+/// A server, and the session with it while there is one.
+pub(super) struct Smtp {
+    to: SmtpTo,
+    protocol: Protocol,
+    session: Option<Session>,
+    /// How many sessions broke one after another.
+    broken: u32,
+    runtime: Handle,
+}
+
+impl Smtp {
+    pub(super) fn new(to: &SmtpTo) -> Self {
+        Self {
+            to: to.clone(),
+            protocol: match to.protocol {
+                SmtpProtocol::Lmtp => Protocol::Lmtp,
+                SmtpProtocol::Smtp => Protocol::Smtp,
+            },
+            session: None,
+            broken: 0,
+            runtime: Handle::current(),
+        }
+    }
+
+    /// Gives the server what waits for it. There is a unit for each recipient.
+    pub(super) fn deliver(
+        &mut self,
+        round: &mut Round<'_>,
+        units: Range<usize>,
+    ) -> Result<(), Error> {
+        let mut waiting: Vec<_> = units.clone().flat_map(|unit| round.waiting(unit)).collect();
+        waiting.sort_unstable();
+        waiting.dedup();
+        for idx in waiting {
+            round.go_on()?;
+            let open: Vec<_> = units
+                .clone()
+                .filter(|&unit| round.waits(idx, unit))
+                .collect();
+            let sender = round.sender(idx)?;
+            let verdicts = self.give(round, idx, &sender, &open, units.start)?;
+            let mut got = Vec::with_capacity(open.len());
+            for (&unit, verdict) in open.iter().zip(verdicts) {
+                let recipient = &self.to.recipients[unit - units.start];
+                match verdict {
+                    Verdict::Accepted => got.push((idx, unit)),
+                    Verdict::Refused {
+                        code, reason, at, ..
+                    } if at == CommandKind::Mail
+                        && code.is_some_and(|code| self.to.antispam.contains(&code)) =>
+                    {
+                        round.notice(format!(
+                            "a message from <{sender}> is dropped as spam: {reason}"
+                        ));
+                        got.push((idx, unit));
+                    }
+                    Verdict::Refused {
+                        reason, for_good, ..
+                    } => round.refused(
+                        idx,
+                        Refusal {
+                            for_good,
+                            reason: format!("{} for {recipient}: {reason}", self.to),
+                        },
+                    ),
+                }
+            }
+            round.got(&got)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the server a message for those of its recipients who have not got it yet.
+    ///
+    /// A session that breaks before the message was given is made anew once, since a server may
+    /// hang up on whoever was quiet for a while.
+    fn give(
+        &mut self,
+        round: &Round<'_>,
+        idx: usize,
+        sender: &str,
+        open: &[usize],
+        first: usize,
+    ) -> Result<Vec<Verdict>, Error> {
+        let recipients: Vec<_> = open
+            .iter()
+            .map(|unit| self.to.recipients[unit - first].clone())
+            .collect();
+        let recipients: Vec<_> = recipients.iter().map(String::as_str).collect();
+        let name = round.parcel(idx).name.clone();
+        let surveyed = survey(round.text(idx)?)
+            .at("read", Path::new(&name))
+            .map_err(DeliverError::from)?;
+        let mut again = self.session.is_some();
+        loop {
+            let limit = self.to.batch_limit.map_or(u32::MAX, u32::from);
+            if let Some(full) = self.session.take_if(|session| session.messages >= limit) {
+                self.runtime.clone().block_on(full.quit());
+            }
+            let mut session = match self.session.take() {
+                Some(session) => session,
+                None => self
+                    .runtime
+                    .clone()
+                    .block_on(self.connect())
+                    .map_err(DeliverError::from)?,
+            };
+            let parcel = Parcel {
+                sender,
+                recipients: &recipients,
+                text: round.text(idx)?,
+                survey: surveyed,
+            };
+            let mut committed = false;
+            let stop = round.stop();
+            let given = self.runtime.block_on(async {
+                tokio::select! {
+                    given = session.give(parcel, &mut committed) => Some(given),
+                    () = patience(stop) => None,
+                }
+            });
+            let error = match given {
+                None => return Err(Error::Stopped),
+                Some(Ok(verdicts)) => {
+                    self.broken = 0;
+                    self.session = Some(session);
+                    return Ok(verdicts);
+                }
+                Some(Err(error)) => error,
+            };
+            if std::mem::take(&mut again)
+                && !committed
+                && !matches!(error, SmtpError::TimedOut { .. })
+            {
+                tracing::debug!(%error, "a session that was idle is over; trying a new one");
+                continue;
+            }
+            self.broken += 1;
+            if self.broken >= TRIES {
+                return Err(DeliverError::from(error).into());
+            }
+            // It may be the message that breaks it, and others must not wait for that one.
+            let reason = if committed {
+                format!("the answer to it was lost, so it may have arrived: {error}")
+            } else {
+                error.to_string()
+            };
+            let verdict = Verdict::Refused {
+                code: None,
+                reason: format!("{reason}{}", cause(&error)),
+                for_good: false,
+                at: CommandKind::Text,
+            };
+            return Ok(vec![verdict; recipients.len()]);
+        }
+    }
+
+    /// Connects to the first server that lets us in.
+    async fn connect(&self) -> Result<Session, SmtpError> {
+        let mut first = None;
+        for server in &self.to.servers {
+            match self.connect_to(server).await {
+                Ok(session) => return Ok(session),
+                Err(error) => {
+                    tracing::debug!(%error, "trying the next server, if there is one");
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| SmtpError::Lost {
+            server: self.to.to_string(),
+            source: std::io::ErrorKind::NotFound.into(),
+        }))
+    }
+
+    async fn connect_to(&self, server: &SmtpServer) -> Result<Session, SmtpError> {
+        let limit = self.to.timeout.min(CONNECT_TIMEOUT);
+        let stream: BoxStream = match server {
+            SmtpServer::Tcp(to) => {
+                let dialled = dial::tcp(to, dial::Choice::default(), "", &Silent, limit).await;
+                Box::new(dialled.map_err(SmtpError::Dial)?)
+            }
+            SmtpServer::Unix(path) => {
+                let connected = tokio::time::timeout(limit, UnixStream::connect(path)).await;
+                let connected =
+                    connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+                Box::new(connected.map_err(|source| SmtpError::Socket {
+                    path: path.clone(),
+                    source,
+                })?)
+            }
+        };
+        let link = Link::new(stream, self.protocol, server.to_string());
+        Session::open(link, self.protocol, &hello(), self.to.timeout).await
+    }
+
+    /// Introduces us to the server and says goodbye.
+    pub(super) fn check(&self) -> Result<(), DeliverError> {
+        self.runtime.block_on(async {
+            let session = self.connect().await?;
+            session.quit().await;
+            Ok(())
+        })
+    }
+
+    /// Says goodbye to the server.
+    pub(super) fn close(self) {
+        if let Some(session) = self.session {
+            self.runtime.block_on(session.quit());
+        }
+    }
+}
+
+/// Our name for EHLO.
+fn hello() -> String {
+    let name = gethostname::gethostname().to_string_lossy().into_owned();
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    if !name.is_empty() && name.chars().all(fits) {
+        name
+    } else {
+        "localhost".to_owned()
+    }
+}
+
+/// The causes of an error, for a message that has room for one line.
+fn cause(error: &SmtpError) -> String {
+    let mut causes = String::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        causes.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    causes
+}
+
+/// Ends some time after the program was asked to stop: what is in hand may come to its end.
+async fn patience(stop: &tokio_util::sync::CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(PATIENCE_WHEN_STOPPING).await;
+}
+
+/// How many sessions may break one after another.
+const TRIES: u32 = 3;
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// How long a server may take for what is in hand, once the program was asked to stop.
+const PATIENCE_WHEN_STOPPING: std::time::Duration = std::time::Duration::from_secs(5);

@@ -1,0 +1,261 @@
+//! Where messages go, and for whom.
+
+use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::super::{
+    BsmtpTo, DeliverTo, Environment, HostPort, MboxTo, MdaCommand, MdaTo, SmtpProtocol, SmtpServer,
+    SmtpTo,
+};
+use super::{Resolver, Wanted};
+use crate::config::{Deliver, Diagnostic, LmtpServer, Spanned};
+
+impl Resolver<'_> {
+    pub(super) fn deliver(&mut self, wanted: &Wanted<'_>) -> Option<Vec<DeliverTo>> {
+        let own = wanted.options.and_then(|options| options.deliver.as_ref());
+        let (written, span) = if let Some(flag) = &self.overrides.deliver {
+            (flag.clone(), None)
+        } else if let Some(Spanned { value, span }) = own.or(self.config.defaults.deliver.as_ref())
+        {
+            (value.clone(), Some(span.clone()))
+        } else {
+            let diagnostic = Diagnostic::error(format!(
+                "it is not said where the mail of `{}` goes",
+                wanted.name
+            ));
+            self.note(wanted.at_name(match wanted.options {
+                Some(_) => diagnostic.help(
+                    "write deliver = \"maildir:~/Mail\" here or below [defaults], or give --to",
+                ),
+                None => diagnostic.help("add `--to maildir:~/Mail`"),
+            }));
+            return None;
+        };
+        let mut destinations: Vec<DeliverTo> = Vec::with_capacity(written.len());
+        for deliver in &written {
+            let to = self.destination(wanted, deliver, span.as_ref())?;
+            let name = to.to_string();
+            // What a destination has got is remembered by its name.
+            if destinations.iter().any(|other| other.to_string() == name) {
+                let mut diagnostic =
+                    Diagnostic::error(format!("the destination {name} is there twice"))
+                        .help("take one of them out");
+                diagnostic.span = span;
+                self.note(diagnostic);
+                return None;
+            }
+            destinations.push(to);
+        }
+        Some(destinations)
+    }
+
+    fn destination(
+        &mut self,
+        wanted: &Wanted<'_>,
+        deliver: &Deliver,
+        span: Option<&Range<usize>>,
+    ) -> Option<DeliverTo> {
+        Some(match deliver {
+            Deliver::Bsmtp(path) => {
+                let recipients = self.recipients(wanted)?;
+                DeliverTo::Bsmtp(BsmtpTo {
+                    path: match path {
+                        Some(path) => Some(self.place(path, span)?),
+                        None => None,
+                    },
+                    recipients: addresses(&recipients, "localhost"),
+                })
+            }
+            Deliver::Lmtp(server) => {
+                let recipients = self.recipients(wanted)?;
+                let server = match server {
+                    LmtpServer::Tcp(to) => SmtpServer::Tcp(to.clone()),
+                    LmtpServer::Unix(path) => SmtpServer::Unix(self.place(path, span)?),
+                };
+                DeliverTo::Smtp(SmtpTo::new(server, SmtpProtocol::Lmtp, &recipients))
+            }
+            Deliver::Maildir(path) => DeliverTo::Maildir(self.place(path, span)?),
+            Deliver::Mbox(path) => DeliverTo::Mbox(MboxTo {
+                path: self.place(path, span)?,
+                owner: self.local_user(wanted),
+            }),
+            Deliver::Mda {
+                command,
+                timeout,
+                user,
+            } => {
+                let mut command = command.clone();
+                // With a slash in it, it is a path like all others.
+                if let Some(program) = command.first_mut()
+                    && program.contains('/')
+                {
+                    let path = self.place(Path::new(&*program), span)?;
+                    if let Some(path) = path.to_str() {
+                        path.clone_into(program);
+                    }
+                }
+                DeliverTo::Mda(MdaTo {
+                    command: MdaCommand::Argv(command),
+                    recipients: self.recipients(wanted)?,
+                    user: user.clone().or_else(|| self.local_user(wanted)),
+                    environment: for_commands(self.environment),
+                    timeout: timeout.unwrap_or(MDA_TIMEOUT),
+                })
+            }
+            Deliver::Smtp { host, port } => {
+                let recipients = self.recipients(wanted)?;
+                let server = SmtpServer::Tcp(HostPort {
+                    host: host.clone(),
+                    port: port.unwrap_or(SMTP_PORT),
+                });
+                DeliverTo::Smtp(SmtpTo::new(server, SmtpProtocol::Smtp, &recipients))
+            }
+        })
+    }
+
+    fn place(&mut self, path: &Path, span: Option<&Range<usize>>) -> Option<PathBuf> {
+        match span {
+            Some(span) => self.file_path(path, span),
+            None => self.command_line_path(path),
+        }
+    }
+
+    /// Whom the mail is for: who is named, or the local user.
+    fn recipients(&mut self, wanted: &Wanted<'_>) -> Option<Vec<String>> {
+        if let Some(named) = self.named_recipients(wanted) {
+            return Some(named);
+        }
+        let user = self.environment.user.clone();
+        if user.is_none() {
+            self.note(
+                wanted.at_name(
+                    Diagnostic::error(format!(
+                        "it is not said whom the mail of `{}` is for, and the local user's name \
+                         is not known",
+                        wanted.name
+                    ))
+                    .help("write recipients = \"msingh\""),
+                ),
+            );
+        }
+        Some(vec![user?])
+    }
+
+    fn named_recipients(&self, wanted: &Wanted<'_>) -> Option<Vec<String>> {
+        if let Some(recipients) = &self.overrides.recipients {
+            return Some(recipients.clone());
+        }
+        let own = wanted
+            .options
+            .and_then(|options| options.recipients.as_ref());
+        let recipients = own.or(self.config.defaults.recipients.as_ref());
+        recipients.map(|recipients| recipients.value.clone())
+    }
+
+    /// The local user that root delivers for: the first recipient who is named, without a domain.
+    fn local_user(&self, wanted: &Wanted<'_>) -> Option<String> {
+        let first = self.named_recipients(wanted)?.into_iter().next()?;
+        Some(match first.split_once('@') {
+            Some((local, _)) => local.to_owned(),
+            None => first,
+        })
+    }
+}
+
+impl SmtpTo {
+    /// A server and whom the mail is for, with everything else as usual.
+    ///
+    /// As with fetchmail, a recipient without a domain gets the server's name for one, or
+    /// `localhost` where that is no domain.
+    #[must_use]
+    pub fn new(server: SmtpServer, protocol: SmtpProtocol, recipients: &[String]) -> Self {
+        let domain = match &server {
+            SmtpServer::Tcp(to) => domain_of(&to.host),
+            SmtpServer::Unix(_) => "localhost".to_owned(),
+        };
+        Self {
+            servers: vec![server],
+            protocol,
+            recipients: addresses(recipients, &domain),
+            antispam: Vec::new(),
+            batch_limit: None,
+            timeout: SMTP_TIMEOUT,
+        }
+    }
+}
+
+/// A host as the domain of an address: an IP address is written as a literal (RFC 5321 §4.1.3).
+fn domain_of(host: &str) -> String {
+    let plain = host
+        .split_once('%')
+        .map_or(host, |(address, _zone)| address);
+    match plain.parse::<IpAddr>() {
+        Ok(address) if address.is_loopback() => "localhost".to_owned(),
+        Ok(IpAddr::V4(address)) => format!("[{address}]"),
+        Ok(IpAddr::V6(address)) => format!("[IPv6:{address}]"),
+        Err(_) => host.trim_end_matches('.').to_owned(),
+    }
+}
+
+fn addresses(recipients: &[String], domain: &str) -> Vec<String> {
+    let address = |recipient: &String| {
+        if recipient.contains('@') {
+            recipient.clone()
+        } else {
+            format!("{recipient}@{domain}")
+        }
+    };
+    recipients.iter().map(address).collect()
+}
+
+/// The environment of a command: who and where, and how to speak; nothing else of ours.
+fn for_commands(environment: &Environment) -> Vec<(OsString, OsString)> {
+    let wanted = |name: &OsStr| {
+        name.to_str()
+            .is_some_and(|name| PASSED_ON.contains(&name) || name.starts_with("LC_"))
+    };
+    let mut variables: Vec<_> = environment
+        .vars
+        .iter()
+        .filter(|(name, _)| wanted(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let mut default = |name: &str, value: Option<&OsStr>| {
+        if let Some(value) = value
+            && !variables.iter().any(|(other, _)| other == name)
+        {
+            variables.push((name.into(), value.to_owned()));
+        }
+    };
+    default("PATH", Some(OsStr::new(PATH)));
+    default(
+        "HOME",
+        environment.home.as_ref().map(|home| home.as_os_str()),
+    );
+    let user = environment.user.as_ref().map(OsStr::new);
+    default("LOGNAME", user);
+    default("USER", user);
+    variables
+}
+
+const PASSED_ON: &[&str] = &[
+    "HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER",
+];
+
+/// What a command is looked for in when nobody says otherwise.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Filters that ask a database or another server may take their time.
+const MDA_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// RFC 5321 §4.5.3.2 wants this much for most steps, and twice as much for the last.
+const SMTP_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// RFC 5321 §2.3.4.
+const SMTP_PORT: u16 = 25;
+
+#[cfg(test)]
+mod tests;
