@@ -1,0 +1,630 @@
+//! What is wrong, and which of the usual mistakes is probably behind it.
+//!
+//! fetchmail says "syntax error at WORD" and leaves the rest to its FAQ. Here every mistake that the
+//! FAQ, the manual and mailing lists know is recognised by what stands at the place and before it.
+//! A word that may be a password is never quoted.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use super::ast::Written;
+use super::keyword::{Keyword, Scope, option_spellings};
+use super::lexer::{Kind, Token};
+use crate::config::{Diagnostic, did_you_mean};
+
+/// What the grammar asks for at a place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Expected {
+    /// An authentication type.
+    Auth,
+    /// `accept` or `reject`.
+    BadHeader,
+    /// Something that can be denied, after `no`.
+    Deniable,
+    /// A global option, after `set`.
+    Global,
+    /// `here`, after `user` with several names.
+    Here,
+    /// Anything but `user`, after options of a user who was not named.
+    NoUser,
+    /// A number, after this keyword.
+    Number(Keyword),
+    /// A protocol.
+    Protocol,
+    /// What to do after an error in retrieval.
+    RetrieveError,
+    /// The name of a server.
+    ServerName,
+    /// An option of a server or of a user, or the next statement.
+    ServerOption,
+    /// `poll`, `skip`, `defaults` or `set`.
+    Statement,
+    /// A text or name, after this keyword.
+    Text(Keyword),
+    /// An option of a user, or the next statement.
+    UserOption,
+}
+
+/// A place in the text and what surrounds it.
+pub(super) struct Scene<'t> {
+    pub(super) text: &'t [u8],
+    pub(super) tokens: &'t [Token],
+    pub(super) comments: &'t [Range<usize>],
+    /// Where passwords may stand.
+    pub(super) hidden: &'t [Range<usize>],
+    /// The token that the statement begins with.
+    pub(super) statement: usize,
+    /// The token that is looked at.
+    pub(super) at: usize,
+}
+
+impl<'t> Scene<'t> {
+    pub(super) fn token(&self) -> &'t Token {
+        &self.tokens[self.at]
+    }
+
+    pub(super) fn keyword(&self) -> Option<Keyword> {
+        match self.token().kind {
+            Kind::Keyword(keyword) => Some(keyword),
+            _ => None,
+        }
+    }
+
+    /// The word here if it is no keyword and not in quotes.
+    pub(super) fn bare_word(&self) -> Option<&'t [u8]> {
+        match self.token().kind {
+            Kind::Text { quoted: false, .. } => Some(&self.text[self.token().span.clone()]),
+            _ => None,
+        }
+    }
+
+    /// Says what is wrong with the token here.
+    pub(super) fn explain(&self, expected: Expected) -> Diagnostic {
+        let explanation = match expected {
+            _ if matches!(self.token().kind, Kind::End) => self.unfinished(expected),
+            Expected::Auth => self.wrong_choice("auth", AUTHS),
+            Expected::BadHeader => self.wrong_choice("bad-header", &["accept", "reject"]),
+            Expected::Deniable => self.not_deniable(),
+            Expected::Global => self.not_global(),
+            Expected::Here => Diagnostic::error(format!("{} stands where `here` belongs", self.found()))
+                .help("several names after `user` are local ones and end with `here`; the name on the server stands alone"),
+            Expected::NoUser => self.user_too_late(),
+            Expected::Number(keyword) => self.not_number(keyword),
+            Expected::Protocol => self.not_protocol(),
+            Expected::RetrieveError => {
+                self.wrong_choice("retrieve-error", &["abort", "continue", "markseen"])
+            }
+            Expected::ServerName => self.not_text("the name of a server"),
+            Expected::Text(keyword) => self.not_text(&format!("the text for `{}`", self.spelling_of(keyword))),
+            Expected::ServerOption => self.not_option("an option or the next `poll`"),
+            Expected::Statement => self.not_option("`poll`, `skip`, `defaults` or `set`"),
+            Expected::UserOption => self.not_option("an option of the user or the next `poll`"),
+        };
+        let mut diagnostic = explanation.at(self.token().span.clone());
+        // A quote too few or too many is seen much later, and explains everything.
+        if let Some(quotes) = self.trouble_with_quotes() {
+            diagnostic = diagnostic.help(quotes);
+        }
+        diagnostic
+    }
+
+    /// An option of the server that stands after a user's.
+    pub(super) fn misplaced(&self, option: Range<usize>) -> Diagnostic {
+        let word = self.first_word(&option);
+        Diagnostic::error(format!("server option after user options: `{word}`"))
+            .at(option)
+            .label("belongs to the server")
+            .help(format!(
+                "move `{word}` before the first option of a user (`user`, `pass`, `is`, `keep` …)"
+            ))
+    }
+
+    /// An option that is written a second time.
+    pub(super) fn repeated(&self, written: &Written, earlier: &Range<usize>) -> Diagnostic {
+        let word = self.first_word(&written.span);
+        let line = self.line_of(earlier.start);
+        Diagnostic::warning(format!("`{word}` covers what line {line} says"))
+            .at(written.span.clone())
+            .label("the last one counts")
+    }
+
+    /// What is odd about the text here, which is none the less taken as it stands.
+    pub(super) fn doubt_text(&self, expected: Expected) -> Option<Diagnostic> {
+        let Token { kind, span } = self.token();
+        let Kind::Text { quoted, .. } = kind else {
+            return None;
+        };
+        let raw = &self.text[span.clone()];
+        if let Some(comment) = self.comment_instead(expected) {
+            return Some(
+                Diagnostic::warning("a comment stands where the password is expected")
+                    .at(comment)
+                    .label("this is ignored, and the next word is taken as the password")
+                    .help("a password with `#` must stand in quotes: pass \"#…\""),
+            );
+        }
+        if !quoted
+            && raw.iter().any(|octet| matches!(octet, b'"' | b'\''))
+            && starts_or_ends_quoted(raw)
+        {
+            return Some(
+                Diagnostic::warning("the quotes here are part of the text")
+                    .at(span.clone())
+                    .label("not a text in quotes")
+                    .help("what is in quotes ends with a blank behind the closing quote; a quote inside is written \\x22 or \\x27"),
+            );
+        }
+        let breaks_line = *quoted
+            && raw
+                .windows(2)
+                .any(|pair| pair[1] == b'\n' && pair[0] != b'\\');
+        if breaks_line && !matches!(expected, Expected::Text(keyword) if is_command(keyword)) {
+            let lines = raw.iter().filter(|octet| **octet == b'\n').count() + 1;
+            return Some(
+                Diagnostic::warning(format!("this text runs over {lines} lines"))
+                    .at(span.start..span.start + 1)
+                    .label("the quote opens here")
+                    .help("is a closing quote missing? To break a long text, end its lines with a backslash"),
+            );
+        }
+        None
+    }
+
+    /// A comment between `pass` and the text here, on the line of `pass`.
+    fn comment_instead(&self, expected: Expected) -> Option<Range<usize>> {
+        let Expected::Text(Keyword::Password | Keyword::EsmtpPassword) = expected else {
+            return None;
+        };
+        let keyword = &self.tokens[self.at.checked_sub(1)?].span;
+        let next = self
+            .comments
+            .partition_point(|comment| comment.start < keyword.end);
+        let comment = self.comments.get(next)?;
+        let here = comment.end <= self.token().span.start
+            && !self.text[keyword.end..comment.start].contains(&b'\n');
+        here.then(|| comment.clone())
+    }
+}
+
+/// One explanation for each place in the grammar.
+impl Scene<'_> {
+    fn unfinished(&self, expected: Expected) -> Diagnostic {
+        let belongs = match expected {
+            Expected::Auth => "an authentication type",
+            Expected::BadHeader => "`accept` or `reject`",
+            Expected::Deniable => "what `no` denies",
+            Expected::Global => "a global option",
+            Expected::Here => "`here`",
+            Expected::Number(_) => "a number",
+            Expected::Protocol => "a protocol",
+            Expected::RetrieveError => "`abort`, `continue` or `markseen`",
+            Expected::ServerName => "the name of a server",
+            Expected::Text(_) => "a text",
+            Expected::NoUser
+            | Expected::ServerOption
+            | Expected::Statement
+            | Expected::UserOption => "an option",
+        };
+        let diagnostic = Diagnostic::error(format!("the file ends where {belongs} belongs"));
+        match self.previous() {
+            Some(previous) => diagnostic.label(format!("after {}", self.word(previous))),
+            None => diagnostic,
+        }
+    }
+
+    fn user_too_late(&self) -> Diagnostic {
+        let word = self.word(self.token());
+        Diagnostic::error(format!("{word} stands behind options of a user"))
+            .label("must come first")
+            .help("options such as `pass`, `is` and `keep` follow the `user` they belong to; those of the server come before it")
+    }
+
+    fn not_global(&self) -> Diagnostic {
+        let found = self.found();
+        let diagnostic = Diagnostic::error(format!("{found} cannot be set for the whole run"));
+        match self.keyword().map(Keyword::scope) {
+            Some(Scope::Server | Scope::User) => diagnostic.help(
+                "to set it for all servers, write it in an entry `defaults` at the beginning",
+            ),
+            _ => {
+                let known = "known are bouncemail, daemon, idfile, invisible, logfile, pidfile, \
+                             postmaster, properties, showdots, softbounce, spambounce, syslog";
+                self.with_guess(diagnostic)
+                    .unwrap_or_else(|d| d.help(known))
+            }
+        }
+    }
+
+    fn not_deniable(&self) -> Diagnostic {
+        let found = self.found();
+        let diagnostic = Diagnostic::error(format!("{found} cannot be denied with `no`"));
+        match self.keyword() {
+            Some(keyword) if keyword.scope() == Scope::Global => self.global_in_entry(),
+            Some(keyword) if keyword.scope() != Scope::Value => {
+                diagnostic.help("leave it out; what is not said is not done")
+            }
+            _ => self.with_guess(diagnostic).unwrap_or_else(|diagnostic| {
+                diagnostic.label("expected an option that can be on or off")
+            }),
+        }
+    }
+
+    fn not_number(&self, keyword: Keyword) -> Diagnostic {
+        let (found, word) = (self.found(), self.spelling_of(keyword));
+        let diagnostic = Diagnostic::error(format!("`{word}` needs a number, not {found}"));
+        let raw = &self.text[self.token().span.clone()];
+        let digits = raw.iter().filter(|octet| octet.is_ascii_digit()).count();
+        let after_equals = self
+            .previous()
+            .is_some_and(|token| matches!(token.kind, Kind::Equals));
+        if matches!(self.token().kind, Kind::Equals) || after_equals {
+            diagnostic.help(format!("write `{word}` and the number, without `=`"))
+        } else if matches!(self.token().kind, Kind::Text { quoted: true, .. })
+            && digits + 2 == raw.len()
+        {
+            diagnostic.help("write it without quotes")
+        } else if keyword == Keyword::Port {
+            diagnostic.help("`service` takes the name of a service as well as a number")
+        } else if digits > 0 {
+            diagnostic
+                .help("write all of its digits and no unit: sizes are in octets, times in seconds")
+        } else {
+            diagnostic
+        }
+    }
+
+    fn not_text(&self, wanted: &str) -> Diagnostic {
+        let found = self.found();
+        let diagnostic = Diagnostic::error(format!("{found} stands where {wanted} belongs"));
+        match &self.token().kind {
+            Kind::Equals => diagnostic
+                .help("leave the `=` out; a text that begins with `=` must stand in quotes"),
+            Kind::Number(_) => diagnostic.help("a text of digits only must stand in quotes"),
+            Kind::Keyword(_) => diagnostic
+                .help("a word of the language that is meant as a text must stand in quotes"),
+            Kind::End | Kind::Text { .. } => diagnostic,
+        }
+    }
+
+    fn not_protocol(&self) -> Diagnostic {
+        let diagnostic = self.wrong_choice("proto", PROTOCOLS);
+        match self.bare_word().map(<[u8]>::to_ascii_lowercase).as_deref() {
+            Some(b"pop3s" | b"pops") => {
+                diagnostic.help("write `proto pop3`, and `ssl` as an option of the user")
+            }
+            Some(b"imaps") => {
+                diagnostic.help("write `proto imap`, and `ssl` as an option of the user")
+            }
+            Some(b"pop") => diagnostic.help("write `pop3`"),
+            Some(b"imap4" | b"imap4rev1") => diagnostic.help("write `imap`"),
+            _ => diagnostic,
+        }
+    }
+
+    /// Something else than one of a few words.
+    fn wrong_choice(&self, option: &str, choices: &[&str]) -> Diagnostic {
+        let found = self.found();
+        let known = format!("known are {}", choices.join(", "));
+        let diagnostic = Diagnostic::error(format!("`{option}` does not know {found}"));
+        let Kind::Text { value, quoted } = &self.token().kind else {
+            if matches!(self.token().kind, Kind::Equals) {
+                return Diagnostic::error(format!("`{option}` takes no `=`")).help("leave it out");
+            }
+            return diagnostic.help(known);
+        };
+        let value = String::from_utf8_lossy(value);
+        let folded = value.to_ascii_lowercase();
+        if *quoted && choices.contains(&folded.as_str()) {
+            diagnostic.help(format!("write `{folded}` without quotes"))
+        } else if choices.contains(&folded.as_str()) {
+            diagnostic.help(format!(
+                "write `{folded}`: these words are not mixed of small and capital letters"
+            ))
+        } else if let Some(near) = did_you_mean(&value, choices.iter()) {
+            diagnostic
+                .label(format!("did you mean `{near}`?"))
+                .help(known)
+        } else {
+            diagnostic.help(known)
+        }
+    }
+
+    /// Something that begins no option.
+    fn not_option(&self, wanted: &str) -> Diagnostic {
+        let diagnostic =
+            || Diagnostic::error(format!("{} stands where {wanted} belongs", self.found()));
+        match &self.token().kind {
+            Kind::Equals if self.follows_bare_text() => self.text_cut_short('='),
+            Kind::Equals => diagnostic().help("options take no `=`; leave it out"),
+            Kind::Number(_) if self.follows_server_name() => {
+                diagnostic().help("a port is written `port 110`, behind the name of the server")
+            }
+            Kind::Number(_) => {
+                diagnostic().help("it belongs to no option; is the option's name missing?")
+            }
+            Kind::Keyword(keyword) => self.misplaced_keyword(*keyword, diagnostic()),
+            Kind::Text { quoted: true, .. } => diagnostic()
+                .help("it belongs to no option; the option before takes one text, or none"),
+            Kind::End | Kind::Text { .. } => self.not_option_but_word(diagnostic()),
+        }
+    }
+
+    fn misplaced_keyword(&self, keyword: Keyword, diagnostic: Diagnostic) -> Diagnostic {
+        match (keyword, keyword.scope()) {
+            (Keyword::Here | Keyword::There, _) => diagnostic
+                .help("it belongs behind the names after `user`, `is` or `to`, and only once"),
+            (_, Scope::Global) => self.global_in_entry(),
+            (_, Scope::Server | Scope::User) => {
+                diagnostic.help("options follow the `poll`, `skip` or `defaults` that they are for")
+            }
+            (
+                Keyword::Apop
+                | Keyword::Auto
+                | Keyword::Etrn
+                | Keyword::Imap
+                | Keyword::Kpop
+                | Keyword::Odmr
+                | Keyword::Pop2
+                | Keyword::Pop3
+                | Keyword::Rpop
+                | Keyword::Sdps,
+                _,
+            ) => diagnostic.help(format!("write `proto` before it: proto {}", self.bare())),
+            (Keyword::Accept | Keyword::Reject, _) => {
+                diagnostic.help("write `bad-header` before it")
+            }
+            (Keyword::No, _) => diagnostic,
+            _ => diagnostic.help(format!("write `auth` before it: auth {}", self.bare())),
+        }
+    }
+
+    fn global_in_entry(&self) -> Diagnostic {
+        let word = self.bare();
+        Diagnostic::error(format!("`{word}` is no option of a server or a user")).help(format!(
+            "it holds for the whole run: write `set {word}` before the first `poll`"
+        ))
+    }
+
+    /// A word without quotes that begins no option.
+    fn not_option_but_word(&self, diagnostic: Diagnostic) -> Diagnostic {
+        let word = self.bare();
+        if word.starts_with('#') {
+            return Diagnostic::error("a comment without the end of its line")
+                .help("end the last line of the file with a newline");
+        }
+        if word.starts_with('\u{feff}') {
+            return Diagnostic::error(
+                "the file begins with a byte order mark, which fetchmail takes for text",
+            )
+            .help("save the file as UTF-8 without BOM");
+        }
+        if let Some(separator) = self.cut_by() {
+            return self.text_cut_short(separator);
+        }
+        let switch = self
+            .previous()
+            .filter(|token| matches!(token.kind, Kind::Keyword(keyword) if keyword.is_switch()));
+        if let Some(switch) = switch {
+            let option = self.word(switch);
+            let truth = ["yes", "on", "true", "no", "off", "false"];
+            return if truth.contains(&word.to_ascii_lowercase().as_str()) {
+                let option = option.trim_matches('`');
+                diagnostic.help(format!(
+                    "`{option}` alone switches it on, `no {option}` off"
+                ))
+            } else {
+                let help = format!(
+                    "{option} takes no argument; if it is meant as one of several names, write it in quotes"
+                );
+                self.with_guess(diagnostic).unwrap_or_else(|d| d.help(help))
+            };
+        }
+        if self
+            .previous()
+            .is_some_and(|token| matches!(token.kind, Kind::Keyword(Keyword::Here)))
+        {
+            return diagnostic.help("`here` ends a list of names; the other names come before it");
+        }
+        self.with_guess(diagnostic).unwrap_or_else(|diagnostic| {
+            match self.previous().map(|token| &token.kind) {
+                Some(Kind::Text { .. }) => diagnostic
+                    .help("it belongs to no option; a text with blanks must stand in quotes"),
+                _ => diagnostic,
+            }
+        })
+    }
+
+    /// Names the word that was probably meant, or gives the diagnostic back.
+    fn with_guess(&self, diagnostic: Diagnostic) -> Result<Diagnostic, Diagnostic> {
+        if self.is_hidden(self.token())
+            || !matches!(self.token().kind, Kind::Text { quoted: false, .. })
+        {
+            return Err(diagnostic);
+        }
+        let word = self.bare();
+        let folded = word.to_ascii_lowercase();
+        if let Some(denied) = folded.strip_prefix("no")
+            && let Some(keyword) = Keyword::of(denied.as_bytes())
+            && keyword.can_be_denied()
+        {
+            return Ok(diagnostic.help(format!("write `no {denied}` with a blank")));
+        }
+        if option_spellings().any(|spelling| spelling == folded) {
+            return Ok(diagnostic.help(format!("write `{folded}` in small letters")));
+        }
+        match did_you_mean(&word, option_spellings()) {
+            Some(near) => Ok(diagnostic.label(format!("did you mean `{near}`?"))),
+            None => Err(diagnostic),
+        }
+    }
+
+    fn text_cut_short(&self, separator: char) -> Diagnostic {
+        Diagnostic::error(format!("a text without quotes ends at `{separator}`"))
+            .label("this no longer belongs to it")
+            .help(format!("a text with `{separator}` must stand in quotes"))
+    }
+}
+
+/// What stands around the place.
+impl Scene<'_> {
+    /// The token before, within the statement.
+    fn previous(&self) -> Option<&Token> {
+        let before = self
+            .at
+            .checked_sub(1)
+            .filter(|before| *before >= self.statement)?;
+        self.tokens.get(before)
+    }
+
+    fn follows_bare_text(&self) -> bool {
+        self.previous().is_some_and(|token| {
+            matches!(token.kind, Kind::Text { quoted: false, .. })
+                && token.span.end == self.token().span.start
+        })
+    }
+
+    fn follows_server_name(&self) -> bool {
+        self.at == self.statement + 2
+    }
+
+    /// The separator that stands, without a blank, between the word before and this one.
+    fn cut_by(&self) -> Option<char> {
+        let previous = self.previous()?;
+        let Kind::Text { quoted: false, .. } = previous.kind else {
+            return None;
+        };
+        let between = &self.text[previous.span.end..self.token().span.start];
+        let separators = !between.is_empty() && between.iter().all(|octet| b";:,".contains(octet));
+        separators.then(|| char::from(between[0]))
+    }
+
+    /// An unclosed quote, or one that was closed far too late, earlier in the statement.
+    fn trouble_with_quotes(&self) -> Option<String> {
+        let before = &self.tokens[self.statement..=self.at];
+        before.iter().rev().find_map(|token| {
+            let raw = &self.text[token.span.clone()];
+            let line = self.line_of(token.span.start);
+            match token.kind {
+                Kind::Text { quoted: false, .. }
+                    if matches!(raw, [b'"' | b'\'', ..]) && raw.len() > 1 && raw.first() != raw.last() =>
+                {
+                    Some(format!("the quote that opens on line {line} is never closed"))
+                }
+                Kind::Text { quoted: true, .. } if raw.contains(&b'\n') => {
+                    let last = self.line_of(token.span.end);
+                    Some(format!(
+                        "the text in quotes that begins on line {line} ends only on line {last}; is a quote missing?"
+                    ))
+                }
+                _ => None,
+            }
+        })
+    }
+
+    fn line_of(&self, at: usize) -> usize {
+        1 + memchr::memchr_iter(b'\n', &self.text[..at]).count()
+    }
+
+    /// What stands here, for a message.
+    fn found(&self) -> Cow<'static, str> {
+        self.word(self.token())
+    }
+
+    /// A token for a message: quoted, unless it may be a password.
+    fn word(&self, token: &Token) -> Cow<'static, str> {
+        match token.kind {
+            Kind::End => "the end of the file".into(),
+            _ if self.is_hidden(token) => "this word".into(),
+            Kind::Text { quoted: true, .. } => "a text in quotes".into(),
+            _ => format!("`{}`", Shown(&self.text[token.span.clone()])).into(),
+        }
+    }
+
+    /// The word here as it stands.
+    fn bare(&self) -> String {
+        Shown(&self.text[self.token().span.clone()]).to_string()
+    }
+
+    /// The first word of an option, without `no`.
+    fn first_word(&self, option: &Range<usize>) -> String {
+        let text = &self.text[option.clone()];
+        let end = text.iter().position(u8::is_ascii_whitespace);
+        Shown(&text[..end.unwrap_or(text.len())]).to_string()
+    }
+
+    /// How the keyword, which stands somewhere before, was written.
+    fn spelling_of(&self, keyword: Keyword) -> String {
+        let before = self.tokens[self.statement..self.at].iter().rev();
+        let written = before
+            .filter(|token| matches!(token.kind, Kind::Keyword(found) if found == keyword))
+            .map(|token| Shown(&self.text[token.span.clone()]).to_string());
+        written
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| "is".to_owned())
+    }
+
+    fn is_hidden(&self, token: &Token) -> bool {
+        let after = self
+            .hidden
+            .partition_point(|hidden| hidden.end <= token.span.start);
+        self.hidden
+            .get(after)
+            .is_some_and(|hidden| hidden.start < token.span.end)
+    }
+}
+
+/// A word as it may be shown: on one line, and not too long.
+struct Shown<'t>(&'t [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = posthole_proto::text::clean(self.0);
+        match text.char_indices().nth(LONGEST) {
+            Some((end, _)) => write!(f, "{}…", &text[..end]),
+            None => f.write_str(&text),
+        }
+    }
+}
+
+/// Whether a word looks as if its quotes were meant to be none of it.
+fn starts_or_ends_quoted(raw: &[u8]) -> bool {
+    matches!(raw, [b'"' | b'\'', ..] | [.., b'"' | b'\''])
+}
+
+/// Whether an option is a command, which may well run over several lines.
+fn is_command(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::Mda
+            | Keyword::PasswordEval
+            | Keyword::Plugin
+            | Keyword::Plugout
+            | Keyword::Postconnect
+            | Keyword::Preconnect
+            | Keyword::Properties
+    )
+}
+
+const AUTHS: &[&str] = &[
+    "any",
+    "apop",
+    "cram-md5",
+    "external",
+    "gssapi",
+    "implicit",
+    "kerberos",
+    "kerberos_v5",
+    "msn",
+    "ntlm",
+    "oauthbearer",
+    "otp",
+    "password",
+    "ssh",
+];
+/// How much of a word is shown.
+const LONGEST: usize = 40;
+const PROTOCOLS: &[&str] = &[
+    "apop", "auto", "etrn", "imap", "kpop", "odmr", "pop2", "pop3", "rpop", "sdps",
+];
