@@ -23,7 +23,7 @@ pub struct Globals {
     pub idfile: BString,
     /// Whether no Received line is added.
     pub invisible: bool,
-    /// Where messages go once the daemon has left the terminal.
+    /// Where messages go once the daemon has left the terminal, if there is such a file already.
     pub logfile: Option<BString>,
     /// Where the lock is, if not at its usual place.
     pub pidfile: Option<BString>,
@@ -41,7 +41,7 @@ pub struct Globals {
     pub softbounce: bool,
     /// Whether what `antispam` blocks is bounced.
     pub spambounce: bool,
-    /// Whether messages go to the system's log.
+    /// Whether messages go to the system's log, unless they go to `logfile`.
     pub syslog: bool,
 }
 
@@ -224,6 +224,22 @@ impl Entry {
     #[must_use]
     pub fn host(&self) -> &BString {
         self.via.as_ref().unwrap_or(&self.name)
+    }
+
+    /// Whether a password is of any use to the server.
+    #[must_use]
+    pub fn needs_password(&self) -> bool {
+        let by_other_means = matches!(
+            self.auth,
+            Auth::External
+                | Auth::Gssapi
+                | Auth::Implicit
+                | Auth::KerberosV4
+                | Auth::KerberosV5
+                | Auth::Otp
+                | Auth::Ssh
+        );
+        !by_other_means && self.protocol != Protocol::Etrn
     }
 
     /// The port that `service` says, or the protocol's own.

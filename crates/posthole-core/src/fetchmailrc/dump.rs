@@ -108,19 +108,25 @@ fn entry(f: &mut Formatter<'_>, entry: &Entry) -> fmt::Result {
     writeln!(fields.f, "\t    'users': [")?;
     for one in &entry.users {
         writeln!(fields.f, "\t\t{{")?;
-        user(fields.f, one)?;
+        user(fields.f, entry, one)?;
         write!(fields.f, "\t\t}}\n\t\t,")?;
     }
     writeln!(fields.f, "\t    ]\n\t}}")
 }
 
-fn user(f: &mut Formatter<'_>, user: &User) -> fmt::Result {
+fn user(f: &mut Formatter<'_>, entry: &Entry, user: &User) -> fmt::Result {
     let mut fields = Fields {
         f,
         indent: "\t\t    ",
     };
     fields.text("remote", Some(&user.remote))?;
-    fields.secret("password", user.password.as_ref())?;
+    match &user.password {
+        // Where nobody looks at it, fetchmail has something in its place.
+        None if entry.active && !entry.needs_password() => {
+            fields.text("password", Some(&user.remote))?;
+        }
+        password => fields.secret("password", password.as_ref())?,
+    }
     fields.localnames(&user.localnames, user.wildcard)?;
     fields.switch("fetchall", user.fetchall)?;
     fields.switch("keep", user.keep)?;

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use bstr::{BString, ByteSlice};
 
-use super::ast::{self, Rcfile, Verb, place_of};
+use super::ast::{self, Rcfile, place_of};
 use super::configuration::{Configuration, Entry, Globals, User, service_port};
 use super::keyword::Keyword;
 use super::options::{
@@ -175,8 +175,8 @@ impl Resolver<'_> {
     /// What fetchmail makes of more than one user or entry of it is a server of that name. That is
     /// never meant, but it does no harm to the others either.
     fn take_defaults(&mut self, drafts: &mut Vec<Draft<'_>>) -> Option<Flags> {
-        let is_defaults =
-            |draft: &Draft<'_>| draft.origin.is_some_and(|o| o.verb == Verb::Defaults);
+        // fetchmail goes by the name, so that `poll "defaults"` is the same.
+        let is_defaults = |draft: &Draft<'_>| draft.origin.is_some() && draft.name == "defaults";
         let first = drafts.first_mut().filter(|draft| is_defaults(draft));
         let defaults = first.map(|draft| Flags {
             globals: GlobalOptions::default(),
@@ -271,7 +271,8 @@ impl Resolver<'_> {
             .map(|timeout| if timeout == -1 { TIMEOUT } else { timeout });
         let protocol = server.protocol.unwrap_or(Protocol::Auto);
         Entry {
-            active: draft.active,
+            // `skip` may also come from the entry `defaults`.
+            active: draft.active && !(self.request.names.is_empty() && server.skip == Some(true)),
             aka: server.aka,
             auth: server.auth.unwrap_or(Auth::Any),
             bad_header: server.bad_header.unwrap_or(BadHeader::Reject),
@@ -418,20 +419,20 @@ impl Resolver<'_> {
         if let Some(service) = entry.service.as_ref().filter(|service| number(service))
             && service_port(service).is_none()
         {
-            let span = place(Keyword::Service).or(place(Keyword::Port));
+            let span = draft.place_of_port();
             self.error(
                 format!("`{service}` is no port"),
                 span,
                 "a port is a number from 1 to 65535",
             );
         }
-        self.check_tls(draft, entry);
+        self.check_port(draft, entry);
         for user in &entry.users {
             self.check_user(draft, entry, user);
         }
     }
 
-    fn check_tls(&mut self, draft: &Draft<'_>, entry: &Entry) {
+    fn check_port(&mut self, draft: &Draft<'_>, entry: &Entry) {
         let Some(port) = entry
             .service
             .as_ref()
@@ -439,12 +440,16 @@ impl Resolver<'_> {
         else {
             return;
         };
+        let span = draft.place_of_port();
         let (plain, tls) = match entry.protocol {
             Protocol::Pop3 => (110, 995),
             Protocol::Imap => (143, 993),
+            Protocol::Rpop if port >= 1024 => {
+                let message = format!("RPOP of `{}` needs a port below 1024", entry.name);
+                return self.error(message, span, "a server believes RPOP only from such ports");
+            }
             _ => return,
         };
-        let span = draft.place(Keyword::Service).or(draft.place(Keyword::Port));
         let help = if port == tls && entry.users.iter().any(|user| !user.ssl) {
             format!("port {tls} is for TLS from the start: add `ssl` to the user's options")
         } else if port == plain && entry.users.iter().any(|user| user.ssl) {
@@ -555,6 +560,15 @@ impl Resolver<'_> {
 }
 
 impl Draft<'_> {
+    /// Where the port is said, which two keywords can do.
+    fn place_of_port(&self) -> Option<Range<usize>> {
+        let origin = self.origin?;
+        let said = origin.written.iter().rev();
+        let mut said = said.filter(|w| matches!(w.keyword, Keyword::Port | Keyword::Service));
+        let said = said.next().map(|written| written.span.clone());
+        said.or_else(|| self.place(Keyword::Protocol))
+    }
+
     /// Where the entry or one of its users says this.
     fn place(&self, keyword: Keyword) -> Option<Range<usize>> {
         let origin = self.origin?;

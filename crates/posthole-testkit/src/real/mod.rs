@@ -29,6 +29,8 @@ pub enum Requirement {
     Dovecot,
     /// Dovecot's IMAP server; Debian package `dovecot-imapd`.
     DovecotImap,
+    /// fetchmail, whose language we speak; Debian package `fetchmail`.
+    Fetchmail,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
     /// The `openssl` command; Debian package `openssl`.
@@ -57,6 +59,7 @@ impl Requirement {
                 "dovecot-pop3d",
             ),
             Self::DovecotImap => (dovecot_has("imap"), "dovecot-imapd"),
+            Self::Fetchmail => (find_program("fetchmail").is_some(), "fetchmail"),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::OpenSsl => (find_program("openssl").is_some(), "openssl"),
             Self::Ssh => (find_program("ssh").is_some(), "openssh-client"),
