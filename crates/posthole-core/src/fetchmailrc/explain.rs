@@ -82,13 +82,12 @@ impl<'t> Scene<'t> {
     /// Says what is wrong with the token here.
     pub(super) fn explain(&self, expected: Expected) -> Diagnostic {
         let explanation = match expected {
+            Expected::Here => self.here_is_missing(),
             _ if matches!(self.token().kind, Kind::End) => self.unfinished(expected),
-            Expected::Auth => self.wrong_choice("auth", AUTHS),
+            Expected::Auth => self.not_auth(),
             Expected::BadHeader => self.wrong_choice("bad-header", &["accept", "reject"]),
             Expected::Deniable => self.not_deniable(),
             Expected::Global => self.not_global(),
-            Expected::Here => Diagnostic::error(format!("{} stands where `here` belongs", self.found()))
-                .help("several names after `user` are local ones and end with `here`; the name on the server stands alone"),
             Expected::NoUser => self.user_too_late(),
             Expected::Number(keyword) => self.not_number(keyword),
             Expected::Protocol => self.not_protocol(),
@@ -96,12 +95,17 @@ impl<'t> Scene<'t> {
                 self.wrong_choice("retrieve-error", &["abort", "continue", "markseen"])
             }
             Expected::ServerName => self.not_text("the name of a server"),
-            Expected::Text(keyword) => self.not_text(&format!("the text for `{}`", self.spelling_of(keyword))),
+            Expected::Text(keyword) => {
+                self.not_text(&format!("the text for `{}`", self.spelling_of(keyword)))
+            }
             Expected::ServerOption => self.not_option("an option or the next `poll`"),
             Expected::Statement => self.not_option("`poll`, `skip`, `defaults` or `set`"),
             Expected::UserOption => self.not_option("an option of the user or the next `poll`"),
         };
-        let mut diagnostic = explanation.at(self.token().span.clone());
+        let mut diagnostic = explanation;
+        if diagnostic.span.is_none() {
+            diagnostic.span = Some(self.token().span.clone());
+        }
         // A quote too few or too many is seen much later, and explains everything.
         if let Some(quotes) = self.trouble_with_quotes() {
             diagnostic = diagnostic.help(quotes);
@@ -142,6 +146,18 @@ impl<'t> Scene<'t> {
                     .at(comment)
                     .label("this is ignored, and the next word is taken as the password")
                     .help("a password with `#` must stand in quotes: pass \"#…\""),
+            );
+        }
+        let in_list = self
+            .previous()
+            .is_some_and(|token| matches!(token.kind, Kind::Text { .. }));
+        if in_list && let Some(option) = self.option_in_disguise() {
+            return Some(
+                Diagnostic::warning(format!("{} is taken for one more name", self.found()))
+                    .at(span.clone())
+                    .help(format!(
+                        "write `{option}` if the option is meant, or quotes if it is a name"
+                    )),
             );
         }
         if !quoted
@@ -195,13 +211,13 @@ impl Scene<'_> {
             Expected::BadHeader => "`accept` or `reject`",
             Expected::Deniable => "what `no` denies",
             Expected::Global => "a global option",
-            Expected::Here => "`here`",
             Expected::Number(_) => "a number",
             Expected::Protocol => "a protocol",
             Expected::RetrieveError => "`abort`, `continue` or `markseen`",
             Expected::ServerName => "the name of a server",
             Expected::Text(_) => "a text",
-            Expected::NoUser
+            Expected::Here
+            | Expected::NoUser
             | Expected::ServerOption
             | Expected::Statement
             | Expected::UserOption => "an option",
@@ -211,6 +227,28 @@ impl Scene<'_> {
             Some(previous) => diagnostic.label(format!("after {}", self.word(previous))),
             None => diagnostic,
         }
+    }
+
+    /// After `user` with several names, of which the second may be none.
+    fn here_is_missing(&self) -> Diagnostic {
+        let mut names = self.tokens[self.statement..self.at].iter();
+        let names = names.rposition(|token| matches!(token.kind, Kind::Keyword(Keyword::User)));
+        let second = names.map_or(self.at, |user| self.statement + user + 2);
+        let scene = Scene {
+            at: second,
+            ..*self
+        };
+        let taken = Diagnostic::error(format!(
+            "{} is taken for one more name of the user, and `here` is missing",
+            scene.found()
+        ));
+        let taken = taken.at(scene.token().span.clone());
+        scene.with_guess(taken).unwrap_or_else(|_| {
+            Diagnostic::error(format!("{} stands where `here` belongs", self.found())).help(
+                "several names after `user` are local ones and end with `here`; the name on the \
+                 server stands alone",
+            )
+        })
     }
 
     fn user_too_late(&self) -> Diagnostic {
@@ -296,8 +334,16 @@ impl Scene<'_> {
             Some(b"imaps") => {
                 diagnostic.help("write `proto imap`, and `ssl` as an option of the user")
             }
-            Some(b"pop") => diagnostic.help("write `pop3`"),
+            Some(b"pop") => diagnostic.label("").help("write `pop3`"),
             Some(b"imap4" | b"imap4rev1") => diagnostic.help("write `imap`"),
+            _ => diagnostic,
+        }
+    }
+
+    fn not_auth(&self) -> Diagnostic {
+        let diagnostic = self.wrong_choice("auth", AUTHS);
+        match self.bare_word().map(<[u8]>::to_ascii_lowercase).as_deref() {
+            Some(b"plain" | b"login" | b"pass") => diagnostic.help("write `auth password`"),
             _ => diagnostic,
         }
     }
@@ -315,8 +361,8 @@ impl Scene<'_> {
         };
         let value = String::from_utf8_lossy(value);
         let folded = value.to_ascii_lowercase();
-        if *quoted && choices.contains(&folded.as_str()) {
-            diagnostic.help(format!("write `{folded}` without quotes"))
+        if *quoted {
+            Diagnostic::error(format!("`{option}` takes a word without quotes")).help(known)
         } else if choices.contains(&folded.as_str()) {
             diagnostic.help(format!(
                 "write `{folded}`: these words are not mixed of small and capital letters"
@@ -442,21 +488,27 @@ impl Scene<'_> {
         {
             return Err(diagnostic);
         }
+        if let Some(option) = self.option_in_disguise() {
+            return Ok(diagnostic.help(format!("write `{option}`")));
+        }
         let word = self.bare();
-        let folded = word.to_ascii_lowercase();
-        if let Some(denied) = folded.strip_prefix("no")
-            && let Some(keyword) = Keyword::of(denied.as_bytes())
-            && keyword.can_be_denied()
-        {
-            return Ok(diagnostic.help(format!("write `no {denied}` with a blank")));
-        }
-        if option_spellings().any(|spelling| spelling == folded) {
-            return Ok(diagnostic.help(format!("write `{folded}` in small letters")));
-        }
         match did_you_mean(&word, option_spellings()) {
             Some(near) => Ok(diagnostic.label(format!("did you mean `{near}`?"))),
             None => Err(diagnostic),
         }
+    }
+
+    /// The option that a word would be with small letters, or with a blank behind `no`.
+    fn option_in_disguise(&self) -> Option<String> {
+        let word = self.bare_word().filter(|_| !self.is_hidden(self.token()))?;
+        let folded = String::from_utf8(word.to_ascii_lowercase()).ok()?;
+        if let Some(denied) = folded.strip_prefix("no")
+            && Keyword::of(denied.as_bytes()).is_some_and(Keyword::can_be_denied)
+        {
+            return Some(format!("no {denied}"));
+        }
+        let known = option_spellings().any(|spelling| spelling == folded);
+        (known && folded.as_bytes() != word).then_some(folded)
     }
 
     fn text_cut_short(&self, separator: char) -> Diagnostic {
@@ -535,6 +587,7 @@ impl Scene<'_> {
     fn word(&self, token: &Token) -> Cow<'static, str> {
         match token.kind {
             Kind::End => "the end of the file".into(),
+            Kind::Equals => "`=`".into(),
             _ if self.is_hidden(token) => "this word".into(),
             Kind::Text { quoted: true, .. } => "a text in quotes".into(),
             _ => format!("`{}`", Shown(&self.text[token.span.clone()])).into(),

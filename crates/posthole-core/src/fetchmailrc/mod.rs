@@ -21,6 +21,7 @@ mod parser;
 mod permissions;
 mod resolve;
 mod secrets;
+pub mod ssh_command;
 
 pub use ast::{Entry as WrittenEntry, Rcfile, User as WrittenUser, Verb, Written};
 pub use configuration::{Configuration, Entry, Globals, User, service_port};

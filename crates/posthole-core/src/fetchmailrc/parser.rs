@@ -3,9 +3,10 @@
 //! It has to fail on the token that fetchmail's own parser, an LALR(1) one, fails on, and accept
 //! what that accepts; how the mistake is explained is the business of [`explain`](super::explain).
 
+use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use bstr::BString;
+use bstr::{BString, ByteSlice};
 use secrecy::SecretSlice;
 
 use super::ast::{Entry, Rcfile, User, Verb, Written};
@@ -208,7 +209,7 @@ impl Parser<'_> {
             Keyword::EsmtpName => options.esmtpname = Some(self.text(keyword)?),
             Keyword::EsmtpPassword => options.esmtppassword = Some(self.secret(keyword)?),
             Keyword::IdleTimeout => options.idletimeout = Some(self.number(keyword)?),
-            Keyword::Interface => options.interface = Some(self.text(keyword)?),
+            Keyword::Interface => options.interface = Some(self.interface()?),
             Keyword::Interval => options.interval = nonzero(self.number(keyword)?),
             Keyword::Localdomains => self.texts(keyword, &mut options.localdomains)?,
             Keyword::Monitor => options.monitor = Some(self.text(keyword)?),
@@ -287,6 +288,29 @@ impl Parser<'_> {
         };
         self.advance();
         Ok(auth)
+    }
+
+    /// `NAME/ADDRESS[/MASK]`; when it is wrong, the file is still read to its end.
+    fn interface(&mut self) -> Parsed<BString> {
+        let span = self.token().span.clone();
+        let interface = self.text(Keyword::Interface)?;
+        let mut parts = interface.splitn(3, |octet| *octet == b'/').skip(1);
+        let is_address = |part: &[u8]| {
+            part.to_str()
+                .is_ok_and(|part| part.parse::<Ipv4Addr>().is_ok())
+        };
+        let problem = match parts.next() {
+            None => "the interface is without an address",
+            Some(address) if !is_address(address) => "the interface's address is no IPv4 address",
+            Some(_) if !parts.next().is_none_or(is_address) => {
+                "the interface's mask is no IPv4 address"
+            }
+            Some(_) => return Ok(interface),
+        };
+        let help = "write `interface NAME/ADDRESS` or `interface NAME/ADDRESS/MASK`";
+        self.diagnostics
+            .push(Diagnostic::error(problem).at(span).help(help));
+        Ok(interface)
     }
 
     fn bad_header(&mut self) -> Parsed<BadHeader> {
@@ -584,6 +608,9 @@ impl Parser<'_> {
 
     fn unexpected(&mut self, expected: Expected) -> Broken {
         let diagnostic = self.scene.explain(expected);
+        // The doubt about a word is cleared up by the mistake that comes of it.
+        self.diagnostics
+            .pop_if(|doubt| !doubt.is_error() && doubt.span == diagnostic.span);
         self.diagnostics.push(diagnostic);
         Broken
     }

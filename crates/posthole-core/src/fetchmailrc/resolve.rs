@@ -4,7 +4,6 @@
 //! the program has as defaults, and then the command line covers all of it. Pure: what it needs to
 //! know of the user and the machine comes in with the [`Request`].
 
-use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use bstr::{BString, ByteSlice};
@@ -20,6 +19,8 @@ use crate::config::Diagnostic;
 /// Who asks for what, and where.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Whether servers that this run does not poll are checked too, as for `--configdump`.
+    pub check_all: bool,
     /// What the command line says.
     pub flags: Flags,
     /// The name of this host, which mail is asked for with ETRN and ODMR.
@@ -101,11 +102,7 @@ impl Resolver<'_> {
             }
         }
         let entries: Vec<_> = drafts.iter().map(|draft| self.entry(draft)).collect();
-        for (draft, entry) in drafts.iter().zip(&entries) {
-            self.check(draft, entry);
-        }
-        self.check_idle(&drafts, &entries);
-        self.check_unique(&drafts, &entries);
+        self.check_all(&drafts, &entries);
         Configuration {
             globals: self.globals(&rcfile.globals),
             entries,
@@ -399,17 +396,18 @@ impl Resolver<'_> {
 
 /// What fetchmail refuses, or warns of, once everything is merged.
 impl Resolver<'_> {
-    fn check(&mut self, draft: &Draft<'_>, entry: &Entry) {
-        let place = |keyword| draft.place(keyword);
-        if let Some(interface) = &entry.interface
-            && let Err(problem) = check_interface(interface)
-        {
-            self.error(
-                problem,
-                place(Keyword::Interface),
-                "write `interface NAME/ADDRESS` or `NAME/ADDRESS/MASK`",
-            );
+    fn check_all(&mut self, drafts: &[Draft<'_>], entries: &[Entry]) {
+        let all = drafts.iter().zip(entries);
+        let checked = all.filter(|(_, entry)| entry.active || self.request.check_all);
+        let checked: Vec<_> = checked.collect();
+        for (draft, entry) in &checked {
+            self.check(draft, entry);
         }
+        self.check_idle(&checked);
+        self.check_unique(&checked);
+    }
+
+    fn check(&mut self, draft: &Draft<'_>, entry: &Entry) {
         let number = |service: &BString| {
             service
                 .trim_ascii()
@@ -512,11 +510,13 @@ impl Resolver<'_> {
         }
     }
 
-    fn check_idle(&mut self, drafts: &[Draft<'_>], entries: &[Entry]) {
-        let users = || entries.iter().flat_map(|entry| &entry.users);
+    fn check_idle(&mut self, checked: &[(&Draft<'_>, &Entry)]) {
+        let users = || checked.iter().flat_map(|(_, entry)| &entry.users);
         let mailboxes: usize = users().map(|user| user.folders.len().max(1)).sum();
         if mailboxes > 1 && users().any(|user| user.idle) {
-            let span = drafts.iter().find_map(|draft| draft.place(Keyword::Idle));
+            let span = checked
+                .iter()
+                .find_map(|(draft, _)| draft.place(Keyword::Idle));
             self.error(
                 "`idle` waits on one mailbox and never comes to the others",
                 span,
@@ -526,9 +526,9 @@ impl Resolver<'_> {
     }
 
     /// fetchmail(1), BUGS: what was seen is remembered by user and server.
-    fn check_unique(&mut self, drafts: &[Draft<'_>], entries: &[Entry]) {
+    fn check_unique(&mut self, checked: &[(&Draft<'_>, &Entry)]) {
         let mut seen = std::collections::HashSet::new();
-        for (draft, entry) in drafts.iter().zip(entries) {
+        for (draft, entry) in checked {
             for user in &entry.users {
                 if !seen.insert((&user.remote, entry.host())) {
                     let message = format!("{} at `{}` is there twice", user.remote, entry.host());
@@ -580,23 +580,6 @@ impl Draft<'_> {
                     .next()
             })
             .or_else(|| Some(origin.name.span.clone()))
-    }
-}
-
-/// The syntax of `interface`.
-fn check_interface(interface: &BString) -> Result<(), &'static str> {
-    let mut parts = interface.splitn(3, |octet| *octet == b'/').skip(1);
-    let is_address = |part: &[u8]| {
-        part.to_str()
-            .is_ok_and(|part| part.parse::<Ipv4Addr>().is_ok())
-    };
-    match parts.next() {
-        None => Err("the interface is without an address"),
-        Some(address) if !is_address(address) => Err("the interface's address is no IPv4 address"),
-        Some(_) if !parts.next().is_none_or(is_address) => {
-            Err("the interface's mask is no IPv4 address")
-        }
-        Some(_) => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@
 mod generate;
 mod oracle;
 mod python;
+mod ssh;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,11 @@ fn main() -> ExitCode {
             "named_servers_are_polled_alike",
             needs,
             named_servers_are_polled_alike,
+        )
+        .test(
+            "commands_mean_the_same_to_ssh",
+            &[Requirement::Ssh],
+            ssh::commands_mean_the_same_to_ssh,
         )
         .run()
 }

@@ -34,6 +34,7 @@ impl Oracle {
         fs::write(dir.path().join("log"), "").unwrap();
         let mut oracle = Self {
             request: Request {
+                check_all: true,
                 flags: Flags::default(),
                 hostname: "unknown".into(),
                 idfile: format!("{}/.fetchids", home.display()).into(),
@@ -164,10 +165,10 @@ impl Oracle {
                 let span = first?.span.clone()?;
                 let lines = line_as_fetchmail_counts(text, span.start)
                     ..=line_as_fetchmail_counts(text, span.end);
-                // fetchmail reports a misplaced option only when it has read on behind it.
-                let tolerant =
-                    words.contains("server option after user options") && line > *lines.start();
-                let agreed = lines.contains(&line) || tolerant;
+                // fetchmail reports a misplaced option, or a word too many, only behind it.
+                let late = words.contains("server option after user options")
+                    || first?.message.contains("and `here` is missing");
+                let agreed = lines.contains(&line) || late && line > *lines.start();
                 (!agreed).then(|| {
                     format!(
                         "we see it on line {}: {}\nfetchmail: {words}",
