@@ -78,9 +78,3 @@ pub struct Written {
     /// The octets from its first word to the last of its arguments.
     pub span: Range<usize>,
 }
-
-/// Where an option was written last.
-pub(super) fn place_of(written: &[Written], keyword: Keyword) -> Option<Range<usize>> {
-    let last = written.iter().rfind(|written| written.keyword == keyword);
-    last.map(|written| written.span.clone())
-}

@@ -11,9 +11,12 @@
 //! `set no showdots` do not switch these on.
 
 mod ast;
+mod check;
 mod configuration;
 mod dump;
 mod explain;
+#[doc(hidden)]
+pub mod fuzz;
 mod keyword;
 mod lexer;
 mod options;

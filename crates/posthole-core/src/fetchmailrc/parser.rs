@@ -92,7 +92,7 @@ impl Parser<'_> {
             Keyword::Logfile => self.rcfile.globals.logfile = Some(self.text(keyword)?),
             Keyword::Pidfile => self.rcfile.globals.pidfile = Some(self.text(keyword)?),
             Keyword::PinentryTimeout => {
-                self.rcfile.globals.pinentry_timeout = Some(self.number(keyword)?)
+                self.rcfile.globals.pinentry_timeout = Some(self.number(keyword)?);
             }
             Keyword::Postmaster => self.rcfile.globals.postmaster = Some(self.text(keyword)?),
             Keyword::Showdots => self.rcfile.globals.showdots = Some(!denied),
@@ -632,7 +632,8 @@ fn place_of_earlier(written: &[Written], keyword: Keyword) -> Option<Range<usize
     if is_list {
         return None;
     }
-    super::ast::place_of(written, keyword)
+    let last = written.iter().rfind(|written| written.keyword == keyword);
+    last.map(|written| written.span.clone())
 }
 
 fn add_local_name(options: &mut UserOptions, name: LocalName) {

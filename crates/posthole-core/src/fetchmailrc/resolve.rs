@@ -4,13 +4,11 @@
 //! the program has as defaults, and then the command line covers all of it. Pure: what it needs to
 //! know of the user and the machine comes in with the [`Request`].
 
-use std::ops::Range;
-
 use bstr::{BString, ByteSlice};
 
-use super::ast::{self, Rcfile, place_of};
-use super::configuration::{Configuration, Entry, Globals, User, service_port};
-use super::keyword::Keyword;
+use super::ast::{self, Rcfile};
+use super::check;
+use super::configuration::{Configuration, Entry, Globals, User};
 use super::options::{
     Auth, BadHeader, Envelope, GlobalOptions, LocalName, Protocol, ServerOptions, UserOptions,
 };
@@ -70,12 +68,13 @@ struct Resolver<'r> {
 }
 
 /// What is to become an [`Entry`], and where it comes from.
-struct Draft<'a> {
+pub(super) struct Draft<'a> {
     name: BString,
-    server: ServerOptions,
+    pub(super) server: ServerOptions,
     users: Vec<UserOptions>,
     active: bool,
-    origin: Option<&'a ast::Entry>,
+    /// Where it stands in the file, if it does.
+    pub(super) origin: Option<&'a ast::Entry>,
 }
 
 impl Resolver<'_> {
@@ -102,11 +101,12 @@ impl Resolver<'_> {
             }
         }
         let entries: Vec<_> = drafts.iter().map(|draft| self.entry(draft)).collect();
-        self.check_all(&drafts, &entries);
-        Configuration {
-            globals: self.globals(&rcfile.globals),
-            entries,
-        }
+        let globals = self.globals(&rcfile.globals);
+        let all = drafts.iter().zip(&entries);
+        let checked = all.filter(|(_, entry)| entry.active || self.request.check_all);
+        let checked: Vec<_> = checked.collect();
+        self.diagnostics.extend(check::check(&globals, &checked));
+        Configuration { globals, entries }
     }
 
     fn draft<'a>(&self, entry: &'a ast::Entry) -> Draft<'a> {
@@ -361,7 +361,7 @@ impl Resolver<'_> {
             sslkey: options.sslkey,
             sslmode: options.sslmode,
             sslproto: options.sslproto,
-            stripcr: options.stripcr.unwrap_or(options.mda.is_some()),
+            stripcr: options.stripcr.unwrap_or_else(|| options.mda.is_some()),
             mda: options.mda,
             warnings: at_least_zero(options.warnings),
             wildcard: options.wildcard.unwrap_or(false),
@@ -391,195 +391,6 @@ impl Resolver<'_> {
             let separator = if dir.ends_with(b"/") { "" } else { "/" };
             *path = bstr::concat([dir.as_bytes(), separator.as_bytes(), path.as_bytes()]).into();
         }
-    }
-}
-
-/// What fetchmail refuses, or warns of, once everything is merged.
-impl Resolver<'_> {
-    fn check_all(&mut self, drafts: &[Draft<'_>], entries: &[Entry]) {
-        let all = drafts.iter().zip(entries);
-        let checked = all.filter(|(_, entry)| entry.active || self.request.check_all);
-        let checked: Vec<_> = checked.collect();
-        for (draft, entry) in &checked {
-            self.check(draft, entry);
-        }
-        self.check_idle(&checked);
-        self.check_unique(&checked);
-    }
-
-    fn check(&mut self, draft: &Draft<'_>, entry: &Entry) {
-        let number = |service: &BString| {
-            service
-                .trim_ascii()
-                .iter()
-                .all(|o| o.is_ascii_digit() || b"+-".contains(o))
-        };
-        if let Some(service) = entry.service.as_ref().filter(|service| number(service))
-            && service_port(service).is_none()
-        {
-            let span = draft.place_of_port();
-            self.error(
-                format!("`{service}` is no port"),
-                span,
-                "a port is a number from 1 to 65535",
-            );
-        }
-        self.check_port(draft, entry);
-        for user in &entry.users {
-            self.check_user(draft, entry, user);
-        }
-    }
-
-    fn check_port(&mut self, draft: &Draft<'_>, entry: &Entry) {
-        let Some(port) = entry
-            .service
-            .as_ref()
-            .and_then(|service| service_port(service))
-        else {
-            return;
-        };
-        let span = draft.place_of_port();
-        let (plain, tls) = match entry.protocol {
-            Protocol::Pop3 => (110, 995),
-            Protocol::Imap => (143, 993),
-            Protocol::Rpop if port >= 1024 => {
-                let message = format!("RPOP of `{}` needs a port below 1024", entry.name);
-                return self.error(message, span, "a server believes RPOP only from such ports");
-            }
-            _ => return,
-        };
-        let help = if port == tls && entry.users.iter().any(|user| !user.ssl) {
-            format!("port {tls} is for TLS from the start: add `ssl` to the user's options")
-        } else if port == plain && entry.users.iter().any(|user| user.ssl) {
-            format!(
-                "with `ssl` the port is usually {tls}; without it, STARTTLS is used on port {plain}"
-            )
-        } else {
-            return;
-        };
-        let message = format!(
-            "port {port} of `{}` does not go with the user's `ssl`",
-            entry.name
-        );
-        self.warning(message, span, &help);
-    }
-
-    fn check_user(&mut self, draft: &Draft<'_>, entry: &Entry, user: &User) {
-        let place = |keyword| draft.place(keyword);
-        let default_port = |host: &BString| {
-            let port = host.rfind_byte(b'/').map(|slash| &host[slash + 1..]);
-            !host.starts_with(b"/") && port.is_none_or(|port| service_port(port) == Some(25))
-        };
-        if user.lmtp && user.smtphunt.iter().any(default_port) {
-            let message = format!("LMTP for `{}` cannot use SMTP's port", entry.name);
-            self.error(
-                message,
-                place(Keyword::Lmtp),
-                "name the port or the socket: smtphost localhost/24, or smtphost /run/lmtp",
-            );
-        }
-        if user.is_multidrop() && draft.server.envelope.is_none() {
-            let message = format!(
-                "several local names for {} at `{}`, and no `envelope`",
-                user.remote, entry.name
-            );
-            let help = "without the header that names the envelope's recipient, mail is sorted by guessing, \
-                        and what is not recognised goes to the postmaster";
-            self.warning(message, place(Keyword::Is).or(place(Keyword::To)), help);
-        }
-        let is_pop3 = matches!(
-            entry.protocol,
-            Protocol::Apop | Protocol::Pop3 | Protocol::Rpop
-        );
-        if is_pop3 && !user.folders.is_empty() {
-            self.warning(
-                "POP3 has no folders",
-                place(Keyword::Folder),
-                "use `proto imap`, or leave `folder` out",
-            );
-        }
-        if user.fetchall
-            && user.keep
-            && (at_least_zero(self.request.flags.globals.daemon) > 0 || user.idle)
-        {
-            self.warning(
-                "with `fetchall` and `keep`, every poll fetches everything again",
-                place(Keyword::Fetchall),
-                "leave one of them out",
-            );
-        }
-    }
-
-    fn check_idle(&mut self, checked: &[(&Draft<'_>, &Entry)]) {
-        let users = || checked.iter().flat_map(|(_, entry)| &entry.users);
-        let mailboxes: usize = users().map(|user| user.folders.len().max(1)).sum();
-        if mailboxes > 1 && users().any(|user| user.idle) {
-            let span = checked
-                .iter()
-                .find_map(|(draft, _)| draft.place(Keyword::Idle));
-            self.error(
-                "`idle` waits on one mailbox and never comes to the others",
-                span,
-                "use it with a single account and folder only, or run one fetchmail for each",
-            );
-        }
-    }
-
-    /// fetchmail(1), BUGS: what was seen is remembered by user and server.
-    fn check_unique(&mut self, checked: &[(&Draft<'_>, &Entry)]) {
-        let mut seen = std::collections::HashSet::new();
-        for (draft, entry) in checked {
-            for user in &entry.users {
-                if !seen.insert((&user.remote, entry.host())) {
-                    let message = format!("{} at `{}` is there twice", user.remote, entry.host());
-                    let span = draft
-                        .place(Keyword::User)
-                        .or(draft.origin.map(|origin| origin.name.span.clone()));
-                    self.warning(
-                        message,
-                        span,
-                        "fetchmail cannot tell apart what was seen through the one and the other",
-                    );
-                }
-            }
-        }
-    }
-
-    fn error(&mut self, message: impl Into<String>, span: Option<Range<usize>>, help: &str) {
-        self.note(Diagnostic::error(message), span, help);
-    }
-
-    fn warning(&mut self, message: impl Into<String>, span: Option<Range<usize>>, help: &str) {
-        self.note(Diagnostic::warning(message), span, help);
-    }
-
-    fn note(&mut self, mut diagnostic: Diagnostic, span: Option<Range<usize>>, help: &str) {
-        diagnostic.span = span;
-        self.diagnostics.push(diagnostic.help(help));
-    }
-}
-
-impl Draft<'_> {
-    /// Where the port is said, which two keywords can do.
-    fn place_of_port(&self) -> Option<Range<usize>> {
-        let origin = self.origin?;
-        let said = origin.written.iter().rev();
-        let mut said = said.filter(|w| matches!(w.keyword, Keyword::Port | Keyword::Service));
-        let said = said.next().map(|written| written.span.clone());
-        said.or_else(|| self.place(Keyword::Protocol))
-    }
-
-    /// Where the entry or one of its users says this.
-    fn place(&self, keyword: Keyword) -> Option<Range<usize>> {
-        let origin = self.origin?;
-        let of_users = origin.users.iter().rev();
-        place_of(&origin.written, keyword)
-            .or_else(|| {
-                of_users
-                    .filter_map(|user| place_of(&user.written, keyword))
-                    .next()
-            })
-            .or_else(|| Some(origin.name.span.clone()))
     }
 }
 

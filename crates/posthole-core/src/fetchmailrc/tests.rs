@@ -559,10 +559,10 @@ fn what_counts_only_when_merged_is_checked() {
                 1: warning: POP3 has no folders ^folder INBOX^
                   help: use `proto imap`, or leave `folder` out
             poll x proto pop3 port 995 user joe\n
-                1: warning: port 995 of `x` does not go with the user's `ssl` ^port 995^
+                1: warning: the port of `x` does not go with the user's `ssl` ^port 995^
                   help: port 995 is for TLS from the start: add `ssl` to the user's options
             poll x proto imap service imap2 user joe ssl\n
-                1: warning: port 143 of `x` does not go with the user's `ssl` ^service imap2^
+                1: warning: the port of `x` does not go with the user's `ssl` ^service imap2^
                   help: with `ssl` the port is usually 993; without it, STARTTLS is used on port 143
             poll x proto rpop port 1110 user joe\n
                 1: RPOP of `x` needs a port below 1024 ^port 1110^
@@ -699,4 +699,50 @@ fn negations_that_fetchmail_takes_for_the_contrary_are_obeyed() {
         .map(|entry| entry.tracepolls)
         .collect();
     assert_eq!(tracepolls, [false, true]);
+}
+
+mod untrusted {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::fuzz;
+
+    /// Words that come close to an rc file.
+    fn words() -> impl Strategy<Value = Vec<u8>> {
+        let word = prop_oneof![
+            6 => "(poll|defaults|user|pass|is|to|here|there|set|no|nokeep|keep|port|110|proto|pop3|=)",
+            3 => "(auth|password|folder|Keep|nossl|#x|'a b'|\"|'|esmtppassword|daemon|smtphost|lmtp)",
+            2 => "[ -~]{0,12}",
+            1 => "\\PC{0,6}",
+        ];
+        let separator = prop_oneof![8 => Just(" "), 2 => Just("\n"), 1 => Just(";"), 1 => Just("")];
+        vec((word, separator), 0..30).prop_map(|words| {
+            let text = words
+                .into_iter()
+                .flat_map(|(word, separator)| [word, separator.into()]);
+            text.collect::<String>().into_bytes()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn no_words_can_hurt(text in words()) {
+            fuzz::rcfile(&text);
+        }
+
+        #[test]
+        fn no_octets_can_hurt(text in vec(any::<u8>(), 0..200)) {
+            fuzz::rcfile(&text);
+            fuzz::ssh_command(&text);
+        }
+
+        #[test]
+        fn no_command_can_hurt(
+            command in "(%?(exec )?ssh|%?nc|%socat)( -[NLWCpilJo]{1,2}| [a-z0-9:@%~$=.\\[\\]/*'\"\\\\-]{1,9}| 1:a:2|\\PC){0,9}",
+        ) {
+            fuzz::ssh_command(command.as_bytes());
+        }
+    }
 }

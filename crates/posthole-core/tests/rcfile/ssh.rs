@@ -80,7 +80,7 @@ fn check(command: &str, ours: &SshCommand, theirs: &[String]) {
             let listen = forward
                 .bind
                 .as_ref()
-                .map_or(port.to_string(), |bind| format!("[{bind}]:{port}"));
+                .map_or_else(|| port.to_string(), |bind| format!("[{bind}]:{port}"));
             format!("{listen} [{}]:{}", forward.to.host, forward.to.port)
         })
         .collect();
@@ -116,7 +116,7 @@ const COMMANDS: &[&str] = &[
     "ssh -NL 1:a:2 -p 22 -p 23 -o Port=24 h",
     "ssh -NL 1:a:2 -o Port=24 -p 23 h",
     "ssh -NL 1:a:2 ssh://u%40x@h:2222",
-    "ssh -NL 1:a:2 -p 23 ssh://u@[::1]:2222",
+    "ssh -NL 1:a:2 -p 23 'ssh://u;x=y@h:2222/'",
     "ssh -NL 1:a:2 u@x@h",
     "ssh -NL 1:a:2 ::1",
     "ssh -NL 1:a:2 -- h",

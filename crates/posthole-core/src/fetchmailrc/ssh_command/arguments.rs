@@ -191,24 +191,27 @@ impl Reader {
             Some((user, host)) => (Some(user), host),
             None => (None, authority),
         };
-        let mut host = host.to_owned();
+        let mut host = host;
         let mut user = user.map(str::to_owned);
         if uri.is_some() {
+            let port;
+            (host, port) = forward::host_and_port(host).ok_or_else(refusal)?;
             if host.contains('/') {
                 return Err(refusal());
             }
-            let url = url::Url::parse(&format!("ssh://{host}")).map_err(|_| refusal())?;
-            if let Some(port) = url.port() {
+            if let Some(port) = port {
                 self.port.get_or_insert(port);
             }
-            let name = url.host_str().ok_or_else(refusal)?;
-            name.trim_matches(['[', ']']).clone_into(&mut host);
-            user = user.map(|user| percent_decoded(&user)).transpose()?;
+            // draft-ietf-secsh-scp-sftp-ssh-uri-04 has parameters behind the user.
+            let name = user
+                .as_deref()
+                .map(|user| user.split(';').next().unwrap_or_default());
+            user = name.map(percent_decoded).transpose()?;
         }
         if host.is_empty() || host.starts_with('-') || user.as_deref() == Some("") {
             return Err(refusal());
         }
-        self.host = Some(host);
+        self.host = Some(host.to_owned());
         if self.user.is_none() {
             self.user = user;
         }

@@ -71,14 +71,21 @@ pub(super) fn parse_setting(value: &str) -> Result<Forward, NotUnderstood> {
 
 /// `host:port`, with brackets around an IPv6 address.
 pub(super) fn parse_host_port(text: &str) -> Option<HostPort> {
-    let [host, port] = fields(text)?[..] else {
-        return None;
-    };
-    let port = service_port(port.as_bytes())?;
-    (!host.is_empty()).then(|| HostPort {
+    let (host, port) = host_and_port(text)?;
+    let port = port.filter(|_| !host.is_empty())?;
+    Some(HostPort {
         host: host.to_owned(),
         port,
     })
+}
+
+/// `host` or `host:port`, with brackets around an IPv6 address.
+pub(super) fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    match fields(text)?[..] {
+        [host] => Some((host, None)),
+        [host, port] => Some((host, Some(service_port(port.as_bytes())?))),
+        _ => None,
+    }
 }
 
 /// Splits at colons outside of brackets, and takes the brackets off.

@@ -177,5 +177,20 @@ fn substitute(word: &str, host: &str, port: &str) -> String {
     substituted
 }
 
+/// Compares how a command is split with how the crate `shell_words` splits it, which does not tell
+/// what else a shell would do.
+pub(super) fn assert_words_agree(command: &str) {
+    let special = |c: char| "$`~<>#\n".contains(c);
+    if let (Ok(mut words), false) = (shell::split(command, &|_| None), command.contains(special)) {
+        if command.trim_start().starts_with("exec")
+            && words.first().is_none_or(|word| word != "exec")
+        {
+            words.insert(0, "exec".to_owned());
+        }
+        let theirs = shell_words::split(command.trim());
+        assert_eq!(theirs.as_deref(), Ok(&words[..]), "{command}");
+    }
+}
+
 #[cfg(test)]
 mod tests;
