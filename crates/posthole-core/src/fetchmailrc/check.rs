@@ -74,7 +74,8 @@ impl Checker<'_> {
             }
             Some(port) if port == plain && entry.users.iter().any(|user| user.ssl) => {
                 format!(
-                    "with `ssl` the port is usually {tls}; without it, STARTTLS is used on port {port}"
+                    "with `ssl` the port is usually {tls}; without it, STARTTLS is used on port \
+                     {port}"
                 )
             }
             _ => return,
@@ -107,8 +108,8 @@ impl Checker<'_> {
             let message =
                 format!("several local names for {remote} at `{name}`, and no `envelope`");
             let warning = Diagnostic::warning(message).help(
-                "without the header that names the envelope's recipient, mail is sorted by guessing, \
-                 and what is not recognised goes to the postmaster",
+                "without the header that names the envelope's recipient, mail is sorted by \
+                 guessing, and what is not recognised goes to the postmaster",
             );
             let keywords = [Keyword::Is, Keyword::To, Keyword::User];
             self.note(warning, draft.place_of_user(index, &keywords));

@@ -174,7 +174,7 @@ fn user(f: &mut Formatter<'_>, entry: &Entry, user: &User) -> fmt::Result {
     fields.texts("mailboxes", &user.folders)
 }
 
-/// Fields of a dictionary. fetchmail puts the keys of texts in double quotes, the others' in single.
+/// Fields of a dictionary. As with fetchmail, keys of texts have double quotes, others single ones.
 struct Fields<'f, 'a> {
     f: &'f mut Formatter<'a>,
     indent: &'static str,

@@ -1,16 +1,12 @@
 //! What is wrong, and which of the usual mistakes is probably behind it.
 //!
-//! fetchmail says "syntax error at WORD" and leaves the rest to its FAQ. Here every mistake that the
-//! FAQ, the manual and mailing lists know is recognised by what stands at the place and before it.
-//! A word that may be a password is never quoted.
+//! fetchmail says "syntax error at WORD" and leaves the rest to its FAQ. Here every mistake that
+//! the FAQ, the manual and mailing lists know is recognised by what stands at the place and before
+//! it. A word that may be a password is never quoted.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::ops::Range;
-
-use super::ast::Written;
 use super::keyword::{Keyword, Scope, option_spellings};
-use super::lexer::{Kind, Token};
+use super::lexer::Kind;
+use super::scene::Scene;
 use crate::config::{Diagnostic, did_you_mean};
 
 /// What the grammar asks for at a place.
@@ -46,39 +42,7 @@ pub(super) enum Expected {
     UserOption,
 }
 
-/// A place in the text and what surrounds it.
-pub(super) struct Scene<'t> {
-    pub(super) text: &'t [u8],
-    pub(super) tokens: &'t [Token],
-    pub(super) comments: &'t [Range<usize>],
-    /// Where passwords may stand.
-    pub(super) hidden: &'t [Range<usize>],
-    /// The token that the statement begins with.
-    pub(super) statement: usize,
-    /// The token that is looked at.
-    pub(super) at: usize,
-}
-
-impl<'t> Scene<'t> {
-    pub(super) fn token(&self) -> &'t Token {
-        &self.tokens[self.at]
-    }
-
-    pub(super) fn keyword(&self) -> Option<Keyword> {
-        match self.token().kind {
-            Kind::Keyword(keyword) => Some(keyword),
-            _ => None,
-        }
-    }
-
-    /// The word here if it is no keyword and not in quotes.
-    pub(super) fn bare_word(&self) -> Option<&'t [u8]> {
-        match self.token().kind {
-            Kind::Text { quoted: false, .. } => Some(&self.text[self.token().span.clone()]),
-            _ => None,
-        }
-    }
-
+impl Scene<'_> {
     /// Says what is wrong with the token here.
     pub(super) fn explain(&self, expected: Expected) -> Diagnostic {
         let explanation = match expected {
@@ -111,95 +75,6 @@ impl<'t> Scene<'t> {
             diagnostic = diagnostic.help(quotes);
         }
         diagnostic
-    }
-
-    /// An option of the server that stands after a user's.
-    pub(super) fn misplaced(&self, option: Range<usize>) -> Diagnostic {
-        let word = self.first_word(&option);
-        Diagnostic::error(format!("server option after user options: `{word}`"))
-            .at(option)
-            .label("belongs to the server")
-            .help(format!(
-                "move `{word}` before the first option of a user (`user`, `pass`, `is`, `keep` …)"
-            ))
-    }
-
-    /// An option that is written a second time.
-    pub(super) fn repeated(&self, written: &Written, earlier: &Range<usize>) -> Diagnostic {
-        let word = self.first_word(&written.span);
-        let line = self.line_of(earlier.start);
-        Diagnostic::warning(format!("`{word}` covers what line {line} says"))
-            .at(written.span.clone())
-            .label("the last one counts")
-    }
-
-    /// What is odd about the text here, which is none the less taken as it stands.
-    pub(super) fn doubt_text(&self, expected: Expected) -> Option<Diagnostic> {
-        let Token { kind, span } = self.token();
-        let Kind::Text { quoted, .. } = kind else {
-            return None;
-        };
-        let raw = &self.text[span.clone()];
-        if let Some(comment) = self.comment_instead(expected) {
-            return Some(
-                Diagnostic::warning("a comment stands where the password is expected")
-                    .at(comment)
-                    .label("this is ignored, and the next word is taken as the password")
-                    .help("a password with `#` must stand in quotes: pass \"#…\""),
-            );
-        }
-        let in_list = self
-            .previous()
-            .is_some_and(|token| matches!(token.kind, Kind::Text { .. }));
-        if in_list && let Some(option) = self.option_in_disguise() {
-            return Some(
-                Diagnostic::warning(format!("{} is taken for one more name", self.found()))
-                    .at(span.clone())
-                    .help(format!(
-                        "write `{option}` if the option is meant, or quotes if it is a name"
-                    )),
-            );
-        }
-        if !quoted
-            && raw.iter().any(|octet| matches!(octet, b'"' | b'\''))
-            && starts_or_ends_quoted(raw)
-        {
-            return Some(
-                Diagnostic::warning("the quotes here are part of the text")
-                    .at(span.clone())
-                    .label("not a text in quotes")
-                    .help("what is in quotes ends with a blank behind the closing quote; a quote inside is written \\x22 or \\x27"),
-            );
-        }
-        let breaks_line = *quoted
-            && raw
-                .windows(2)
-                .any(|pair| pair[1] == b'\n' && pair[0] != b'\\');
-        if breaks_line && !matches!(expected, Expected::Text(keyword) if is_command(keyword)) {
-            let lines = raw.iter().filter(|octet| **octet == b'\n').count() + 1;
-            return Some(
-                Diagnostic::warning(format!("this text runs over {lines} lines"))
-                    .at(span.start..span.start + 1)
-                    .label("the quote opens here")
-                    .help("is a closing quote missing? To break a long text, end its lines with a backslash"),
-            );
-        }
-        None
-    }
-
-    /// A comment between `pass` and the text here, on the line of `pass`.
-    fn comment_instead(&self, expected: Expected) -> Option<Range<usize>> {
-        let Expected::Text(Keyword::Password | Keyword::EsmtpPassword) = expected else {
-            return None;
-        };
-        let keyword = &self.tokens[self.at.checked_sub(1)?].span;
-        let next = self
-            .comments
-            .partition_point(|comment| comment.start < keyword.end);
-        let comment = self.comments.get(next)?;
-        let here = comment.end <= self.token().span.start
-            && !self.text[keyword.end..comment.start].contains(&b'\n');
-        here.then(|| comment.clone())
     }
 }
 
@@ -255,7 +130,10 @@ impl Scene<'_> {
         let word = self.word(self.token());
         Diagnostic::error(format!("{word} stands behind options of a user"))
             .label("must come first")
-            .help("options such as `pass`, `is` and `keep` follow the `user` they belong to; those of the server come before it")
+            .help(
+                "options such as `pass`, `is` and `keep` follow the `user` they belong to; \
+                   those of the server come before it",
+            )
     }
 
     fn not_global(&self) -> Diagnostic {
@@ -461,7 +339,8 @@ impl Scene<'_> {
                 ))
             } else {
                 let help = format!(
-                    "{option} takes no argument; if it is meant as one of several names, write it in quotes"
+                    "{option} takes no argument; if it is meant as one of several names, write \
+                     it in quotes"
                 );
                 self.with_guess(diagnostic).unwrap_or_else(|d| d.help(help))
             };
@@ -499,7 +378,7 @@ impl Scene<'_> {
     }
 
     /// The option that a word would be with small letters, or with a blank behind `no`.
-    fn option_in_disguise(&self) -> Option<String> {
+    pub(super) fn option_in_disguise(&self) -> Option<String> {
         let word = self.bare_word().filter(|_| !self.is_hidden(self.token()))?;
         let folded = String::from_utf8(word.to_ascii_lowercase()).ok()?;
         if let Some(denied) = folded.strip_prefix("no")
@@ -518,148 +397,6 @@ impl Scene<'_> {
     }
 }
 
-/// What stands around the place.
-impl Scene<'_> {
-    /// The token before, within the statement.
-    fn previous(&self) -> Option<&Token> {
-        let before = self
-            .at
-            .checked_sub(1)
-            .filter(|before| *before >= self.statement)?;
-        self.tokens.get(before)
-    }
-
-    fn follows_bare_text(&self) -> bool {
-        self.previous().is_some_and(|token| {
-            matches!(token.kind, Kind::Text { quoted: false, .. })
-                && token.span.end == self.token().span.start
-        })
-    }
-
-    fn follows_server_name(&self) -> bool {
-        self.at == self.statement + 2
-    }
-
-    /// The separator that stands, without a blank, between the word before and this one.
-    fn cut_by(&self) -> Option<char> {
-        let previous = self.previous()?;
-        let Kind::Text { quoted: false, .. } = previous.kind else {
-            return None;
-        };
-        let between = &self.text[previous.span.end..self.token().span.start];
-        let separators = !between.is_empty() && between.iter().all(|octet| b";:,".contains(octet));
-        separators.then(|| char::from(between[0]))
-    }
-
-    /// An unclosed quote, or one that was closed far too late, earlier in the statement.
-    fn trouble_with_quotes(&self) -> Option<String> {
-        let before = &self.tokens[self.statement..=self.at];
-        before.iter().rev().find_map(|token| {
-            let raw = &self.text[token.span.clone()];
-            let line = self.line_of(token.span.start);
-            match token.kind {
-                Kind::Text { quoted: false, .. }
-                    if matches!(raw, [b'"' | b'\'', ..]) && raw.len() > 1 && raw.first() != raw.last() =>
-                {
-                    Some(format!("the quote that opens on line {line} is never closed"))
-                }
-                Kind::Text { quoted: true, .. } if raw.contains(&b'\n') => {
-                    let last = self.line_of(token.span.end);
-                    Some(format!(
-                        "the text in quotes that begins on line {line} ends only on line {last}; is a quote missing?"
-                    ))
-                }
-                _ => None,
-            }
-        })
-    }
-
-    fn line_of(&self, at: usize) -> usize {
-        1 + memchr::memchr_iter(b'\n', &self.text[..at]).count()
-    }
-
-    /// What stands here, for a message.
-    fn found(&self) -> Cow<'static, str> {
-        self.word(self.token())
-    }
-
-    /// A token for a message: quoted, unless it may be a password.
-    fn word(&self, token: &Token) -> Cow<'static, str> {
-        match token.kind {
-            Kind::End => "the end of the file".into(),
-            Kind::Equals => "`=`".into(),
-            _ if self.is_hidden(token) => "this word".into(),
-            Kind::Text { quoted: true, .. } => "a text in quotes".into(),
-            _ => format!("`{}`", Shown(&self.text[token.span.clone()])).into(),
-        }
-    }
-
-    /// The word here as it stands.
-    fn bare(&self) -> String {
-        Shown(&self.text[self.token().span.clone()]).to_string()
-    }
-
-    /// The first word of an option, without `no`.
-    fn first_word(&self, option: &Range<usize>) -> String {
-        let text = &self.text[option.clone()];
-        let end = text.iter().position(u8::is_ascii_whitespace);
-        Shown(&text[..end.unwrap_or(text.len())]).to_string()
-    }
-
-    /// How the keyword, which stands somewhere before, was written.
-    fn spelling_of(&self, keyword: Keyword) -> String {
-        let before = self.tokens[self.statement..self.at].iter().rev();
-        let written = before
-            .filter(|token| matches!(token.kind, Kind::Keyword(found) if found == keyword))
-            .map(|token| Shown(&self.text[token.span.clone()]).to_string());
-        written
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| "is".to_owned())
-    }
-
-    fn is_hidden(&self, token: &Token) -> bool {
-        let after = self
-            .hidden
-            .partition_point(|hidden| hidden.end <= token.span.start);
-        self.hidden
-            .get(after)
-            .is_some_and(|hidden| hidden.start < token.span.end)
-    }
-}
-
-/// A word as it may be shown: on one line, and not too long.
-struct Shown<'t>(&'t [u8]);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = posthole_proto::text::clean(self.0);
-        match text.char_indices().nth(LONGEST) {
-            Some((end, _)) => write!(f, "{}…", &text[..end]),
-            None => f.write_str(&text),
-        }
-    }
-}
-
-/// Whether a word looks as if its quotes were meant to be none of it.
-fn starts_or_ends_quoted(raw: &[u8]) -> bool {
-    matches!(raw, [b'"' | b'\'', ..] | [.., b'"' | b'\''])
-}
-
-/// Whether an option is a command, which may well run over several lines.
-fn is_command(keyword: Keyword) -> bool {
-    matches!(
-        keyword,
-        Keyword::Mda
-            | Keyword::PasswordEval
-            | Keyword::Plugin
-            | Keyword::Plugout
-            | Keyword::Postconnect
-            | Keyword::Preconnect
-            | Keyword::Properties
-    )
-}
-
 const AUTHS: &[&str] = &[
     "any",
     "apop",
@@ -676,8 +413,6 @@ const AUTHS: &[&str] = &[
     "password",
     "ssh",
 ];
-/// How much of a word is shown.
-const LONGEST: usize = 40;
 const PROTOCOLS: &[&str] = &[
     "apop", "auto", "etrn", "imap", "kpop", "odmr", "pop2", "pop3", "rpop", "sdps",
 ];

@@ -13,6 +13,7 @@
 mod ast;
 mod check;
 mod configuration;
+mod doubt;
 mod dump;
 mod explain;
 #[doc(hidden)]
@@ -23,6 +24,7 @@ mod options;
 mod parser;
 mod permissions;
 mod resolve;
+mod scene;
 mod secrets;
 pub mod ssh_command;
 

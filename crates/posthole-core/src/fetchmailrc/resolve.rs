@@ -195,8 +195,10 @@ impl Resolver<'_> {
                 Diagnostic::warning("only the first user of `defaults` counts")
                     .help("fetchmail takes the rest for a server called `defaults`; leave it out")
             } else {
-                Diagnostic::error("`defaults` is not the first entry, or not the only one")
-                    .help("write everything that holds for all servers into one `defaults` at the beginning")
+                Diagnostic::error("`defaults` is not the first entry, or not the only one").help(
+                    "write everything that holds for all servers into one `defaults` at \
+                           the beginning",
+                )
             };
             self.diagnostics.push(diagnostic.at(span));
         }

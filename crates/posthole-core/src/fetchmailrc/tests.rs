@@ -596,8 +596,8 @@ fn what_counts_only_when_merged_is_checked() {
                 1: warning: only the first user of `defaults` counts ^defaults^
                   help: fetchmail takes the rest for a server called `defaults`; leave it out
             poll x user joe keep pass a nokeep pass b\n
-                1: warning: `nokeep` covers what line 1 says ^nokeep^ the last one counts
-                1: warning: `pass` covers what line 1 says ^pass *^ the last one counts
+                1: warning: `nokeep` overrides line 1 ^nokeep^ the last one counts
+                1: warning: `pass` overrides line 1 ^pass *^ the last one counts
         "#]],
     );
 }

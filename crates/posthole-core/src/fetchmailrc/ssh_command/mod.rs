@@ -6,8 +6,8 @@
 //!
 //! Understood is only what can be understood wholly. Where a shell has more to do than to split
 //! words, or a command has any other effect, the answer is [`NotUnderstood`] with the reason, and
-//! the command is to be run as fetchmail runs it. Whether hosts, keys and options make sense is left
-//! to whoever connects: options come out as what ssh_config(5) calls them. Pure.
+//! the command is to be run as fetchmail runs it. Whether hosts, keys and options make sense is
+//! left to whoever connects: options come out as what ssh_config(5) calls them. Pure.
 
 mod arguments;
 mod forward;
