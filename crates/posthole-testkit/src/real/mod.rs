@@ -31,6 +31,8 @@ pub enum Requirement {
     DovecotImap,
     /// fetchmail, whose language we speak; Debian package `fetchmail`.
     Fetchmail,
+    /// mpop, another program that fetches mail; Debian package `mpop`.
+    Mpop,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
     /// The `openssl` command; Debian package `openssl`.
@@ -60,6 +62,7 @@ impl Requirement {
             ),
             Self::DovecotImap => (dovecot_has("imap"), "dovecot-imapd"),
             Self::Fetchmail => (find_program("fetchmail").is_some(), "fetchmail"),
+            Self::Mpop => (find_program("mpop").is_some(), "mpop"),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::OpenSsl => (find_program("openssl").is_some(), "openssl"),
             Self::Ssh => (find_program("ssh").is_some(), "openssh-client"),
