@@ -142,6 +142,23 @@ impl Mailbox {
         Ok(receipts.into_iter().map(recorded).collect())
     }
 
+    /// Records that messages are never to be fetched, since their owner does not want them, which
+    /// allows them to be deleted.
+    pub(crate) fn discard(
+        &self,
+        messages: Vec<(Identity, MessageRef)>,
+        now: SystemTime,
+    ) -> Result<Vec<Recorded>, RecordError> {
+        let identities = Vec::from_iter(messages.iter().map(|(identity, _)| identity));
+        self.store.settle(self.id, &identities, &[], now)?;
+        let recorded = |(identity, message)| Recorded {
+            identity,
+            message: Some(message),
+            octets: 0,
+        };
+        Ok(messages.into_iter().map(recorded).collect())
+    }
+
     /// Looks up a message, which its record allows to be deleted if there is one.
     pub(crate) fn lookup(
         &self,
@@ -190,19 +207,22 @@ impl Mailbox {
     ) -> Result<(Standings, MissingChanges), RecordError> {
         let mut standings = Standings::all_new(listing.len());
         let mut missing = MissingChanges::default();
+        // The records come ordered by unique-id, and so do the messages of most servers.
+        let mut next = 0;
         self.store.each_delivered(self.id, &mut |row| {
             let listed = match row.identity {
                 store::IdentityRef {
                     kind: IdentityKind::UniqueId,
                     bytes,
                     occurrence,
-                } => listing.find(bytes, occurrence),
+                } => listing.find_near(next, bytes, occurrence),
                 store::IdentityRef {
                     kind: IdentityKind::Digest,
                     ..
                 } => None,
             };
             if let Some(idx) = listed {
+                next = idx + 1;
                 standings.set(idx, Seen::Delivered { at: row.at });
             }
             if listing.is_complete() {

@@ -4,6 +4,7 @@
 //! stand one behind the other in one buffer. The server's numbers may come in any order, twice, or
 //! in one list only; what comes out is ordered by number, each once.
 
+use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::{HashMap, HashTable};
@@ -72,27 +73,49 @@ impl Listing {
 
     /// The how-many-eth message with its unique-id this is, counted from zero.
     pub(crate) fn occurrence(&self, idx: u32) -> u32 {
-        self.index.occurrences.get(&idx).copied().unwrap_or(0)
+        match &self.index {
+            Index::Ascending => 0,
+            Index::Hashed(index) => index.occurrences.get(&idx).copied().unwrap_or(0),
+        }
     }
 
     /// How many messages have this message's unique-id; the first of them stands for all.
     pub(crate) fn namesakes(&self, idx: u32) -> (u32, u32) {
-        let first = self.index.first(&self.uids, self.uid(idx)).unwrap_or(idx);
-        (
-            first,
-            self.index
-                .counts
-                .get(&first)
-                .map_or(1, |further| further + 1),
-        )
+        match &self.index {
+            Index::Ascending => (idx, 1),
+            Index::Hashed(index) => {
+                let first = index.first(&self.uids, self.uid(idx)).unwrap_or(idx);
+                let further = index.counts.get(&first).copied().unwrap_or(0);
+                (first, further + 1)
+            }
+        }
     }
 
     /// Finds a message by its unique-id.
     pub(crate) fn find(&self, uid: &[u8], occurrence: u32) -> Option<u32> {
-        let first = self.index.first(&self.uids, uid)?;
-        match occurrence {
-            0 => Some(first),
-            _ => self.index.repeats.get(&(first, occurrence)).copied(),
+        match &self.index {
+            Index::Ascending if occurrence == 0 => self.uids.search(uid),
+            Index::Ascending => None,
+            Index::Hashed(index) => {
+                let first = index.first(&self.uids, uid)?;
+                match occurrence {
+                    0 => Some(first),
+                    _ => index.repeats.get(&(first, occurrence)).copied(),
+                }
+            }
+        }
+    }
+
+    /// [`Listing::find`], looking at `guess` first.
+    pub(crate) fn find_near(&self, guess: u32, uid: &[u8], occurrence: u32) -> Option<u32> {
+        let is_it = guess < self.len_u32()
+            && self.uid(guess) == uid
+            && !uid.is_empty()
+            && self.occurrence(guess) == occurrence;
+        if is_it {
+            Some(guess)
+        } else {
+            self.find(uid, occurrence)
         }
     }
 
@@ -234,11 +257,53 @@ impl Uids {
         let start = if idx == 0 { 0 } else { self.ends[idx - 1] };
         &self.text[start as usize..self.ends[idx] as usize]
     }
+
+    /// Whether each is greater than the one before it, and so none is empty or there twice.
+    fn is_ascending(&self) -> bool {
+        let mut last: &[u8] = &[];
+        (0u32..).take(self.ends.len()).all(|idx| {
+            let uid = self.get(idx);
+            std::mem::replace(&mut last, uid) < uid
+        })
+    }
+
+    /// Finds one among many that are ascending.
+    fn search(&self, uid: &[u8]) -> Option<u32> {
+        let mut found = 0..u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+        while !found.is_empty() {
+            let middle = found.start + (found.end - found.start) / 2;
+            match self.get(middle).cmp(uid) {
+                Ordering::Less => found.start = middle + 1,
+                Ordering::Equal => return Some(middle),
+                Ordering::Greater => found.end = middle,
+            }
+        }
+        None
+    }
 }
 
-/// Finds messages by unique-id. Messages without one are not in it.
+/// Finds messages by unique-id.
 #[derive(Debug)]
-struct Index {
+enum Index {
+    /// Not needed: they are ascending, as with the servers that make them of growing numbers.
+    Ascending,
+    /// They are in any order, or some messages share one, or have none.
+    Hashed(HashedIndex),
+}
+
+impl Index {
+    fn of(uids: &Uids) -> Self {
+        if uids.is_ascending() {
+            Self::Ascending
+        } else {
+            Self::Hashed(HashedIndex::of(uids))
+        }
+    }
+}
+
+/// Finds messages by the hash of their unique-ids. Messages without one are not in it.
+#[derive(Debug)]
+struct HashedIndex {
     hasher: RandomState,
     /// The first message with each unique-id.
     table: HashTable<u32>,
@@ -250,7 +315,7 @@ struct Index {
     counts: HashMap<u32, u32>,
 }
 
-impl Index {
+impl HashedIndex {
     fn of(uids: &Uids) -> Self {
         let hasher = RandomState::new();
         let mut index = Self {
@@ -370,6 +435,36 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_found_whatever_the_order_of_their_unique_ids() {
+        let uids = ["", "1", "10", "11", "2", "x"];
+        let ascending = [(1, "1"), (2, "10"), (3, "11"), (4, "2")];
+        let mut descending = ascending;
+        descending.reverse();
+        for lines in [&ascending[..], &descending[..], &ascending[..1], &[][..]] {
+            let listing = listing(&[], lines);
+            for uid in uids {
+                let listed = lines.iter().find(|&&(_, listed)| listed == uid);
+                let expected = listed.map(|&(n, _)| n - 1);
+                for guess in 0..5 {
+                    let found = listing.find_near(guess, uid.as_bytes(), 0);
+                    assert_eq!(found, expected, "{uid:?} near {guess} in {lines:?}");
+                }
+                assert_eq!(listing.find(uid.as_bytes(), 1), None);
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_unique_id_is_never_found() {
+        for lines in [&[(1, ""), (2, "b")][..], &[(1, "a"), (2, "")][..]] {
+            let listing = listing(&[], lines);
+            for guess in 0..2 {
+                assert_eq!(listing.find_near(guess, b"", 0), None);
+            }
+        }
+    }
+
+    #[test]
     fn messages_with_the_same_unique_id_are_told_apart_by_their_order() {
         let listing = listing(&[], &[(1, "a"), (2, "b"), (3, "a"), (4, "a")]);
         let occurrences = (0..4)
@@ -381,6 +476,9 @@ mod tests {
         assert_eq!(listing.find(b"a", 2), Some(3));
         assert_eq!(listing.find(b"a", 3), None);
         assert_eq!(listing.find(b"b", 1), None);
+        for guess in 0..4 {
+            assert_eq!(listing.find_near(guess, b"a", 1), Some(2));
+        }
         assert_eq!(
             [0, 1, 2, 3].map(|idx| listing.namesakes(idx)),
             [(0, 3), (1, 1), (0, 3), (0, 3)]
