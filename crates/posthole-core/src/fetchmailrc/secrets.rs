@@ -12,9 +12,10 @@ use super::lexer::{Kind, Token, Tokens};
 
 /// Where passwords stand or may stand, in order.
 pub(super) fn find(text: &[u8], tokens: &Tokens) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
+    let mut found: Vec<Range<usize>> = Vec::new();
     for (index, token) in tokens.tokens.iter().enumerate() {
-        if announces_secret(text, token) {
+        let hidden = found.last().is_some_and(|last| token.span.start < last.end);
+        if !hidden && announces_secret(text, token) {
             let end = end_of_secret(text, &tokens.tokens[index..]);
             // From the first octet that is no blank: a comment behind `pass` may be the password.
             let blanks = text[token.span.end..end].iter();
