@@ -78,8 +78,13 @@ fn end_of_secret(text: &[u8], tokens: &[Token]) -> usize {
         }
         end = token.span.end;
     }
+    let rest = &text[end..];
+    let comment = rest.iter().take_while(|o| b" \t".contains(o)).count();
+    if !argument_seen && rest.get(comment) == Some(&b'#') {
+        return end + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+    }
     // What adjoins was meant as a part of it: the `,d` of `pass c,d`, or a comment.
-    let adjoining = text[end..].iter();
+    let adjoining = rest.iter();
     end + adjoining
         .take_while(|octet| !octet.is_ascii_whitespace())
         .count()

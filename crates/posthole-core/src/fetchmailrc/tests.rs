@@ -445,6 +445,8 @@ fn passwords_are_never_shown() {
             "poll x user joe pass = s3cret\n",
             "poll x user joe pass #s3cret\n is joe here\n",
             "poll x user joe pass #s3cret\n is\n",
+            "poll x user joe pass #s3cret s3cret\n",
+            "poll x user joe passwd #s3cret s3cret\n",
             "poll x user joe pass \"s3cret s3cret\n",
             "poll x user joe pass 's3'cret'\n",
             "poll x user joe pass 's3cret\ns3cret'\n",
@@ -477,6 +479,10 @@ fn passwords_are_never_shown() {
             poll x user joe pass #s3cret\n is\n
                 1: warning: a comment stands where the password is expected ^*******^ this is ignored, and the next word is taken as the password
                   help: a password with `#` must stand in quotes: pass "#…"
+            poll x user joe pass #s3cret s3cret\n
+                2: the file ends where a text belongs ^^ after `pass`
+            poll x user joe passwd #s3cret s3cret\n
+                1: `passwd` is taken for one more name of the user, and `here` is missing ^passwd^ did you mean `password`?
             poll x user joe pass "s3cret s3cret\n
                 1: warning: the quotes here are part of the text ^*******^ not a text in quotes
                   help: what is in quotes ends with a blank behind the closing quote; a quote inside is written \x22 or \x27

@@ -317,7 +317,7 @@ fn what_does_more_is_not_understood() {
     check_preconnects(
         &[
             "",
-            "   ",
+            " # only a comment",
             "pppd call isp",
             "/usr/local/bin/tunnel up",
             "ssh-agent sleep 5",
@@ -363,7 +363,7 @@ fn what_does_more_is_not_understood() {
         expect![[r#"
 
                 not understood: it is empty
-   
+             # only a comment
                 not understood: it is empty
             pppd call isp
                 not understood: it runs `pppd` and not ssh
