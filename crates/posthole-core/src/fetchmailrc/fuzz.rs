@@ -107,13 +107,14 @@ fn assert_passwords_are_hidden(text: &[u8], rcfile: &Rcfile, diagnostics: &[Diag
     }
 }
 
-fn request() -> Request {
+/// Somebody who asks for everything.
+pub(super) fn request() -> Request {
     Request {
         check_all: true,
         flags: Flags::default(),
         hostname: "host.example".into(),
         idfile: "/home/me/.fetchids".into(),
-        names: vec!["x".into()],
+        names: Vec::new(),
         rcfile_dir: "/home/me".into(),
         superuser: false,
         user: "me".into(),

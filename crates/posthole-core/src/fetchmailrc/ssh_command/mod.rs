@@ -17,6 +17,9 @@ mod shell;
 use std::borrow::Cow;
 use std::fmt;
 
+use bstr::ByteSlice;
+
+use super::configuration::Entry;
 use crate::plan::HostPort;
 
 pub use forward::Forward;
@@ -45,6 +48,15 @@ pub struct Setting {
     pub keyword: String,
     /// Its arguments.
     pub value: String,
+}
+
+/// A tunnel that takes the place of a `preconnect`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tunnel {
+    /// The connection to the SSH host.
+    pub command: SshCommand,
+    /// Where that host connects to, as it sees it.
+    pub target: HostPort,
 }
 
 /// Where a `plugin` connects to.
@@ -92,10 +104,7 @@ impl SshCommand {
         Ok(parsed.command)
     }
 
-    /// The forward that an entry with this server and port would use.
-    ///
-    /// The others belong to somebody else: as long as no entry uses them, the command has a purpose
-    /// that we do not know.
+    /// The forward that a client which connects to this host and port on this machine would use.
     #[must_use]
     pub fn forward_for(&self, host: &str, port: u16) -> Option<&Forward> {
         self.forwards
@@ -104,7 +113,47 @@ impl SshCommand {
     }
 }
 
+impl Tunnel {
+    /// Understands the `preconnect` of an entry whose server is a forwarded port of this machine.
+    ///
+    /// # Errors
+    /// Says why the command must be run instead: also when it forwards more than this port, since
+    /// somebody may rely on that.
+    pub fn of(
+        entry: &Entry,
+        preconnect: &[u8],
+        variables: Variables<'_>,
+    ) -> Result<Self, NotUnderstood> {
+        let command = SshCommand::of_preconnect(preconnect, variables)?;
+        let (Ok(host), Some(port)) = (entry.host().to_str(), entry.port()) else {
+            return Err("the server and its port are not known".into());
+        };
+        let forward = command.forward_for(host, port);
+        let forward = forward.ok_or_else(|| format!("it forwards no `{host}` port {port}"))?;
+        if command.forwards.len() > 1 {
+            return Err("it forwards other ports as well".into());
+        }
+        Ok(Self {
+            target: forward.to.clone(),
+            command,
+        })
+    }
+}
+
 impl Plugin {
+    /// Understands the `plugin` of an entry.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn of(entry: &Entry, plugin: &[u8]) -> Result<Self, NotUnderstood> {
+        let host = text(entry.host())?;
+        match (&entry.service, entry.port()) {
+            (Some(service), _) => Self::parse(plugin, host, text(service)?),
+            (None, Some(port)) => Self::parse(plugin, host, &port.to_string()),
+            (None, None) => Err("the server's port is not known".into()),
+        }
+    }
+
     /// Understands a `plugin`, which fetchmail runs without a shell.
     ///
     /// It splits the command at blanks only, so that quotes mean nothing, and puts the server for

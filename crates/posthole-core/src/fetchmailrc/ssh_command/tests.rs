@@ -606,3 +606,77 @@ fn a_poll_finds_its_forward() {
         assert_eq!(found, target, "{host}:{port}");
     }
 }
+
+/// The first entry of an rc file.
+fn entry(text: &str) -> Entry {
+    let (rcfile, diagnostics) = super::super::parse(text.as_bytes());
+    assert_eq!(diagnostics, []);
+    let request = super::super::fuzz::request();
+    rcfile.resolve(&request).0.entries.remove(0)
+}
+
+#[test]
+fn the_entry_of_the_howto_becomes_a_tunnel() {
+    for (text, expected) in [
+        (
+            // Secure POP via SSH mini-HOWTO, §3.1
+            "defaults\nuser msingh is manish\nno rewrite\npoll localhost with protocol pop3 and \
+             port 11110:\npreconnect \"ssh -C -f msingh@popserver -L 11110:popserver:110 sleep 5\"\n\
+             password foobar;\n",
+            Ok("msingh@popserver Compression=yes | 11110 to popserver:110 -> popserver:110"),
+        ),
+        (
+            "poll mail via 127.0.0.1 proto pop3 service \"pop3\" user u preconnect 'ssh -fNL 110:a:995 h'\n",
+            Ok("h | 110 to a:995 -> a:995"),
+        ),
+        (
+            "poll localhost proto pop3 port 1111 user u preconnect 'ssh -fNL 1110:a:110 h'\n",
+            Err("it forwards no `localhost` port 1111"),
+        ),
+        (
+            "poll popserver proto pop3 port 1110 user u preconnect 'ssh -fNL 1110:a:110 h'\n",
+            Err("it forwards no `popserver` port 1110"),
+        ),
+        (
+            "poll localhost proto pop3 port 1110 user u preconnect 'ssh -fNL 1110:a:110 -L 2525:a:25 h'\n",
+            Err("it forwards other ports as well"),
+        ),
+    ] {
+        let entry = entry(text);
+        let preconnect = entry.users[0].preconnect.as_ref().unwrap();
+        let tunnel = Tunnel::of(&entry, preconnect, &variables);
+        let shown = tunnel
+            .map(|tunnel| format!("{} -> {}", show(&tunnel.command), host_port(&tunnel.target)))
+            .map_err(|reason| reason.to_string());
+        assert_eq!(shown.as_deref().map_err(String::as_str), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_plugin_of_an_entry_gets_its_host_and_port() {
+    for (text, expected) in [
+        (
+            "poll h proto pop3 plugin 'ssh %h nc %h %p'\n",
+            Some("h -> h:110"),
+        ),
+        (
+            "poll h via a proto imap plugin 'ssh -W %h:%p gate'\n",
+            Some("gate -> a:143"),
+        ),
+        (
+            "poll h proto pop3 service 'pop3s' plugin 'ssh -W %h:%p gate'\n",
+            Some("gate -> h:995"),
+        ),
+        ("poll h proto imap plugin 'ssh %h imapd'\n", None),
+    ] {
+        let entry = entry(text);
+        let plugin = Plugin::of(&entry, entry.plugin.as_ref().unwrap());
+        let shown = plugin.ok().map(|plugin| match plugin {
+            Plugin::Ssh { command, target } => {
+                format!("{} -> {}", show(&command), host_port(&target))
+            }
+            Plugin::Tcp(target) => host_port(&target),
+        });
+        assert_eq!(shown.as_deref(), expected, "{text}");
+    }
+}
