@@ -67,6 +67,12 @@ fn all_agree<'a>(texts: impl IntoIterator<Item = &'a str>) {
 
 fn examples_mean_the_same() {
     all_agree(EXAMPLES.iter().copied());
+    // Debian's package has one more.
+    if let Ok(example) =
+        std::fs::read_to_string("/usr/share/doc/fetchmail/examples/fetchmailrc.example")
+    {
+        all_agree([example.as_str()]);
+    }
 }
 
 fn quirks_are_the_same() {
@@ -282,6 +288,14 @@ const EXAMPLES: &[&str] = &[
     "defaults:\n  timeout 300\n  antispam -1\n  batchlimit 100\n\npoll host.example\n  protocol POP3\n  no dns\n  \
      qvirtual \"example-\"\n  envelope 1 \"Delivered-To\"\n  user x password y is * here\n  smtphost /run/lmtp lmtp\n",
     "poll h interface \"ppp0/10.0.0.5/255.255.0.0\" monitor ppp0 interval 3 proto imap user u pass p idle folder INBOX\n",
+    "poll pop3.example.com proto pop3 uidl no dns\n  user foobar@example.com password xyzzy is foobar\n  \
+     ssl sslfingerprint \"67:3E:02:94:D3:5B:C3:16:86:71:37:01:B1:3B:BC:E2\"\n",
+    "poll localhost protocol pop3 tracepolls\n   plugin \"/usr/local/sbin/hotwayd -l 0 -p proxy:8080\"\n   \
+     username \"me@example.com\" password \"secret1\"\n   fetchall\n",
+    "poll pop.example.com proto pop3:\n    no envelope no dns\n    localdomains a.example b.example\n    \
+     user isp is root * here,\n    password secret1 fetchall\n",
+    "poll csi.example via \"pop.site1.example\" with proto POP3 and options no dns\n    user \"ME\" there \
+     with password \"secret1\"\n        is me here options fetchall stripcr\n",
     "poll h proto pop3 bad-header accept user u limit 100000 warnings 86400 limitflush expunge 1 fetchlimit 200 \
      fetchsizelimit 1 fastuidl 1 bsmtp out preconnect 'pppd call isp' postconnect \"true\"\n",
 ];
