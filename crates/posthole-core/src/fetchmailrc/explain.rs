@@ -175,7 +175,8 @@ impl Scene<'_> {
             .previous()
             .is_some_and(|token| matches!(token.kind, Kind::Equals));
         if matches!(self.token().kind, Kind::Equals) || after_equals {
-            diagnostic.help(format!("write `{word}` and the number, without `=`"))
+            Diagnostic::error(format!("`{word}` takes no `=`"))
+                .help(format!("write `{word}` and the number"))
         } else if matches!(self.token().kind, Kind::Text { quoted: true, .. })
             && digits + 2 == raw.len()
         {

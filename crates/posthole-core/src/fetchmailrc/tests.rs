@@ -296,11 +296,11 @@ fn wrong_values_are_explained() {
             poll x timeout thirty\n
                 1: `timeout` needs a number, not `thirty` ^thirty^
             poll x timeout = 30\n
-                1: `timeout` needs a number, not `=` ^=^
-                  help: write `timeout` and the number, without `=`
+                1: `timeout` takes no `=` ^=^
+                  help: write `timeout` and the number
             set daemon = 30\n
-                1: `daemon` needs a number, not `30` ^30^
-                  help: write `daemon` and the number, without `=`
+                1: `daemon` takes no `=` ^30^
+                  help: write `daemon` and the number
             poll x port pop3s\n
                 1: `port` needs a number, not `pop3s` ^pop3s^
                   help: `service` takes the name of a service as well as a number
