@@ -12,7 +12,10 @@ use super::{NotUnderstood, Variables};
 /// Splits a simple command into its words.
 pub(super) fn split(command: &str, variables: Variables<'_>) -> Result<Vec<String>, NotUnderstood> {
     let mut splitter = Splitter {
-        rest: command.trim().chars().peekable(),
+        rest: command
+            .trim_start_matches([' ', '\t', '\n'])
+            .chars()
+            .peekable(),
         variables,
         words: Vec::new(),
     };
@@ -60,6 +63,7 @@ impl Splitter<'_> {
                     self.redirection(c, &word)?;
                     return Ok(true);
                 }
+                '\n' if self.rest.clone().all(|c| matches!(c, ' ' | '\t' | '\n')) => break,
                 '\n' | ';' | '&' | '|' => {
                     return Err(
                         format!("`{}` makes it more than one command", c.escape_debug()).into(),

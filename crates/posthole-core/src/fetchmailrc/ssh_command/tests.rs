@@ -313,6 +313,19 @@ fn words_are_split_as_a_shell_splits_them() {
 }
 
 #[test]
+fn only_blanks_of_a_shell_are_none_of_a_word() {
+    for (command, host) in [
+        ("\n ssh -NL 1:a:2 h \n \n", "h"),
+        ("ssh -NL 1:a:2 h\\ ", "h "),
+        ("ssh -NL 1:a:2 h\r", "h\r"),
+        ("ssh -NL 1:a:2 h\u{a0}", "h\u{a0}"),
+    ] {
+        let command = SshCommand::of_preconnect(command.as_bytes(), &variables);
+        assert_eq!(command.map(|command| command.host).as_deref(), Ok(host));
+    }
+}
+
+#[test]
 fn what_does_more_is_not_understood() {
     check_preconnects(
         &[
