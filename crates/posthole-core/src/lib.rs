@@ -21,6 +21,7 @@ pub mod deliver;
 pub mod durable;
 pub mod error;
 pub mod exec;
+pub mod fetchmailrc;
 pub mod openssh;
 pub mod plan;
 pub mod policy;

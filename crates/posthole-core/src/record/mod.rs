@@ -8,6 +8,7 @@
 //! Where the records are kept is behind the narrow trait [`store::Store`], whose one
 //! implementation is SQLite. All methods block, and are called from threads that may.
 
+pub mod import;
 mod lock;
 mod sqlite;
 mod store;

@@ -55,6 +55,10 @@ pub enum Requirement {
     DovecotLmtp,
     /// The `maildrop` command; Debian package `maildrop`.
     Maildrop,
+    /// fetchmail, whose language we speak; Debian package `fetchmail`.
+    Fetchmail,
+    /// mpop, another program that fetches mail; Debian package `mpop`.
+    Mpop,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
     /// The library that shows a process PAM services of its own; Debian package `libpam-wrapper`.
@@ -117,6 +121,8 @@ impl Requirement {
             Self::DovecotLda => (dovecot_has("dovecot-lda"), "dovecot-core"),
             Self::DovecotLmtp => (dovecot_has("lmtp"), "dovecot-lmtpd"),
             Self::Maildrop => (find_program("maildrop").is_some(), "maildrop"),
+            Self::Fetchmail => (find_program("fetchmail").is_some(), "fetchmail"),
+            Self::Mpop => (find_program("mpop").is_some(), "mpop"),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::PamWrapper => (pam_wrapper().is_some(), "libpam-wrapper"),
             Self::AsyncSsh => (asyncssh::is_installed(), "python3-asyncssh"),
