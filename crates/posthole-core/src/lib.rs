@@ -20,6 +20,7 @@ pub mod config;
 pub mod deliver;
 pub mod durable;
 pub mod error;
+pub mod message;
 pub mod plan;
 pub mod policy;
 pub mod progress;
