@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::deliver::{self, Maildir, Receipt, Sealed};
 use crate::error::Error;
-use crate::plan::Keep;
-use crate::policy::{self, Standings};
+use crate::plan::{Keep, Select};
+use crate::policy::{self, Rules, Standings};
 use crate::record::{Identity, IdentityKind, Intended, Mailbox, Records, StoredIntent};
 use crate::session::{Listing, Login, Session};
 use crate::transport::BoxStream;
@@ -35,8 +35,11 @@ pub async fn list(answers: BoxStream) -> Result<Listed, Error> {
 /// Decides what to do, and returns how many messages are to be fetched.
 #[must_use]
 pub fn decide(listed: &Listed, compared: &Compared, now: SystemTime) -> usize {
-    let keep = Keep::For(Duration::from_secs(30 * 24 * 60 * 60));
-    let decisions = policy::decide(&listed.0, &compared.0, keep, now);
+    let rules = Rules {
+        keep: Keep::For(Duration::from_secs(30 * 24 * 60 * 60)),
+        select: Select::default(),
+    };
+    let decisions = policy::decide(&listed.0, &compared.0, rules, now);
     decisions.fetch.len()
 }
 

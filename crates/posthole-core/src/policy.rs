@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::plan::Keep;
+use crate::plan::{Keep, Select};
 use crate::record::SET_ASIDE_AFTER;
 use crate::session::Listing;
 
@@ -10,16 +10,21 @@ use crate::session::Listing;
 pub(crate) fn decide(
     listing: &Listing,
     standings: &Standings,
-    keep: Keep,
+    rules: Rules,
     now: SystemTime,
 ) -> Decisions {
+    let Rules { keep, select } = rules;
     let mut decisions = Decisions::default();
     let mut suspects = Vec::new();
     for idx in 0..listing.len_u32() {
+        let is_too_large = select.limit.is_some_and(|limit| listing.size(idx) > limit);
         match standings.get(idx) {
-            Seen::New => decisions.fetch.push(idx),
-            Seen::Delivered { at } if may_go(keep, at, now) => decisions.delete.push(idx),
+            Seen::Delivered { at } if may_go(keep, listing, idx, at, now) => {
+                decisions.delete.push(idx);
+            }
             Seen::Delivered { .. } => {}
+            Seen::New | Seen::Failed { .. } if is_too_large => decisions.too_large.push(idx),
+            Seen::New => decisions.fetch.push(idx),
             Seen::Failed { sessions, retry_at }
                 if sessions >= SET_ASIDE_AFTER && retry_at > now =>
             {
@@ -30,15 +35,37 @@ pub(crate) fn decide(
     }
     suspects.sort_unstable();
     decisions.suspects = suspects.into_iter().map(|(_, idx)| idx).collect();
+    if let Some(most) = select.fetch_limit {
+        let most = most as usize;
+        decisions.fetch.truncate(most);
+        decisions.suspects.truncate(most - decisions.fetch.len());
+    }
+    if select.limit_flush {
+        decisions.discard = std::mem::take(&mut decisions.too_large);
+    }
     decisions
 }
 
-/// Whether a message that was fetched at a time may be deleted now.
-pub(crate) fn may_go(keep: Keep, fetched: SystemTime, now: SystemTime) -> bool {
+/// What the account's owner says about fetching and keeping.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) keep: Keep,
+    pub(crate) select: Select,
+}
+
+/// Whether a message of a listing that was fetched at a time may be deleted now.
+pub(crate) fn may_go(
+    keep: Keep,
+    listing: &Listing,
+    idx: u32,
+    fetched: SystemTime,
+    now: SystemTime,
+) -> bool {
     match keep {
         Keep::Always => false,
         Keep::Never => true,
         Keep::For(duration) => now.duration_since(fetched).is_ok_and(|age| age >= duration),
+        Keep::Newest(count) => listing.len_u32() - idx > count,
     }
 }
 
@@ -52,6 +79,10 @@ pub(crate) struct Decisions {
     pub(crate) suspects: Vec<u32>,
     /// Fetched before; to delete now.
     pub(crate) delete: Vec<u32>,
+    /// Too large to be fetched; to delete without being fetched.
+    pub(crate) discard: Vec<u32>,
+    /// Too large to be fetched; they stay.
+    pub(crate) too_large: Vec<u32>,
     /// Failed too often to be tried again yet.
     pub(crate) set_aside: Vec<u32>,
 }
@@ -137,15 +168,21 @@ mod tests {
     }
 
     fn decide_for(keep: Keep, seen: &[Seen]) -> Decisions {
+        let select = Select::default();
+        decide_by(Rules { keep, select }, seen)
+    }
+
+    /// Message `n`, counted from one, has `n` octets.
+    fn decide_by(rules: Rules, seen: &[Seen]) -> Decisions {
         let mut builder = ListingBuilder::default();
         let mut standings = Standings::all_new(seen.len());
         for (idx, seen) in (0u32..).zip(seen) {
             builder
-                .scan_listing((idx + 1).try_into().unwrap(), 1)
+                .scan_listing((idx + 1).try_into().unwrap(), u64::from(idx + 1))
                 .unwrap();
             standings.set(idx, *seen);
         }
-        decide(&builder.finish(), &standings, keep, now())
+        decide(&builder.finish(), &standings, rules, now())
     }
 
     #[test]
@@ -176,6 +213,65 @@ mod tests {
             decide_for(Keep::For(HOUR), &future).delete.is_empty(),
             "the clock went back"
         );
+    }
+
+    #[test]
+    fn the_newest_messages_are_kept_whether_or_not_they_were_fetched() {
+        let known = Seen::Delivered { at: now() };
+        let seen = [known, Seen::New, known, known, Seen::New];
+        let deleted = |count| decide_for(Keep::Newest(count), &seen).delete;
+        assert_eq!(deleted(0), [0, 2, 3]);
+        assert_eq!(deleted(2), [0, 2]);
+        assert_eq!(deleted(4), [0]);
+        assert!(deleted(5).is_empty());
+        assert!(deleted(u32::MAX).is_empty());
+    }
+
+    #[test]
+    fn a_message_above_the_limit_stays_or_is_deleted_but_is_never_fetched() {
+        let failed = Seen::Failed {
+            sessions: 1,
+            retry_at: now(),
+        };
+        let known = Seen::Delivered { at: now() };
+        let seen = [Seen::New, Seen::New, Seen::New, failed, known];
+        let decide = |limit_flush| {
+            let select = Select {
+                limit: Some(2),
+                limit_flush,
+                fetch_limit: None,
+            };
+            let keep = Keep::Always;
+            decide_by(Rules { keep, select }, &seen)
+        };
+        assert_eq!(decide(false).fetch, [0, 1]);
+        assert!(decide(false).suspects.is_empty());
+        assert_eq!(decide(false).too_large, [2, 3]);
+        assert!(decide(false).discard.is_empty());
+        assert_eq!(decide(true).fetch, [0, 1]);
+        assert_eq!(decide(true).discard, [2, 3]);
+        assert!(decide(true).too_large.is_empty());
+    }
+
+    #[test]
+    fn a_limited_poll_fetches_the_oldest_and_those_that_failed_last() {
+        let failed = Seen::Failed {
+            sessions: 1,
+            retry_at: now(),
+        };
+        let seen = [failed, Seen::New, failed, Seen::New];
+        let fetched = |most| {
+            let select = Select {
+                fetch_limit: Some(most),
+                ..Select::default()
+            };
+            let keep = Keep::Always;
+            let decisions = decide_by(Rules { keep, select }, &seen);
+            (decisions.fetch, decisions.suspects)
+        };
+        assert_eq!(fetched(1), (vec![1], vec![]));
+        assert_eq!(fetched(3), (vec![1, 3], vec![0]));
+        assert_eq!(fetched(9), (vec![1, 3], vec![0, 2]));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use posthole_core::config::{
     AccountArg, Agent, Deliver, Password, SshTarget, ValueError, parse_duration, parse_keep,
-    parse_path,
+    parse_path, parse_size,
 };
 use posthole_core::plan::{Keep, Overrides, SshOverrides};
 
@@ -169,12 +169,25 @@ pub(crate) struct AccountArgs {
     #[arg(long, value_name = "maildir:PATH", help_heading = "Mail", value_parser = value::<Deliver>)]
     to: Option<Deliver>,
 
-    /// Keep fetched mail on the server: true, false, or for how long, such as 14d
+    /// Keep fetched mail on the server: true, false, for how long, such as 14d, or `newest N`
     ///
     /// Just --keep means true, and true is the default.
     #[arg(short, long, value_name = "HOW", help_heading = "Mail", value_parser = keep)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     keep: Option<Keep>,
+
+    /// Leave messages above this size on the server, such as 10M
+    #[arg(long, value_name = "SIZE", help_heading = "Mail", value_parser = size)]
+    limit: Option<u64>,
+
+    /// Delete messages above the limit from the server, without fetching them
+    #[arg(long, help_heading = "Mail")]
+    limit_flush: bool,
+
+    /// Fetch at most this many messages
+    #[arg(long, value_name = "N", help_heading = "Mail")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    fetch_limit: Option<u32>,
 
     /// Delete mail from the server once it is safe here
     #[arg(short = 'K', long, help_heading = "Mail", conflicts_with = "keep")]
@@ -299,6 +312,9 @@ impl AccountArgs {
             via: given(&self.via).or_else(|| self.no_via.then(Vec::new)),
             password: self.password(),
             keep: self.keep.or_else(|| self.no_keep.then_some(Keep::Never)),
+            limit: self.limit,
+            limit_flush: self.limit_flush.then_some(true),
+            fetch_limit: self.fetch_limit,
             timeout: self.timeout,
             allow_plaintext: self.allow_plaintext.then_some(true),
             ssh: SshOverrides {
@@ -391,6 +407,10 @@ fn value<T: FromStr<Err = ValueError>>(text: &str) -> Result<T, String> {
 
 fn keep(text: &str) -> Result<Keep, String> {
     parse_keep(text).map_err(with_help)
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).map_err(with_help)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

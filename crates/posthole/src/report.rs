@@ -119,6 +119,8 @@ pub(crate) struct Fetched {
     /// How long it took.
     #[serde(serialize_with = "seconds")]
     pub(crate) seconds: Duration,
+    /// Messages that were left on the server because of their size.
+    pub(crate) too_large: Vec<Message>,
     /// Messages that could not be fetched.
     pub(crate) failed: Vec<Failed>,
     /// What ended the poll early.
@@ -157,6 +159,7 @@ impl Fetched {
             deleted: summary.deleted,
             left: error.is_none().then_some(summary.left),
             seconds: summary.took,
+            too_large: summary.too_large.iter().map(Message::from).collect(),
             failed,
             error,
             exit,
@@ -173,6 +176,7 @@ impl Fetched {
             deleted: 0,
             left: None,
             seconds: took,
+            too_large: Vec::new(),
             failed: Vec::new(),
             exit: problem.exit,
             error: Some(problem),
@@ -203,6 +207,8 @@ pub(crate) struct Previewed {
     pub(crate) fetch: Vec<Message>,
     /// Messages it would delete.
     pub(crate) delete: Vec<Message>,
+    /// Messages it would leave because of their size.
+    pub(crate) too_large: Vec<Message>,
     /// Messages that would be on the server afterwards.
     pub(crate) left: Option<u64>,
     /// Why it could not be found out.
@@ -235,6 +241,7 @@ impl Previewed {
             dry_run: true,
             fetch: preview.fetch.iter().map(Message::from).collect(),
             delete: preview.delete.iter().map(Message::from).collect(),
+            too_large: preview.too_large.iter().map(Message::from).collect(),
             left: error.is_none().then_some(preview.left),
             error,
             exit,

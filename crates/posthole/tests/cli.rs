@@ -99,7 +99,7 @@ fn all_mistakes_in_the_configuration_are_shown_at_once() {
             2 | sever = "pop3://msingh@localhost"
               | ^^^^^ did you mean `server`?
               |
-              = help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+              = help: known are allow-plaintext, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
 
             error: `timeout` must be a duration in quotes, not a number
              --> ~/.config/posthole/config.toml:7:11
@@ -115,7 +115,7 @@ fn all_mistakes_in_the_configuration_are_shown_at_once() {
             8 | kep = true
               | ^^^ did you mean `keep`?
               |
-              = help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+              = help: known are allow-plaintext, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
 
             posthole: nothing was done: 4 mistakes in ~/.config/posthole/config.toml
         "#]],

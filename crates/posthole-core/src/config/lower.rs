@@ -1,12 +1,13 @@
 //! From TOML to [`Config`].
 
+use std::fmt::Display;
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
 use super::name::{check_host, check_section_name};
 use super::section::{Entry, Limits, Reader, entries, one_line};
-use super::value::{SshTarget, keep_for, parse_duration, parse_host_port};
+use super::value::{SshTarget, parse_host_port, parse_keep_some, parse_size};
 use super::{
     Account, Config, Diagnostic, Forward, Options, Spanned, SshHost, did_you_mean, secrets, syntax,
 };
@@ -122,7 +123,10 @@ impl Reader<'_> {
         match entry.key {
             "deliver" => options.deliver = self.parsed(entry),
             "every" => options.every = self.duration(entry, Limits::INTERVAL),
+            "fetch-limit" => options.fetch_limit = self.count(entry),
             "keep" => options.keep = self.keep(entry),
+            "limit" => options.limit = self.size(entry),
+            "limit-flush" => options.limit_flush = self.boolean(entry),
             "password" => options.password = self.password(entry),
             "timeout" => options.timeout = self.duration(entry, Limits::TIMEOUT),
             "via" => options.via = self.via(entry),
@@ -138,32 +142,74 @@ impl Reader<'_> {
                 Some(Spanned::new(keep, entry.value.span()))
             }
             DeValue::String(word) if word == "true" || word == "false" => {
-                self.wrong_type(
-                    "keep",
-                    entry.value,
-                    "true, false or a duration",
-                    Some("write it without quotes"),
-                );
+                self.wrong_type("keep", entry.value, KEEP, Some("write it without quotes"));
                 None
             }
-            DeValue::String(_) => {
-                self.parsed_with(entry, |text| parse_duration(text).map(keep_for))
-            }
+            DeValue::String(_) => self.parsed_with(entry, parse_keep_some),
             DeValue::Integer(days) => {
-                let help = format!("write \"{}d\" for days", days.as_str());
+                let help = format!(
+                    "write \"{0}d\" for days, \"newest {0}\" for messages",
+                    days.as_str()
+                );
                 self.wrong_type(
                     "keep",
                     entry.value,
-                    "true, false or a duration in quotes",
+                    "true, false, a duration in quotes or \"newest N\"",
                     Some(&help),
                 );
                 None
             }
             _ => {
-                self.wrong_type("keep", entry.value, "true, false or a duration", None);
+                self.wrong_type("keep", entry.value, KEEP, None);
                 None
             }
         }
+    }
+
+    /// A size with a unit, or a plain number of octets.
+    fn size(&mut self, entry: Entry<'_>) -> Option<Spanned<u64>> {
+        match entry.value.get_ref() {
+            DeValue::String(_) => self.parsed_with(entry, parse_size),
+            DeValue::Integer(octets) => {
+                let octets = u64::from_str_radix(octets.as_str(), octets.radix()).ok();
+                self.positive(entry, octets.filter(|octets| *octets > 0), u64::MAX)
+            }
+            _ => {
+                self.wrong_type(entry.key, entry.value, "a size, such as \"10M\"", None);
+                None
+            }
+        }
+    }
+
+    fn count(&mut self, entry: Entry<'_>) -> Option<Spanned<u32>> {
+        let DeValue::Integer(count) = entry.value.get_ref() else {
+            let help = entry
+                .value
+                .get_ref()
+                .is_str()
+                .then_some("write it without quotes");
+            self.wrong_type(entry.key, entry.value, "a number", help);
+            return None;
+        };
+        let count = u32::from_str_radix(count.as_str(), count.radix()).ok();
+        self.positive(entry, count.filter(|count| *count > 0), u32::MAX)
+    }
+
+    fn positive<T: Display>(
+        &mut self,
+        entry: Entry<'_>,
+        number: Option<T>,
+        most: T,
+    ) -> Option<Spanned<T>> {
+        if number.is_none() {
+            let key = entry.key;
+            self.note(
+                Diagnostic::error(format!("`{key}` must be a number from 1 to {most}"))
+                    .at(entry.value.span())
+                    .help("leave it out for no limit"),
+            );
+        }
+        number.map(|number| Spanned::new(number, entry.value.span()))
     }
 
     fn ssh_host(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<SshHost> {
@@ -414,12 +460,25 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("forward", FORWARD_KEYS),
 ];
 const SECTIONS: &[&str] = &["account", "defaults", "forward", "ssh"];
-const DEFAULTS_KEYS: &[&str] = &["deliver", "every", "keep", "password", "timeout", "via"];
+const DEFAULTS_KEYS: &[&str] = &[
+    "deliver",
+    "every",
+    "fetch-limit",
+    "keep",
+    "limit",
+    "limit-flush",
+    "password",
+    "timeout",
+    "via",
+];
 const ACCOUNT_KEYS: &[&str] = &[
     "allow-plaintext",
     "deliver",
     "every",
+    "fetch-limit",
     "keep",
+    "limit",
+    "limit-flush",
     "password",
     "server",
     "timeout",
@@ -473,6 +532,9 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
         "the user is part of `server`: \"pop3://user@host\"",
     ),
 ];
+
+/// What `keep` may be.
+const KEEP: &str = "true, false, a duration or `newest N`";
 
 /// The label of a diagnostic about something that is not there.
 const MISSING: &str = "needed here";

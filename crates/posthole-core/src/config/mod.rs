@@ -29,7 +29,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use load::{LoadError, Source, check_permissions, load};
 pub use value::{
     AccountArg, Deliver, Listen, ServerUrl, SshTarget, ValueError, parse_duration, parse_keep,
-    parse_path,
+    parse_path, parse_size,
 };
 
 pub(crate) use section::{Limits, check_password, one_line};
@@ -128,6 +128,12 @@ pub struct Options {
     pub password: Option<Spanned<Password>>,
     /// What happens to fetched messages on the server.
     pub keep: Option<Spanned<Keep>>,
+    /// The most octets a message may have to be fetched.
+    pub limit: Option<Spanned<u64>>,
+    /// Whether larger ones are deleted from the server.
+    pub limit_flush: Option<Spanned<bool>>,
+    /// How many messages are fetched in one poll at most.
+    pub fetch_limit: Option<Spanned<u32>>,
     /// The longest wait without any progress.
     pub timeout: Option<Spanned<Duration>>,
     /// Whether a password may cross a network unprotected; not in `[defaults]`.

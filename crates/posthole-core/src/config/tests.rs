@@ -117,7 +117,7 @@ server = 'pop3s://me@home'
             3:9 `every` must be a duration in quotes, not a number ^5^
               help: write "5s" for seconds or "5m" for minutes
             4:1 unknown key `deliverr` in [defaults] ^deliverr^ did you mean `deliver`?
-              help: known are deliver, every, keep, password, timeout, via
+              help: known are deliver, every, fetch-limit, keep, limit, limit-flush, password, timeout, via
             7:25 `server`: a host name cannot hold a blank ^local host^
             8:9 `keep`: a duration starts with a number ^a^
               help: write a number and a unit, such as `30s`, `5m`, `12h` or `14d`
@@ -144,16 +144,16 @@ fn unknown_keys_are_answered_with_the_nearest_known_one_or_with_all() {
         expect![[r#"
             kep = true
               3:1 unknown key `kep` in [account.a] ^kep^ did you mean `keep`?
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
             allow_plaintext = true
               3:1 unknown key `allow_plaintext` in [account.a] ^allow_plaintext^ did you mean `allow-plaintext`?
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
             Timeout = '1s'
               3:1 unknown key `Timeout` in [account.a] ^Timeout^ did you mean `timeout`?
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
             colour = 'red'
               3:1 unknown key `colour` in [account.a] ^colour^
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
             identity = '~/.ssh/id'
               3:1 unknown key `identity` in [account.a] ^identity^
                 help: it belongs in [ssh.NAME]
@@ -580,22 +580,109 @@ fn durations_say_what_they_miss() {
 }
 
 #[test]
+fn limits_are_numbers_above_zero() {
+    check_each(
+        ACCOUNT,
+        &[
+            "limit = '10 parsecs'",
+            "limit = 0",
+            "limit = '0K'",
+            "limit = -5",
+            "limit = true",
+            "fetch-limit = 0",
+            "fetch-limit = '7'",
+            "fetch-limit = 5_000_000_000",
+            "limit-flush = 'yes'",
+            "keep = 'newest'",
+            "keep = 'newest x'",
+            "keep = 'newest -1'",
+        ],
+        expect![[r#"
+            limit = '10 parsecs'
+              3:10 `limit`: this is not a size ^10 parsecs^
+                help: write a number and a unit, such as `500K`, `10M` or `10MiB`
+            limit = 0
+              3:9 `limit` must be a number from 1 to 18446744073709551615 ^0^
+                help: leave it out for no limit
+            limit = '0K'
+              3:10 `limit`: the size is zero ^0K^
+                help: write a number and a unit, such as `500K`, `10M` or `10MiB`
+            limit = -5
+              3:9 `limit` must be a number from 1 to 18446744073709551615 ^-5^
+                help: leave it out for no limit
+            limit = true
+              3:9 `limit` must be a size, such as "10M", not true or false ^true^
+            fetch-limit = 0
+              3:15 `fetch-limit` must be a number from 1 to 4294967295 ^0^
+                help: leave it out for no limit
+            fetch-limit = '7'
+              3:15 `fetch-limit` must be a number, not a string ^'7'^
+                help: write it without quotes
+            fetch-limit = 5_000_000_000
+              3:15 `fetch-limit` must be a number from 1 to 4294967295 ^5_000_000_000^
+                help: leave it out for no limit
+            limit-flush = 'yes'
+              3:15 `limit-flush` must be true or false, not a string ^'yes'^
+                help: write it without quotes
+            keep = 'newest'
+              3:9 `keep`: a duration starts with a number ^n^
+                help: write a number and a unit, such as `30s`, `5m`, `12h` or `14d`
+            keep = 'newest x'
+              3:16 `keep`: this is not a number of messages ^x^
+                help: write how many messages stay, such as `newest 100`
+            keep = 'newest -1'
+              3:16 `keep`: this is not a number of messages ^-1^
+                help: write how many messages stay, such as `newest 100`
+        "#]],
+    );
+}
+
+#[test]
+fn limits_are_read() {
+    let read = |options: &str| {
+        let (config, diagnostics) = parse(&ACCOUNT.replace("{}", options));
+        assert!(diagnostics.is_empty(), "{options}");
+        config.accounts[0].options.clone()
+    };
+    for (text, octets) in [
+        ("100000", 100_000),
+        ("'100000'", 100_000),
+        ("'500K'", 500_000),
+        ("'10 MB'", 10_000_000),
+        ("'1.5MiB'", 1_572_864),
+    ] {
+        let limit = read(&format!("limit = {text}")).limit;
+        assert_eq!(limit.map(|limit| limit.value), Some(octets), "{text}");
+    }
+    let fetch_limit = read("fetch-limit = 7").fetch_limit;
+    assert_eq!(fetch_limit.map(|limit| limit.value), Some(7));
+    for (text, keep) in [
+        ("newest 100", Keep::Newest(100)),
+        ("newest  1", Keep::Newest(1)),
+        ("newest 0", Keep::Never),
+    ] {
+        let read = read(&format!("keep = '{text}'")).keep;
+        assert_eq!(read.map(|keep| keep.value), Some(keep), "{text}");
+    }
+}
+
+#[test]
 fn keep_is_a_truth_or_a_time() {
     check_each(
         &ACCOUNT.replace("{}", "keep = {}"),
         &["14", "'false'", "'forever'", "[]"],
         expect![[r#"
             14
-              3:8 `keep` must be true, false or a duration in quotes, not a number ^14^
-                help: write "14d" for days
+              3:8 `keep` must be true, false, a duration in quotes or "newest N", not a number ^14^
+                help: write "14d" for days, "newest 14" for messages
             'false'
-              3:8 `keep` must be true, false or a duration, not a string ^'false'^
+              3:8 `keep` must be true, false, a duration or `newest N`, not a string ^'false'^
                 help: write it without quotes
             'forever'
               3:9 `keep`: a duration starts with a number ^f^
                 help: write a number and a unit, such as `30s`, `5m`, `12h` or `14d`
             []
-              3:8 `keep` must be true, false or a duration, not a list ^[]^
+              3:8 `keep` must be true, false, a duration or `newest N`, not a list ^[]^
         "#]],
     );
 }
@@ -798,23 +885,23 @@ fn names_are_fit_for_screens_and_command_lines() {
             '-x'
               1:10 a name cannot start with `-` ^'-x'^
               3:1 unknown key `x` in [account.-x] ^x^
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
             'a b'
               1:10 a name cannot hold a blank ^'a b'^
               3:1 unknown key `x` in [account.a b] ^x^
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
             \"a\\u001b[31m\"
               1:10 a name cannot hold U+001B ^"a\\u001b[31m"^
               3:1 unknown key `x` in [account.a\u{1b}[31m] ^x^
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
             'pop3://h'
               1:10 a name that holds `://` would be taken for a URL ^'pop3://h'^
               3:1 unknown key `x` in [account.pop3://h] ^x^
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
             ''
               1:10 the name is empty ^''^
               3:1 unknown key `x` in [account.] ^x^
-                help: known are allow-plaintext, deliver, every, keep, password, server, timeout, via
+                help: known are allow-plaintext, deliver, every, fetch-limit, keep, limit, limit-flush, password, server, timeout, via
         "#]],
     );
 }

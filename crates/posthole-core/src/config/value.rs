@@ -9,6 +9,7 @@ mod deliver;
 mod duration;
 mod listen;
 mod server;
+mod size;
 mod via;
 
 use std::ops::Range;
@@ -19,9 +20,10 @@ pub use deliver::Deliver;
 pub use duration::{parse_duration, parse_keep};
 pub use listen::Listen;
 pub use server::ServerUrl;
+pub use size::parse_size;
 pub use via::SshTarget;
 
-pub(super) use duration::keep_for;
+pub(super) use duration::parse_keep_some;
 pub(super) use listen::parse_host_port;
 
 /// Why a string is not what it should be.

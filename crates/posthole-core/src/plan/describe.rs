@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::resolve::is_loopback;
-use super::{Hop, Job, Keep, PasswordSource, Plan, Route};
+use super::{Hop, Job, Keep, PasswordSource, Plan, Route, Select};
 use crate::config::one_line;
 
 impl fmt::Display for Plan {
@@ -29,6 +29,7 @@ impl fmt::Display for Job {
             route,
             password,
             keep,
+            select,
             timeout,
             deliver,
             allow_plaintext,
@@ -60,6 +61,7 @@ impl fmt::Display for Job {
         }
         writeln!(f, "  password: {password}")?;
         writeln!(f, "  keep: {keep}")?;
+        write!(f, "{select}")?;
         writeln!(f, "  timeout: {}", duration(timeout))?;
         writeln!(f, "  deliver: {deliver}")
     }
@@ -136,11 +138,35 @@ impl fmt::Display for PasswordSource {
     }
 }
 
+/// Only what differs from fetching everything.
+impl fmt::Display for Select {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            limit,
+            limit_flush,
+            fetch_limit,
+        } = self;
+        if let Some(limit) = limit {
+            let fate = if *limit_flush {
+                "larger messages are deleted"
+            } else {
+                "larger messages stay on the server"
+            };
+            writeln!(f, "  limit: {limit} octets; {fate}")?;
+        }
+        match fetch_limit {
+            Some(limit) => writeln!(f, "  fetch limit: {limit} messages a poll"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for Keep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Always => f.write_str("always"),
             Self::For(time) => write!(f, "{} after fetching", duration(time)),
+            Self::Newest(count) => write!(f, "the newest {count}"),
             Self::Never => f.write_str("no longer than it takes to be safe here"),
         }
     }

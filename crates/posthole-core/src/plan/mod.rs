@@ -53,6 +53,8 @@ pub struct Job {
     pub password: PasswordSource,
     /// What happens to fetched messages on the server.
     pub keep: Keep,
+    /// Which messages are fetched.
+    pub select: Select,
     /// The longest wait without any progress.
     pub timeout: Duration,
     /// Where messages go.
@@ -115,8 +117,21 @@ pub enum Keep {
     Always,
     /// It stays this long after it was fetched, then it is deleted.
     For(Duration),
+    /// It stays as long as it is among this many that are the last in the mailbox.
+    Newest(u32),
     /// It is deleted as soon as it is safe here.
     Never,
+}
+
+/// Which messages are fetched; by default all that were not fetched before.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Select {
+    /// The most octets a message may have, as the server lists them, to be fetched.
+    pub limit: Option<u64>,
+    /// Whether larger ones are deleted from the server instead of staying there.
+    pub limit_flush: bool,
+    /// How many are fetched in one poll at most.
+    pub fetch_limit: Option<u32>,
 }
 
 /// Where messages go.

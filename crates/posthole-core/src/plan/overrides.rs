@@ -22,6 +22,12 @@ pub struct Overrides {
     pub password: Option<Password>,
     /// What happens to fetched messages on the server.
     pub keep: Option<Keep>,
+    /// The most octets a message may have to be fetched.
+    pub limit: Option<u64>,
+    /// Whether larger ones are deleted from the server.
+    pub limit_flush: Option<bool>,
+    /// How many messages are fetched in one poll at most.
+    pub fetch_limit: Option<u32>,
     /// The longest wait without any progress.
     pub timeout: Option<Duration>,
     /// Whether a password may cross a network unprotected.

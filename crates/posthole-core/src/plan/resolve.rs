@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use super::mailbox;
 use super::{
     DeliverTo, Environment, Hop, HostPort, Job, Keep, Overrides, PasswordSource, Plan, Route,
+    Select,
 };
 use crate::config::{
     AccountArg, Config, Deliver, Diagnostic, Limits, Options, Password, ServerUrl, Spanned,
@@ -240,6 +241,18 @@ impl<'a> Resolver<'a> {
         let keep = overrides
             .keep
             .or_else(|| self.option(wanted, |options| options.keep.as_ref()));
+        let select = Select {
+            limit: overrides
+                .limit
+                .or_else(|| self.option(wanted, |options| options.limit.as_ref())),
+            limit_flush: overrides
+                .limit_flush
+                .or_else(|| self.option(wanted, |options| options.limit_flush.as_ref()))
+                .unwrap_or(false),
+            fetch_limit: overrides
+                .fetch_limit
+                .or_else(|| self.option(wanted, |options| options.fetch_limit.as_ref())),
+        };
         let timeout = overrides
             .timeout
             .or_else(|| self.option(wanted, |options| options.timeout.as_ref()));
@@ -258,6 +271,7 @@ impl<'a> Resolver<'a> {
             route,
             password: password?,
             keep: keep.unwrap_or(Keep::Always),
+            select,
             timeout: timeout.unwrap_or(TIMEOUT),
             deliver: deliver?,
             allow_plaintext,

@@ -300,6 +300,7 @@ fn what_is_not_said_has_a_default() {
         route,
         password,
         keep,
+        select,
         timeout,
         deliver,
         allow_plaintext,
@@ -311,6 +312,7 @@ fn what_is_not_said_has_a_default() {
     assert!(matches!(route, Route::Direct));
     assert!(matches!(password, PasswordSource::Prompt));
     assert_eq!(*keep, Keep::Always);
+    assert_eq!(*select, Select::default());
     assert_eq!(*timeout, Duration::from_secs(60));
     assert_eq!(deliver.to_string(), "maildir:/etc/posthole/Mail");
     assert!(!allow_plaintext);

@@ -141,6 +141,23 @@ impl Mailbox {
         Ok(receipts.into_iter().map(recorded).collect())
     }
 
+    /// Records that messages are never to be fetched, since their owner does not want them, which
+    /// allows them to be deleted.
+    pub(crate) fn discard(
+        &self,
+        messages: Vec<(Identity, MessageRef)>,
+        now: SystemTime,
+    ) -> Result<Vec<Recorded>, RecordError> {
+        let identities = Vec::from_iter(messages.iter().map(|(identity, _)| identity));
+        self.store.settle(self.id, &identities, &[], now)?;
+        let recorded = |(identity, message)| Recorded {
+            identity,
+            message: Some(message),
+            octets: 0,
+        };
+        Ok(messages.into_iter().map(recorded).collect())
+    }
+
     /// Looks up a message, which its record allows to be deleted if there is one.
     pub(crate) fn lookup(
         &self,

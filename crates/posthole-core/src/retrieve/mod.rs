@@ -19,7 +19,7 @@ use crate::ask::Ask;
 use crate::deliver::Maildir;
 use crate::error::Error;
 use crate::plan::{DeliverTo, Job, Keep};
-use crate::policy::{self, Decisions, Standings};
+use crate::policy::{self, Decisions, Rules, Standings};
 use crate::progress::{Event, Observer, Step};
 use crate::record::{Mailbox, RecordError, Records};
 use crate::session::{Listing, SessionError};
@@ -64,6 +64,8 @@ pub struct Summary {
     pub deleted: u64,
     /// Messages that are still on the server.
     pub left: u64,
+    /// Messages that were not fetched because of their size, and are still on the server.
+    pub too_large: Vec<PreviewEntry>,
     /// Messages that could not be fetched this time; they are tried again later.
     pub failed: Vec<MessageFailure>,
     /// How long the poll took.
@@ -86,17 +88,37 @@ pub struct Preview {
     pub fetch: Vec<PreviewEntry>,
     /// Messages it would delete, including those it would fetch first.
     pub delete: Vec<PreviewEntry>,
+    /// Messages it would leave on the server because of their size.
+    pub too_large: Vec<PreviewEntry>,
     /// Messages that would be on the server afterwards.
     pub left: u64,
 }
 
-/// One message of a [`Preview`].
+/// A message that was not fetched, as the server lists it.
 #[derive(Clone, Debug)]
 pub struct PreviewEntry {
     /// The message's unique-id, escaped for reading; empty when the server gave none.
     pub uid: String,
     /// Octets as the server lists them.
     pub size: u64,
+}
+
+impl PreviewEntry {
+    fn of(listing: &Listing, idx: u32) -> Self {
+        Self {
+            uid: listing.shown_uid(idx),
+            size: listing.size(idx),
+        }
+    }
+}
+
+impl Job {
+    fn rules(&self) -> Rules {
+        Rules {
+            keep: self.keep,
+            select: self.select,
+        }
+    }
 }
 
 /// Polls an account once: fetches what is new, deletes what may go.
@@ -217,36 +239,27 @@ async fn decide(
     if job.keep != Keep::Never && listing.len() > 0 && listing.has_no_uids() {
         return Err(SessionError::NoUniqueIds.into());
     }
-    let (mailbox, keep) = (mailbox.clone(), job.keep);
+    let (mailbox, rules) = (mailbox.clone(), job.rules());
     blocking(move || {
         let now = SystemTime::now();
         let standings = compare(&mailbox, &listing, now)?;
-        Ok::<_, RecordError>(policy::decide(&listing, &standings, keep, now))
+        Ok::<_, RecordError>(policy::decide(&listing, &standings, rules, now))
     })
     .await
 }
 
 fn preview_of(listing: &Listing, decisions: &Decisions, keep: Keep) -> Preview {
-    let entry = |&idx: &u32| PreviewEntry {
-        uid: listing.shown_uid(idx),
-        size: listing.size(idx),
-    };
-    let fetch: Vec<_> = decisions
-        .fetch
-        .iter()
-        .chain(&decisions.suspects)
-        .map(entry)
-        .collect();
-    let mut delete: Vec<_> = decisions.delete.iter().map(entry).collect();
+    let entry = |&idx: &u32| PreviewEntry::of(listing, idx);
+    let fetch = || decisions.fetch.iter().chain(&decisions.suspects);
     let now = SystemTime::now();
-    if policy::may_go(keep, now, now) {
-        delete.extend(fetch.iter().cloned());
-    }
-    let left = (listing.len() - delete.len()) as u64;
+    let at_once = fetch().filter(|&&idx| policy::may_go(keep, listing, idx, now, now));
+    let known = decisions.delete.iter().chain(&decisions.discard);
+    let delete: Vec<_> = known.chain(at_once).map(entry).collect();
     Preview {
-        fetch,
+        left: (listing.len() - delete.len()) as u64,
+        fetch: fetch().map(entry).collect(),
         delete,
-        left,
+        too_large: decisions.too_large.iter().map(entry).collect(),
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::entry::{self, Entered};
 use super::spool::{Outcome, Spool};
-use super::{Context, MessageFailure, Summary, blocking};
+use super::{Context, MessageFailure, PreviewEntry, Summary, blocking};
 use crate::deliver::Maildir;
 use crate::error::Error;
 use crate::plan::{DeliverTo, Job, Keep};
@@ -100,8 +100,11 @@ impl<'a> Transfer<'a> {
 
     /// Fetches and deletes what was decided, or as much as there is time for when stopped.
     pub(super) async fn run(&mut self, decisions: Decisions) -> Result<(), Error> {
-        self.report_set_aside(&decisions);
+        self.report_left_out(&decisions);
         for recorded in self.look_up(decisions.delete).await? {
+            self.may_go(recorded);
+        }
+        for recorded in self.discard(decisions.discard).await? {
             self.may_go(recorded);
         }
         self.fetch = decisions.fetch.into();
@@ -370,8 +373,11 @@ impl<'a> Transfer<'a> {
         };
         self.spooled -= recorded.len() as u64;
         let now = SystemTime::now();
-        if policy::may_go(self.job.keep, now, now) {
-            for recorded in recorded {
+        for recorded in recorded {
+            let may_go = recorded.message().is_some_and(|message| {
+                policy::may_go(self.job.keep, &self.listing, message.idx, now, now)
+            });
+            if may_go {
                 self.may_go(recorded);
             }
         }
@@ -417,6 +423,27 @@ impl<'a> Transfer<'a> {
         .await
     }
 
+    /// Puts on record that messages are not to be fetched, which allows their deletion.
+    async fn discard(&mut self, discard: Vec<u32>) -> Result<Vec<Recorded>, Error> {
+        let mut named = Vec::with_capacity(discard.len());
+        for idx in discard {
+            let message = self.listing.message(idx);
+            match identity(&self.listing, message) {
+                Some(identity) => named.push((identity, message)),
+                // Without a unique-id there is nothing to put on record.
+                None => self
+                    .summary
+                    .too_large
+                    .push(PreviewEntry::of(&self.listing, idx)),
+            }
+        }
+        if named.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mailbox = self.mailbox.clone();
+        blocking(move || mailbox.discard(named, SystemTime::now())).await
+    }
+
     fn announce(&self) {
         let all = self.fetch.iter().chain(&self.suspects);
         let octets = all.fold(0, |sum: u64, &idx| {
@@ -442,7 +469,12 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    fn report_set_aside(&mut self, decisions: &Decisions) {
+    fn report_left_out(&mut self, decisions: &Decisions) {
+        for &idx in &decisions.too_large {
+            self.summary
+                .too_large
+                .push(PreviewEntry::of(&self.listing, idx));
+        }
         for &idx in &decisions.set_aside {
             self.summary.failed.push(MessageFailure {
                 uid: self.listing.shown_uid(idx),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use posthole_core::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
 use posthole_core::error::Error;
-use posthole_core::plan::{DeliverTo, HostPort, Job, Keep, PasswordSource, Route};
+use posthole_core::plan::{DeliverTo, HostPort, Job, Keep, PasswordSource, Route, Select};
 use posthole_core::progress::Silent;
 use posthole_core::record::Records;
 use posthole_core::retrieve::{self, BatchLimits, Context, Preview, Report, Summary};
@@ -141,6 +141,7 @@ pub(crate) fn job(directory: &Path, port: u16) -> Job {
             secret: SecretString::from("secret"),
         },
         keep: Keep::Never,
+        select: Select::default(),
         timeout: Duration::from_secs(20),
         deliver: DeliverTo::Maildir(directory.join("Mail")),
         allow_plaintext: false,

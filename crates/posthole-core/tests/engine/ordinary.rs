@@ -56,6 +56,58 @@ async fn mail_kept_for_a_time_goes_when_it_is_over() {
 }
 
 #[tokio::test]
+async fn the_newest_messages_stay_and_older_ones_go_once_they_are_fetched() {
+    let messages = mail::corpus(11, 9);
+    let account = Account::with(&messages, Faults::new()).keep(Keep::Newest(4));
+    let preview = account.preview().await.unwrap();
+    assert_eq!(
+        (preview.fetch.len(), preview.delete.len(), preview.left),
+        (9, 5, 4)
+    );
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (9, 5, 4));
+    account.maildrop.add(mail::tiny(1));
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (1, 1, 4));
+    account.assert_delivered(&[messages, vec![mail::tiny(1)]].concat());
+}
+
+#[tokio::test]
+async fn what_is_too_large_stays_unless_it_is_to_be_flushed() {
+    let small = vec![mail::tiny(1), mail::tiny(2)];
+    let large = [mail::tiny(3), b"padding\r\n".repeat(500)].concat();
+    let messages = [small.clone(), vec![large]].concat();
+    let mut account = Account::with(&messages, Faults::new()).keep(Keep::Always);
+    account.job.select.limit = Some(2000);
+    for fetched in [2, 0] {
+        let summary = account.fetch().await;
+        assert_eq!(
+            (summary.fetched, summary.deleted, summary.left),
+            (fetched, 0, 3)
+        );
+        assert_eq!(summary.too_large.len(), 1);
+    }
+    assert_eq!(account.preview().await.unwrap().too_large.len(), 1);
+    account.job.select.limit_flush = true;
+    assert_eq!(account.preview().await.unwrap().delete.len(), 1);
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (0, 1, 2));
+    assert!(summary.too_large.is_empty());
+    account.assert_delivered(&small);
+}
+
+#[tokio::test]
+async fn a_poll_fetches_no_more_than_its_limit_and_the_next_ones_the_rest() {
+    let messages = mail::corpus(12, 7);
+    let mut account = Account::with(&messages, Faults::new()).keep(Keep::Always);
+    account.job.select.fetch_limit = Some(3);
+    for fetched in [3, 3, 1, 0] {
+        assert_eq!(account.fetch().await.fetched, fetched);
+    }
+    account.assert_delivered(&messages);
+}
+
+#[tokio::test]
 async fn what_the_client_did_with_its_mail_does_not_matter() {
     let messages = mail::corpus(4, 6);
     let account = Account::with(&messages, Faults::new()).keep(Keep::Always);

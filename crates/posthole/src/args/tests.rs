@@ -53,7 +53,7 @@ fn the_manual_names_every_command_and_option() {
 #[test]
 fn keep_is_a_flag_and_an_option() {
     let fourteen_days = Duration::from_secs(14 * 24 * 60 * 60);
-    let table: [(&[&str], Option<Keep>); 7] = [
+    let table: [(&[&str], Option<Keep>); 8] = [
         (&[], None),
         (&["--keep"], Some(Keep::Always)),
         (&["-k", "work"], Some(Keep::Always)),
@@ -61,6 +61,7 @@ fn keep_is_a_flag_and_an_option() {
         (&["--keep=false"], Some(Keep::Never)),
         (&["--no-keep"], Some(Keep::Never)),
         (&["--keep=14d"], Some(Keep::For(fourteen_days))),
+        (&["--keep=newest 20"], Some(Keep::Newest(20))),
     ];
     for (args, keep) in table {
         assert_eq!(fetch(args).keep, keep, "{args:?}");
@@ -75,6 +76,9 @@ fn what_is_not_said_overrides_nothing() {
         via,
         password,
         keep,
+        limit,
+        limit_flush,
+        fetch_limit,
         timeout,
         allow_plaintext,
         ssh,
@@ -88,6 +92,7 @@ fn what_is_not_said_overrides_nothing() {
         agent,
     } = ssh;
     assert!(accounts.is_empty() && deliver.is_none() && via.is_none() && password.is_none());
+    assert!(limit.is_none() && limit_flush.is_none() && fetch_limit.is_none());
     assert!(keep.is_none() && timeout.is_none() && allow_plaintext.is_none());
     assert!(identity.is_none() && known_hosts.is_none() && compression.is_none());
     assert!(keepalive.is_none() && connect_timeout.is_none() && agent.is_none());

@@ -79,7 +79,7 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use posthole_core::plan::{DeliverTo, HostPort, Keep, PasswordSource, Route};
+    use posthole_core::plan::{DeliverTo, HostPort, Keep, PasswordSource, Route, Select};
 
     use super::*;
     use crate::exit::Exit;
@@ -96,6 +96,7 @@ mod tests {
             route: Route::Direct,
             password: PasswordSource::Prompt,
             keep: Keep::Always,
+            select: Select::default(),
             timeout: Duration::from_secs(60),
             deliver: DeliverTo::Maildir(PathBuf::from("/nonexistent")),
             allow_plaintext: false,

@@ -54,6 +54,7 @@ pub(crate) fn summary(fetched: &Fetched) -> Option<String> {
         deleted,
         left,
         seconds,
+        too_large,
         failed,
         error,
         ..
@@ -69,6 +70,9 @@ pub(crate) fn summary(fetched: &Fetched) -> Option<String> {
         push!(text, ", {} failed", failed.len());
     }
     push!(text, ", {deleted} deleted");
+    if !too_large.is_empty() {
+        push!(text, ", {} too large", too_large.len());
+    }
     if let Some(left) = left {
         push!(text, ", {left} left");
     }
@@ -118,6 +122,7 @@ pub(crate) fn preview(previewed: &Previewed) -> String {
         account,
         fetch,
         delete,
+        too_large,
         left,
         ..
     } = previewed;
@@ -135,9 +140,10 @@ pub(crate) fn preview(previewed: &Previewed) -> String {
     let width = |messages: &[Message]| messages.iter().map(|m| m.uid.chars().count()).max();
     let width = width(fetch)
         .max(width(delete))
+        .max(width(too_large))
         .unwrap_or_default()
         .min(UID_COLUMN);
-    for (verb, messages) in [("fetch", fetch), ("delete", delete)] {
+    for (verb, messages) in [("fetch", fetch), ("delete", delete), ("leave", too_large)] {
         for Message { uid, bytes } in messages {
             push!(text, "\n  {verb:<6}  {uid:<width$}  {:>9}", size(*bytes));
         }

@@ -132,6 +132,26 @@ fn a_poll_is_summarised_in_a_line() {
         left: 3,
         ..Summary::default()
     };
+    let too_large = Summary {
+        too_large: vec![PreviewEntry {
+            uid: "Big".to_owned(),
+            size: 50_000_000,
+        }],
+        ..summary.clone()
+    };
+    let fetched = Fetched::new("work", &report(too_large));
+    check(
+        &render_summary(&fetched).unwrap(),
+        expect![[r#"
+        work: 12 new (345 KiB), 12 deleted, 1 too large, 3 left, 0.8s
+    "#]],
+    );
+    check(
+        &json(&fetched),
+        expect![[r#"
+        {"account":"work","ok":true,"new":12,"bytes":353280,"deleted":12,"left":3,"seconds":0.812,"too_large":[{"uid":"Big","bytes":50000000}],"failed":[],"error":null,"exit_code":0}
+    "#]],
+    );
     let fetched = Fetched::new("work", &report(summary));
     check(
         &render_summary(&fetched).unwrap(),
@@ -142,7 +162,7 @@ fn a_poll_is_summarised_in_a_line() {
     check(
         &json(&fetched),
         expect![[r#"
-            {"account":"work","ok":true,"new":12,"bytes":353280,"deleted":12,"left":3,"seconds":0.812,"failed":[],"error":null,"exit_code":0}
+            {"account":"work","ok":true,"new":12,"bytes":353280,"deleted":12,"left":3,"seconds":0.812,"too_large":[],"failed":[],"error":null,"exit_code":0}
         "#]],
     );
 }
@@ -250,6 +270,7 @@ fn a_preview_lists_every_message() {
     let preview = Preview {
         fetch: vec![entry("Z3vP", 1234), entry("Z3vQa", 5_000_000)],
         delete: vec![entry("Y2", 99)],
+        too_large: vec![entry("Big", 50_000_000)],
         left: 7,
     };
     let previewed = Previewed::new("work", Ok(preview));
@@ -260,12 +281,13 @@ fn a_preview_lists_every_message() {
               fetch   Z3vP     1.2 KiB
               fetch   Z3vQa    4.8 MiB
               delete  Y2          99 B
+              leave   Big       48 MiB
         "#]],
     );
     check(
         &json(&previewed),
         expect![[r#"
-            {"account":"work","ok":true,"dry_run":true,"fetch":[{"uid":"Z3vP","bytes":1234},{"uid":"Z3vQa","bytes":5000000}],"delete":[{"uid":"Y2","bytes":99}],"left":7,"error":null,"exit_code":0}
+            {"account":"work","ok":true,"dry_run":true,"fetch":[{"uid":"Z3vP","bytes":1234},{"uid":"Z3vQa","bytes":5000000}],"delete":[{"uid":"Y2","bytes":99}],"too_large":[{"uid":"Big","bytes":50000000}],"left":7,"error":null,"exit_code":0}
         "#]],
     );
 }

@@ -1,4 +1,4 @@
-//! Durations, and `keep`, which is one or none.
+//! Durations, and `keep`, which is one, none or a number of messages.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     }
 }
 
-/// Reads `keep` from the command line: `true`, `false` or a duration.
+/// Reads `keep` from the command line: `true`, `false`, a duration or `newest N`.
 ///
 /// # Errors
 /// As [`parse_duration`].
@@ -59,8 +59,8 @@ pub fn parse_keep(text: &str) -> Result<Keep, ValueError> {
     match text {
         "true" => Ok(Keep::Always),
         "false" => Ok(Keep::Never),
-        _ => parse_duration(text).map(keep_for).map_err(|error| {
-            let help = "write true, false, or how long to keep, such as `14d`";
+        _ => parse_keep_some(text).map_err(|error| {
+            let help = "write true, false, how long to keep, such as `14d`, or `newest 100`";
             ValueError {
                 help: Some(error.help.unwrap_or_else(|| help.to_owned())),
                 ..error
@@ -69,18 +69,34 @@ pub fn parse_keep(text: &str) -> Result<Keep, ValueError> {
     }
 }
 
-/// Keeping a message for no time at all is not keeping it.
-pub(in crate::config) fn keep_for(duration: Duration) -> Keep {
-    if duration.is_zero() {
+/// Reads a duration or `newest N`.
+///
+/// Keeping a message for no time at all, or none of them, is not keeping it.
+pub(in crate::config) fn parse_keep_some(text: &str) -> Result<Keep, ValueError> {
+    if let Some(count) = text.strip_prefix(NEWEST) {
+        let number = count.trim_start();
+        return match number.parse() {
+            Ok(0) => Ok(Keep::Never),
+            Ok(count) => Ok(Keep::Newest(count)),
+            Err(_) => Err(ValueError::new(
+                "this is not a number of messages",
+                text.len() - number.len()..text.len(),
+            )
+            .help("write how many messages stay, such as `newest 100`")),
+        };
+    }
+    let duration = parse_duration(text)?;
+    Ok(if duration.is_zero() {
         Keep::Never
     } else {
         Keep::For(duration)
-    }
+    })
 }
 
 fn too_long(text: &str) -> ValueError {
     ValueError::new("the duration is longer than a century", 0..text.len())
 }
 
+const NEWEST: &str = "newest ";
 const EXAMPLES: &str = "write a number and a unit, such as `30s`, `5m`, `12h` or `14d`";
 const LONGEST: Duration = Duration::from_secs(100 * 31_557_600);
