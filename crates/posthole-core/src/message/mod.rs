@@ -10,13 +10,17 @@
 //! The body streams. Without [`Edits`] nothing here is used at all, and every octet stays as it
 //! came.
 //!
-//! What is not here: finding out whom a message is for, and what a destination does to line ends.
+//! [`Multidrop`] finds out whom a message is for. What is not here is what a destination does to
+//! line ends.
 
+mod address;
 mod header;
 mod mime;
+mod multidrop;
 mod qualify;
 mod received;
 
+pub use multidrop::{Envelope, Multidrop};
 pub use received::{Received, Recipient};
 
 use std::sync::Arc;
