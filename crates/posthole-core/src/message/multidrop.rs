@@ -91,7 +91,7 @@ impl Multidrop {
                 Some(match &self.prefix {
                     Some(prefix) => address
                         .strip_prefix(prefix.as_str())
-                        .map_or(address.clone(), str::to_owned),
+                        .map_or_else(|| address.clone(), str::to_owned),
                     None => address,
                 })
             }
