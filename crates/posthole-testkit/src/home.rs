@@ -159,14 +159,24 @@ impl Home {
         let uid = rustix::process::getuid().as_raw();
         let gid = rustix::process::getgid().as_raw();
         let home = self.path();
+        // Ours comes first, so that it is found for the user id that it shares with another.
+        let and_others = |ours: String, file: &str| {
+            ours + &fs::read_to_string(file).expect("this machine has users")
+        };
         let passwd = format!("{user}:x:{uid}:{gid}::{}:/bin/sh\n", home.display());
         let mut command = self.command(program);
         command
             .env("LD_PRELOAD", nss_wrapper)
-            .env("NSS_WRAPPER_PASSWD", write("passwd", passwd))
+            .env(
+                "NSS_WRAPPER_PASSWD",
+                write("passwd", and_others(passwd, "/etc/passwd")),
+            )
             .env(
                 "NSS_WRAPPER_GROUP",
-                write("group", format!("{user}:x:{gid}:\n")),
+                write(
+                    "group",
+                    and_others(format!("{user}:x:{gid}:\n"), "/etc/group"),
+                ),
             );
         command
     }

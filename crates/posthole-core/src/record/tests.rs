@@ -309,18 +309,26 @@ fn everything_is_private_from_the_first_moment() {
 }
 
 #[test]
-fn records_of_the_first_version_are_taken_over() {
+fn records_of_older_versions_are_taken_over() {
+    let to_second = "DROP TABLE part;
+                     ALTER TABLE intent DROP COLUMN start;
+                     UPDATE mailbox SET capabilities = 'UIDL', capabilities_at = 1;
+                     PRAGMA user_version = 2;";
+    let to_first = "ALTER TABLE mailbox DROP COLUMN capabilities_tls;
+                    PRAGMA user_version = 1;";
+    for older in [vec![to_second], vec![to_second, to_first]] {
+        are_taken_over(&older);
+    }
+}
+
+fn are_taken_over(older: &[&str]) {
     let (directory, mailbox) = delivered(now(), &["a"]);
     drop(mailbox);
     let file = directory.path().join("state.db");
     let database = rusqlite::Connection::open(&file).unwrap();
-    database
-        .execute_batch(
-            "ALTER TABLE mailbox DROP COLUMN capabilities_tls;
-             UPDATE mailbox SET capabilities = 'UIDL', capabilities_at = 1;
-             PRAGMA user_version = 1;",
-        )
-        .unwrap();
+    for step in older {
+        database.execute_batch(step).unwrap();
+    }
     drop(database);
     for _ in 0..2 {
         let records = Records::open(directory.path()).unwrap();
