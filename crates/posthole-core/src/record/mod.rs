@@ -52,6 +52,7 @@ impl Records {
             store: Arc::clone(&self.store),
             id,
             key: key.into(),
+            destinations: Arc::default(),
             state_dir: Arc::clone(&self.state_dir),
             _lock: Arc::new(lock),
         })
@@ -64,11 +65,22 @@ pub(crate) struct Mailbox {
     store: Arc<dyn Store>,
     id: MailboxId,
     key: Arc<str>,
+    /// Where its mail goes, as the plan shows it.
+    destinations: Arc<str>,
     state_dir: Arc<Path>,
     _lock: Arc<AccountLock>,
 }
 
 impl Mailbox {
+    /// The same for mail that goes to these destinations.
+    ///
+    /// What failed on the way to others is not made to wait here: they may have been what was
+    /// wrong.
+    pub(crate) fn delivering_to(mut self, destinations: &str) -> Self {
+        self.destinations = destinations.into();
+        self
+    }
+
     /// What tells the files of this mailbox and these records from all others.
     pub(crate) fn tag(&self) -> Result<String, RecordError> {
         Ok(crate::deliver::tag(&[&self.store.instance()?, &self.key]))
@@ -258,9 +270,12 @@ impl Mailbox {
                 bytes, occurrence, ..
             } = &failure.identity;
             if let Some(idx) = listing.find(bytes, *occurrence) {
-                let StoredFailure {
-                    sessions, retry_at, ..
-                } = failure;
+                let sessions = failure.sessions;
+                let retry_at = if *failure.destinations == *self.destinations {
+                    failure.retry_at
+                } else {
+                    now
+                };
                 standings.set(idx, Seen::Failed { sessions, retry_at });
             } else if listing.is_complete() {
                 missing.pardon(failure.identity);
@@ -286,9 +301,13 @@ impl Mailbox {
         if for_good {
             sessions = sessions.max(SET_ASIDE_AFTER);
         }
-        let retry_at = now + retry_delay(sessions);
-        self.store
-            .record_failure(self.id, identity, sessions, retry_at, reason)
+        let failure = StoredFailure {
+            identity: identity.clone(),
+            sessions,
+            retry_at: now + retry_delay(sessions),
+            destinations: self.destinations.to_string(),
+        };
+        self.store.record_failure(self.id, &failure, reason)
     }
 
     /// Why a message could not be fetched, or not be delivered, the last time.

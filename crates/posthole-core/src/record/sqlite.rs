@@ -428,14 +428,15 @@ impl Store for Sqlite {
         self.read("read what could not be fetched", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT kind, uid, occurrence, sessions, retry_at FROM failure
-                     WHERE mailbox = ?",
+                    "SELECT kind, uid, occurrence, sessions, retry_at, destinations
+                     FROM failure WHERE mailbox = ?",
                 )?
                 .query_map([mailbox.0], |row| {
                     Ok(StoredFailure {
                         identity: identity(row)?,
                         sessions: row.get(3)?,
                         retry_at: from_seconds(row.get(4)?),
+                        destinations: row.get(5)?,
                     })
                 })?
                 .collect()
@@ -490,30 +491,35 @@ impl Store for Sqlite {
     fn record_failure(
         &self,
         mailbox: MailboxId,
-        identity: &Identity,
-        sessions: u32,
-        retry_at: SystemTime,
+        failure: &StoredFailure,
         reason: &str,
     ) -> Result<(), RecordError> {
-        let Identity {
-            kind,
-            bytes,
-            occurrence,
-        } = identity;
+        let StoredFailure {
+            identity:
+                Identity {
+                    kind,
+                    bytes,
+                    occurrence,
+                },
+            sessions,
+            retry_at,
+            destinations,
+        } = failure;
         self.write(
             "record a message that could not be fetched",
             |transaction| {
                 transaction.execute(
                     "INSERT OR REPLACE INTO failure
-                 (mailbox, kind, uid, occurrence, sessions, retry_at, reason)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                 (mailbox, kind, uid, occurrence, sessions, retry_at, destinations, reason)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     params![
                         mailbox.0,
                         kind_number(*kind),
                         bytes,
                         occurrence,
                         sessions,
-                        seconds(retry_at),
+                        seconds(*retry_at),
+                        destinations,
                         reason
                     ],
                 )?;
@@ -718,11 +724,13 @@ const SCHEMA_SQL: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// What the second version of the schema adds to the first.
 /// Version 2 knew no destinations but a single Maildir.
 const FROM_2_TO_3: &str = "
     -- Where in a file the message begins that is about to be appended; null for a Maildir.
     ALTER TABLE intent ADD COLUMN start INTEGER;
+
+    -- Where the mail went, one of which may have been the cause.
+    ALTER TABLE failure ADD COLUMN destinations TEXT NOT NULL DEFAULT '';
 
     -- What destinations have got, of messages that others have not got yet.
     CREATE TABLE part (

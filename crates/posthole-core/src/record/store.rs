@@ -94,9 +94,7 @@ pub(crate) trait Store: Send + Sync {
     fn record_failure(
         &self,
         mailbox: MailboxId,
-        identity: &Identity,
-        sessions: u32,
-        retry_at: SystemTime,
+        failure: &StoredFailure,
         reason: &str,
     ) -> Result<(), RecordError>;
 }
@@ -163,6 +161,8 @@ pub(crate) struct StoredFailure {
     pub(crate) identity: Identity,
     pub(crate) sessions: u32,
     pub(crate) retry_at: SystemTime,
+    /// Where the mailbox's mail went then.
+    pub(crate) destinations: String,
 }
 
 /// One delivery on record.

@@ -192,6 +192,20 @@ fn a_listing_without_news_writes_nothing() {
 }
 
 #[test]
+fn what_one_destination_refused_need_not_wait_for_another() {
+    let (_directory, mailbox) = delivered(now(), &[]);
+    let mailbox = mailbox.delivering_to("mda:false");
+    mailbox.failed(&uid("a"), "why", true, now()).unwrap();
+    let retry_at = |mailbox: &Mailbox| match seen(mailbox, &["a"], now() + DAY / 48)[..] {
+        [Seen::Failed { retry_at, .. }] => retry_at,
+        _ => panic!("not failed"),
+    };
+    assert!(retry_at(&mailbox) > now() + DAY / 48);
+    let elsewhere = mailbox.delivering_to("maildir:/m");
+    assert_eq!(retry_at(&elsewhere), now() + DAY / 48);
+}
+
+#[test]
 fn failures_are_counted_and_end_with_a_delivery() {
     let (_directory, mailbox) = delivered(now(), &[]);
     for sessions in 1..=4 {
@@ -312,6 +326,7 @@ fn everything_is_private_from_the_first_moment() {
 fn records_of_older_versions_are_taken_over() {
     let to_second = "DROP TABLE part;
                      ALTER TABLE intent DROP COLUMN start;
+                     ALTER TABLE failure DROP COLUMN destinations;
                      UPDATE mailbox SET capabilities = 'UIDL', capabilities_at = 1;
                      PRAGMA user_version = 2;";
     let to_first = "ALTER TABLE mailbox DROP COLUMN capabilities_tls;

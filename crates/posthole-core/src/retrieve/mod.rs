@@ -193,7 +193,12 @@ pub async fn check(job: &Job, cx: &Context) -> Result<(), Error> {
 
 async fn open_mailbox(job: &Job, cx: &Context) -> Result<Mailbox, Error> {
     let (records, key) = (cx.records.clone(), job.mailbox.clone());
-    blocking(move || records.mailbox(&key)).await
+    let destinations = Vec::from_iter(job.deliver.iter().map(ToString::to_string)).join(", ");
+    blocking(move || {
+        let mailbox = records.mailbox(&key)?;
+        Ok::<_, Error>(mailbox.delivering_to(&destinations))
+    })
+    .await
 }
 
 /// Opens the mailbox, unless the program is asked to stop first: nothing is in hand yet.

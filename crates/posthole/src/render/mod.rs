@@ -83,22 +83,27 @@ pub(crate) fn summary(fetched: &Fetched) -> Option<String> {
     Some(text)
 }
 
-/// `posthole: work: message UID: why it could not be fetched`, one line each.
+/// `posthole: work: message UID: why it could not be fetched`, one line for each reason in a row.
 pub(crate) fn failed_messages(fetched: &Fetched, colour: bool) -> Option<String> {
     let error = style(ERROR, colour);
     let hint = style(HINT, colour);
     let account = printable(&fetched.account);
     let mut text = String::new();
-    for failed in &fetched.failed {
-        let uid = if failed.uid.is_empty() {
-            "without a unique-id"
-        } else {
-            &failed.uid
+    for alike in fetched.failed.chunk_by(|a, b| a.reason == b.reason) {
+        let uids = alike.iter().map(|failed| match &*failed.uid {
+            "" => "without a unique-id",
+            uid => uid,
+        });
+        let shown = Vec::from_iter(uids.take(MESSAGES_NAMED)).join(", ");
+        let messages = match alike.len() {
+            1 => format!("message {shown}"),
+            n if n <= MESSAGES_NAMED => format!("messages {shown}"),
+            n => format!("messages {shown} and {} more", n - MESSAGES_NAMED),
         };
-        let reason = indented(&failed.reason, 2);
+        let reason = indented(&alike[0].reason, 2);
         push!(
             text,
-            "{error}posthole:{error:#} {account}: message {uid}: {reason}\n"
+            "{error}posthole:{error:#} {account}: {messages}: {reason}\n"
         );
     }
     if text.is_empty() {
@@ -252,6 +257,9 @@ fn style(style: Style, colour: bool) -> Style {
 const OK: Style = AnsiColor::Green.on_default();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default();
+
+/// Of messages that failed alike; `--json` has all of them.
+const MESSAGES_NAMED: usize = 3;
 
 const FAILED: &str = "FAILED";
 /// `capabilities` is the longest step.

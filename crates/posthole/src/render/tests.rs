@@ -215,6 +215,36 @@ fn each_failed_message_is_named() {
 }
 
 #[test]
+fn messages_that_failed_alike_share_a_line() {
+    let failed = |uid: &str, reason: &str| MessageFailure {
+        uid: uid.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let report = report(Summary {
+        failed: vec![
+            failed("a", "no"),
+            failed("b", "no"),
+            failed("c", "never"),
+            failed("d", "no"),
+            failed("e", "no"),
+            failed("", "no"),
+            failed("f", "no"),
+            failed("g", "no"),
+        ],
+        ..Summary::default()
+    });
+    check(
+        &failed_messages(&Fetched::new("work", &report), false).unwrap(),
+        expect![[r#"
+            posthole: work: messages a, b: no
+            posthole: work: message c: never
+            posthole: work: messages d, e, without a unique-id and 2 more: no
+              hint: the other mail was not held up; this is tried again later
+        "#]],
+    );
+}
+
+#[test]
 fn a_message_that_ended_the_poll_held_the_others_up() {
     let failed = MessageFailure {
         uid: "Z3vP".to_owned(),
