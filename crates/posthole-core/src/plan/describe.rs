@@ -15,12 +15,14 @@ impl fmt::Display for Plan {
         let Self {
             jobs,
             state_dir,
+            daemon,
             remarks,
         } = self;
         for job in jobs {
             writeln!(f, "{job}")?;
         }
         writeln!(f, "records: {}", state_dir.display())?;
+        write!(f, "{daemon}")?;
         // The warnings are shown wherever they come up.
         remarks
             .notices
@@ -42,6 +44,7 @@ impl fmt::Display for Job {
             password,
             keep,
             select,
+            every,
             timeout,
             deliver,
             allow_plaintext,
@@ -79,6 +82,7 @@ impl fmt::Display for Job {
         }
         writeln!(f, "  keep: {keep}")?;
         write!(f, "{select}")?;
+        writeln!(f, "  every: {}", duration(every))?;
         writeln!(f, "  timeout: {}", duration(timeout))?;
         writeln!(f, "  deliver: {deliver}")
     }
