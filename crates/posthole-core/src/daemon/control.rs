@@ -288,6 +288,14 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Waits until the daemon has ended.
+    pub fn wait_for_end(mut self) {
+        // Nothing more is asked, so that whatever comes is the end.
+        self.stream.read_until(b'\n', &mut Vec::new()).ok();
+    }
+}
+
 /// Why the daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -218,7 +218,7 @@ async fn answer_to(request: &str, handle: &Handle) -> (&'static str, &'static st
 
 /// The status as Prometheus reads it (its text format, version 0.0.4).
 #[must_use]
-pub fn text(status: &Status) -> String {
+pub(super) fn text(status: &Status) -> String {
     let mut text = String::new();
     let mut family = |name: &str, kind: &str, help: &str, values: Vec<(String, f64)>| {
         if values.is_empty() {

@@ -41,7 +41,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::Ask;
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::plan::{Hop, Job, PasswordSource, Plan, Route};
 use crate::record::{RecordError, Records};
 use crate::retrieve::{self, BatchLimits, Context, Report};
@@ -147,6 +147,33 @@ pub enum StartError {
     /// The records cannot be used.
     #[error(transparent)]
     Record(#[from] RecordError),
+}
+
+impl StartError {
+    /// Says who must act.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Lock(LockError::Running { .. }) => Class::Temporary,
+            Self::Control { .. } | Self::Lock(LockError::Failed { .. }) => Class::Local,
+            Self::Record(error) => error.class(),
+        }
+    }
+
+    /// Says what to do about it, where there is something to say.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lock(LockError::Running { .. }) => {
+                Some("`posthole status` asks it how it is, `posthole stop` ends it".to_owned())
+            }
+            Self::Control { .. } | Self::Lock(LockError::Failed { .. }) => Some(
+                "check that this directory is yours to write to, or name another with --state-dir"
+                    .to_owned(),
+            ),
+            Self::Record(error) => error.hint(),
+        }
+    }
 }
 
 /// The way to a daemon, for its own process.
@@ -1053,7 +1080,6 @@ impl Daemon {
 
 /// What trouble an error means.
 fn trouble(error: &Error, job: &Job, answers: &Answers) -> Trouble {
-    use crate::error::Class;
     if error.wants_answer() {
         return Trouble::Unanswered;
     }
