@@ -108,4 +108,7 @@ pub enum Unanswered {
     /// There is no terminal to ask on.
     #[error("there is no terminal to ask on")]
     NoTerminal,
+    /// Nobody has given it to the daemon yet.
+    #[error("it was not given to the daemon")]
+    NotGiven,
 }

@@ -96,7 +96,7 @@ impl Ask for Answers {
             Some(answer) => Ok(answer),
             None => {
                 state.ask(question);
-                Err(Unanswered::NoTerminal)
+                Err(Unanswered::NotGiven)
             }
         }
     }

@@ -66,7 +66,7 @@ pub enum Request {
 }
 
 /// What the daemon answers.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
     /// It is done.
@@ -80,6 +80,8 @@ pub enum Reply {
         message: String,
         /// What to do about it.
         hint: Option<String>,
+        /// All that there is to say about it, on many lines.
+        details: Option<String>,
     },
     /// What is to be asked.
     Questions {
@@ -102,6 +104,7 @@ impl Reply {
         Self::Failed {
             message: message.into(),
             hint: hint.map(str::to_owned),
+            details: None,
         }
     }
 }
@@ -289,10 +292,23 @@ impl Client {
 }
 
 impl Client {
-    /// Waits until the daemon has ended.
-    pub fn wait_for_end(mut self) {
-        // Nothing more is asked, so that whatever comes is the end.
-        self.stream.read_until(b'\n', &mut Vec::new()).ok();
+    /// Tells the daemon to stop, and waits for its end.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn stop(mut self) -> Result<(), ClientError> {
+        let request = serde_json::to_vec(&Request::Stop).map_err(|_| ClientError::Garbled)?;
+        let stream = self.stream.get_mut();
+        let told = stream.write_all(&[&request[..], b"\n"].concat());
+        told.map_err(ClientError::Lost)?;
+        // Its reply, and then the end of the connection; or the end at once, if it was quick.
+        let read = io::copy(&mut self.stream, &mut io::sink());
+        match read {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => {
+                Err(ClientError::Lost(error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 
+use super::schedule::Trouble;
 use super::status::History;
 use crate::exec;
 use crate::plan::DaemonPlan;
@@ -116,7 +117,7 @@ pub(super) fn alarm(
     history: &History,
     plan: &DaemonPlan,
     every: Duration,
-    stuck: bool,
+    stuck: Option<Trouble>,
     awake: u64,
     now: u64,
 ) -> Option<String> {
@@ -126,7 +127,14 @@ pub(super) fn alarm(
             return None;
         }
     }
-    if history.failures > 0 && stuck {
+    let failing = now.saturating_sub(history.failing_since.unwrap_or(now));
+    let is_left_alone = match stuck {
+        None => false,
+        // Whoever has started the daemon may be about to.
+        Some(Trouble::Unanswered) => failing >= TO_UNLOCK.as_secs(),
+        Some(_) => true,
+    };
+    if history.failures > 0 && is_left_alone {
         return Some("it waits for somebody to do something about it".to_owned());
     }
     if history.failures >= plan.failures {
@@ -162,6 +170,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How much of what a command says is read.
 const WORDS: u64 = 4096;
+/// How long somebody may take to unlock what was started.
+const TO_UNLOCK: Duration = Duration::from_secs(5 * 60);
 /// An account that is still in trouble after a day is mentioned again.
 const AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -183,7 +193,8 @@ mod tests {
     #[test]
     fn somebody_is_told_after_failures_and_after_silence_and_daily() {
         let plan = DaemonPlan::default();
-        let told = |history: &History, stuck, now| {
+        let told = |history: &History, stuck: bool, now| {
+            let stuck = stuck.then_some(Trouble::Authentication);
             alarm(history, &plan, 5 * MINUTE, stuck, 0, now).is_some()
         };
         assert!(!told(&failing(0), false, 101 * HOUR));
@@ -203,12 +214,26 @@ mod tests {
     }
 
     #[test]
+    fn whoever_starts_the_daemon_has_time_to_unlock_it() {
+        let plan = DaemonPlan::default();
+        let history = History {
+            failures: 1,
+            failing_since: Some(200 * HOUR),
+            last_success: Some(200 * HOUR),
+            ..History::default()
+        };
+        let unanswered = Some(Trouble::Unanswered);
+        let at = |now| alarm(&history, &plan, 5 * MINUTE, unanswered, 0, now);
+        assert!(at(200 * HOUR + 299).is_none() && at(200 * HOUR + 300).is_some());
+    }
+
+    #[test]
     fn a_machine_that_slept_was_not_silent() {
         let plan = DaemonPlan::default();
         let history = failing(0);
-        let at = |awake| alarm(&history, &plan, 5 * MINUTE, false, awake, 200 * HOUR);
+        let at = |awake| alarm(&history, &plan, 5 * MINUTE, None, awake, 200 * HOUR);
         assert!(at(0).is_some() && at(199 * HOUR).is_none());
-        let rarely = alarm(&history, &plan, 1500 * MINUTE, false, 0, 140 * HOUR);
+        let rarely = alarm(&history, &plan, 1500 * MINUTE, None, 0, 140 * HOUR);
         assert!(rarely.is_none(), "half of the interval is no silence");
     }
 

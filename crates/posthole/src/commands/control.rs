@@ -30,13 +30,8 @@ pub(crate) fn reload(run: &Run) -> Result<Exit, Refusal> {
 
 /// Ends the daemon, and waits for its end.
 pub(crate) fn stop(run: &Run) -> Result<Exit, Refusal> {
-    let mut client = run.daemon()?;
-    let reply = client.ask(&Request::Stop).map_err(unreachable)?;
-    client.wait_for_end();
-    match reply {
-        Reply::Done { .. } => run.done("stopped"),
-        other => run.show_reply(other),
-    }
+    run.daemon()?.stop().map_err(unreachable)?;
+    run.done("stopped")
 }
 
 impl Run {
@@ -54,6 +49,16 @@ impl Run {
     fn show_reply(&self, reply: Reply) -> Result<Exit, Refusal> {
         match reply {
             Reply::Done { text } => self.done(&text),
+            Reply::Failed {
+                message,
+                hint,
+                details: Some(details),
+            } => {
+                if !self.global.json {
+                    self.console.eprint(details + "\n");
+                }
+                Err(Problem::say(Class::Config, message).hint(hint).into())
+            }
             other => Err(refused(other).into()),
         }
     }
@@ -71,7 +76,7 @@ impl Run {
 /// What to make of an answer that is none.
 pub(super) fn refused(reply: Reply) -> Problem {
     match reply {
-        Reply::Failed { message, hint } => Problem::say(Class::Config, message).hint(hint),
+        Reply::Failed { message, hint, .. } => Problem::say(Class::Config, message).hint(hint),
         Reply::Done { .. } | Reply::Questions { .. } | Reply::Status { .. } => {
             unreachable(ClientError::Garbled)
         }

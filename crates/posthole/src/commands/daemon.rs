@@ -79,12 +79,18 @@ impl GlobalOptions {
 
 async fn serve(run: &Run, args: DaemonArgs, sink: Arc<Sink>) -> Result<Exit, Refusal> {
     let loader = Loader::new(run)?;
-    let Loaded { plan, watch } = loader.load(None)?;
-    let state_dir = plan.state_dir.clone();
+    let loaded = loader.load(None)?;
+    let state_dir = loaded.plan.state_dir.clone();
     let load: Load = Arc::new(move |agent| {
-        loader.load(agent).map_err(|refusal| NotLoaded {
-            message: refusal.message().to_owned(),
-            details: refusal.text(false),
+        loader.load(agent).map_err(|refusal| {
+            let message = refusal.message();
+            let message = message
+                .strip_prefix("nothing was done: ")
+                .unwrap_or(message);
+            NotLoaded {
+                message: message.to_owned(),
+                details: refusal.details(),
+            }
         })
     });
     let is_detached = args.is_detached;
@@ -94,7 +100,7 @@ async fn serve(run: &Run, args: DaemonArgs, sink: Arc<Sink>) -> Result<Exit, Ref
         }
     };
     let setup = Setup {
-        loaded: Loaded { plan, watch },
+        loaded,
         load,
         open_files: limits::open_files(),
         teller: Rc::new(Notifier::new(on_ready)),
@@ -136,7 +142,9 @@ impl Loader {
     fn load(&self, recommended: Option<PathBuf>) -> Result<Loaded, Refusal> {
         let agents = Agents::of(&self.environment);
         let mut environment = self.environment.clone();
-        if let Some(socket) = agents.choose(recommended) {
+        let agent = agents.choose(recommended);
+        let has_agent = agent.is_some() || environment.agent().is_some();
+        if let Some(socket) = agent {
             environment.vars.insert(AGENT.into(), socket.into());
         }
         let file = self.run.config_file(&environment)?;
@@ -145,7 +153,11 @@ impl Loader {
             .plan(file.as_ref(), &Overrides::default(), &environment)?;
         let mut watch = agents.everywhere();
         watch.extend(file.map(|file| file.path));
-        Ok(Loaded { plan, watch })
+        Ok(Loaded {
+            plan,
+            watch,
+            has_agent,
+        })
     }
 }
 

@@ -167,6 +167,15 @@ impl Refusal {
         }
     }
 
+    /// What is wrong, one by one, if there is more to say than its message.
+    pub(crate) fn details(&self) -> String {
+        let shown = self
+            .shown
+            .as_ref()
+            .map(|(path, text)| (path.as_path(), text.as_str()));
+        render::diagnostics(shown, &self.diagnostics, false)
+    }
+
     /// On one line.
     pub(crate) fn message(&self) -> &str {
         &self.problem.message
