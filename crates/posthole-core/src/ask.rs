@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 
 /// Somebody who can be asked.
 ///
@@ -33,7 +34,8 @@ pub trait Ask: Send + Sync {
 }
 
 /// Which secret is wanted.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum SecretQuestion {
     /// The password of a mail account.
     MailPassword {
@@ -67,6 +69,18 @@ pub enum SecretQuestion {
     },
 }
 
+impl SecretQuestion {
+    /// The question as it is asked the first time, whose answer is the same.
+    pub(crate) fn first_time(&self) -> Self {
+        let mut question = self.clone();
+        match &mut question {
+            Self::Passphrase { again, .. } | Self::SshPassword { again, .. } => *again = false,
+            Self::MailPassword { .. } | Self::SshPrompt { .. } => {}
+        }
+        question
+    }
+}
+
 /// An unknown host key, shown to a person.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HostKeyQuestion {
@@ -94,4 +108,7 @@ pub enum Unanswered {
     /// There is no terminal to ask on.
     #[error("there is no terminal to ask on")]
     NoTerminal,
+    /// Nobody has given it to the daemon yet.
+    #[error("it was not given to the daemon")]
+    NotGiven,
 }

@@ -79,6 +79,24 @@ impl Error {
         }
     }
 
+    /// Whether it is only that nobody has answered a question.
+    pub(crate) fn wants_answer(&self) -> bool {
+        match self {
+            Self::Secret(SecretError::Unanswered { .. }) => true,
+            Self::Transport(TransportError::Tunnel(error)) => error.wants_answer(),
+            _ => false,
+        }
+    }
+
+    /// Whether the mailbox is only busy, or was polled too soon.
+    pub(crate) fn is_busy(&self) -> bool {
+        match self {
+            Self::Locked { .. } => true,
+            Self::Session(error) => error.is_busy(),
+            _ => false,
+        }
+    }
+
     /// Says what to do about it, where there is something to say.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -17,6 +17,7 @@ pub mod ask;
 #[doc(hidden)]
 pub mod bench;
 pub mod config;
+pub mod daemon;
 pub mod deliver;
 pub mod durable;
 pub mod error;

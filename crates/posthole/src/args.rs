@@ -9,6 +9,7 @@
     reason = "the comments are the help texts, in which brackets mean optional"
 )]
 
+mod daemon;
 mod tls;
 
 use std::net::SocketAddr;
@@ -25,6 +26,8 @@ use posthole_core::config::{
 use posthole_core::plan::{Auth, Keep, Overrides, SshOverrides};
 use posthole_core::tunnel::HostKey;
 
+use daemon::{DAEMON_EXAMPLES, STATUS_EXAMPLES, WAKE_EXAMPLES};
+pub(crate) use daemon::{DaemonArgs, PauseArgs, StatusArgs, WakeArgs};
 use tls::TlsArgs;
 
 /// Fetch POP3 mail through SSH into a Maildir, each message exactly once
@@ -45,6 +48,25 @@ pub(crate) enum Command {
     /// Fetch new mail from all accounts, or from those named
     #[command(after_long_help = FETCH_EXAMPLES)]
     Fetch(FetchArgs),
+    /// Poll all accounts, each at its own interval, until stopped
+    #[command(after_long_help = DAEMON_EXAMPLES)]
+    Daemon(DaemonArgs),
+    /// Show how the accounts are: last success, next poll, what is wrong
+    #[command(after_long_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
+    /// Have the daemon poll now
+    #[command(after_long_help = WAKE_EXAMPLES)]
+    Wake(WakeArgs),
+    /// Have the daemon start no more polls
+    Pause(PauseArgs),
+    /// Have the daemon go on after a pause
+    Resume,
+    /// Have the daemon read its configuration again
+    Reload,
+    /// Give the daemon the passwords and passphrases that it waits for
+    Unlock,
+    /// End the daemon, after the message in hand
+    Stop,
     /// Walk every step towards the mailbox and say how it went
     #[command(after_long_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -60,7 +82,7 @@ pub(crate) enum Command {
 }
 
 /// Options that mean the same in every command.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// Read this configuration file

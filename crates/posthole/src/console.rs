@@ -66,6 +66,16 @@ impl Console {
         self.stderr_colour
     }
 
+    /// Whether standard output is a terminal.
+    pub(crate) fn is_stdout_terminal(&self) -> bool {
+        io::IsTerminal::is_terminal(&io::stdout())
+    }
+
+    /// Whether nobody reads standard output any more, or it is full.
+    pub(crate) fn is_stdout_broken(&self) -> bool {
+        self.state().stdout_error.is_some()
+    }
+
     /// Where progress bars are added; none when they would not be seen.
     pub(crate) fn bars(&self) -> Option<&MultiProgress> {
         self.has_bars.then_some(&self.bars)

@@ -51,6 +51,24 @@ impl Exit {
         }
     }
 
+    /// The outcome that has this number; another program's is a temporary failure.
+    pub(crate) fn from_code(code: u8) -> Self {
+        let all = [
+            Self::Success,
+            Self::TempFail,
+            Self::Unavailable,
+            Self::Protocol,
+            Self::NoPerm,
+            Self::NoHost,
+            Self::IoErr,
+            Self::Config,
+            Self::Usage,
+            Self::Software,
+        ];
+        let found = all.into_iter().find(|exit| exit.code() == code);
+        found.unwrap_or(Self::TempFail)
+    }
+
     /// The worse of two outcomes: the variants stand in order, mildest first.
     #[must_use]
     pub(crate) fn worse(self, other: Self) -> Self {

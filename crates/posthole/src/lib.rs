@@ -12,6 +12,7 @@ mod exit;
 mod limits;
 mod logging;
 mod messenger;
+mod notify;
 mod progress;
 mod prompt;
 mod render;
@@ -53,14 +54,24 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let bars = !global.quiet && global.verbose < 2;
     let console = Arc::new(Console::new(colour, bars));
-    logging::start(Arc::clone(&console), global.quiet, global.verbose);
-    let run = Run::new(Arc::clone(&console), global);
+    if !matches!(command, Command::Daemon(_)) {
+        logging::start(Arc::clone(&console), global.quiet, global.verbose);
+    }
+    let run = &Run::new(Arc::clone(&console), global);
     let exit = match command {
         Command::Fetch(args) => run.in_runtime(async |run| commands::fetch(run, &args).await),
+        Command::Daemon(args) => commands::daemon(run, args),
+        Command::Status(args) => run.to_end(|run| commands::status(run, &args)),
+        Command::Wake(args) => run.to_end(|run| commands::wake(run, args)),
+        Command::Pause(args) => run.to_end(|run| commands::pause(run, &args)),
+        Command::Resume => run.to_end(commands::resume),
+        Command::Reload => run.to_end(commands::reload),
+        Command::Unlock => run.to_end(commands::unlock),
+        Command::Stop => run.to_end(commands::stop),
         Command::Check(args) => run.in_runtime(async |run| commands::check(run, &args).await),
         Command::Trust(args) => run.in_runtime(async |run| commands::trust(run, &args).await),
-        Command::Completions(args) => commands::completions(&run, &args),
-        Command::Man => commands::man(&run),
+        Command::Completions(args) => commands::completions(run, &args),
+        Command::Man => commands::man(run),
     };
     exit.worse(run.output_exit()).into()
 }

@@ -4,6 +4,8 @@
 //! already masked. Each becomes one line with the time since the start and the account. Other
 //! crates' events are left out: nobody has looked at what they let slip.
 
+mod sink;
+
 use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +21,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::console::Console;
 use crate::report::printable;
+pub(crate) use sink::{LogFile, Sink};
+
+use sink::Entry;
 
 /// Starts logging to the console: warnings, with `-v` steps, with `-vv` the dialogue.
 pub(crate) fn start(console: Arc<Console>, quiet: bool, verbose: u8) {
@@ -40,6 +45,39 @@ pub(crate) fn start(console: Arc<Console>, quiet: bool, verbose: u8) {
     registry.try_init().ok();
 }
 
+/// Starts logging for a daemon: what happens, with `-v` each step and the dialogue.
+pub(crate) fn start_daemon(sink: Arc<Sink>, quiet: bool, verbose: u8) {
+    let level = match verbose {
+        _ if quiet => LevelFilter::ERROR,
+        0 => LevelFilter::INFO,
+        1 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let ours = ["posthole", "posthole_core", "posthole_proto"].map(|target| (target, level));
+    let registry = tracing_subscriber::registry()
+        .with(Journal(sink).with_filter(Targets::new().with_targets(ours)));
+    registry.try_init().ok();
+}
+
+/// Logs each event to a sink.
+struct Journal(Arc<Sink>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        note_account(attributes, id, &context);
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let (account, text) = account_and_text(event, &context);
+        let account = account.map(|account| printable(&account).replace('\n', "\\n"));
+        self.0.write(&Entry {
+            level: *event.metadata().level(),
+            account: account.as_deref(),
+            text: &printable(&text).replace('\n', "\\n"),
+        });
+    }
+}
+
 /// Prints each event as a line.
 struct Lines {
     console: Arc<Console>,
@@ -51,28 +89,41 @@ struct Account(String);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        attributes.record(&mut fields);
-        if let (Some(account), Some(span)) = (fields.account, context.span(id)) {
-            span.extensions_mut().insert(Account(account));
-        }
+        note_account(attributes, id, &context);
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let account = fields.account.or_else(|| {
-            let mut spans = context.event_scope(event)?;
-            spans.find_map(|span| Some(span.extensions().get::<Account>()?.0.clone()))
-        });
+        let (account, text) = account_and_text(event, &context);
         let level = *event.metadata().level();
-        self.console.eprint(line(
-            self.start.elapsed().as_secs_f64(),
-            level,
-            account,
-            fields.text,
-        ));
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.console.eprint(line(seconds, level, account, text));
     }
+}
+
+/// Remembers which account a span is about.
+fn note_account<S: Subscriber + for<'a> LookupSpan<'a>>(
+    attributes: &Attributes<'_>,
+    id: &Id,
+    context: &Context<'_, S>,
+) {
+    let mut fields = Fields::default();
+    attributes.record(&mut fields);
+    if let (Some(account), Some(span)) = (fields.account, context.span(id)) {
+        span.extensions_mut().insert(Account(account));
+    }
+}
+
+fn account_and_text<S: Subscriber + for<'a> LookupSpan<'a>>(
+    event: &Event<'_>,
+    context: &Context<'_, S>,
+) -> (Option<String>, String) {
+    let mut fields = Fields::default();
+    event.record(&mut fields);
+    let account = fields.account.or_else(|| {
+        let mut spans = context.event_scope(event)?;
+        spans.find_map(|span| Some(span.extensions().get::<Account>()?.0.clone()))
+    });
+    (account, fields.text)
 }
 
 /// `[  0.123] work: S: +OK`

@@ -48,7 +48,7 @@ impl Problem {
             message = "failed without saying why".to_owned();
         }
         Self {
-            class: class_name(class),
+            class: class.name(),
             message,
             causes,
             hint: None,
@@ -59,7 +59,7 @@ impl Problem {
     /// A problem that ends in its own words.
     pub(crate) fn say(class: Class, message: impl Into<String>) -> Self {
         Self {
-            class: class_name(class),
+            class: class.name(),
             message: message.into(),
             causes: Vec::new(),
             hint: None,
@@ -372,6 +372,15 @@ pub(crate) struct Sshfp {
     pub(crate) text: String,
 }
 
+/// What the daemon was asked to do, and did.
+#[derive(Debug, Serialize)]
+pub(crate) struct Asked<'a> {
+    /// Always true: everything else is an error.
+    pub(crate) ok: bool,
+    /// What it did.
+    pub(crate) text: &'a str,
+}
+
 /// A run that failed before it came to any account.
 #[derive(Debug, Serialize)]
 pub(crate) struct Refused<'a> {
@@ -437,20 +446,6 @@ fn plain(text: &str) -> String {
         rest.replace_range(start..=start + length, "");
     }
     rest
-}
-
-fn class_name(class: Class) -> &'static str {
-    match class {
-        Class::Authentication => "authentication",
-        Class::Certificate => "certificate",
-        Class::Config => "config",
-        Class::HostKey => "host-key",
-        Class::Local => "local",
-        Class::Protocol => "protocol",
-        Class::Temporary => "temporary",
-        Class::Unavailable => "unavailable",
-        _ => "other",
-    }
 }
 
 fn exit_code<S: Serializer>(exit: &Exit, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,5 +1,6 @@
 //! From TOML to [`Config`].
 
+mod daemon;
 mod ssh;
 
 use std::fmt::Display;
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::plan::Keep;
 
+use daemon::DAEMON_KEYS;
 use ssh::SSH_KEYS;
 
 /// Reads the text, going on after every mistake.
@@ -55,7 +57,7 @@ impl Reader<'_> {
         }
         let DeValue::Table(table) = entry.value.get_ref() else {
             let help = match entry.key {
-                "defaults" => "write [defaults] and its keys below it".to_owned(),
+                "daemon" | "defaults" => format!("write [{}] and its keys below it", entry.key),
                 key => format!("write [{key}.NAME] and its keys below it"),
             };
             return self.wrong_type(entry.key, entry.value, "a table", Some(&help));
@@ -67,6 +69,9 @@ impl Reader<'_> {
                 }
             }
             return;
+        }
+        if entry.key == "daemon" {
+            return self.daemon(table, &mut config.daemon);
         }
         for named in entries(table) {
             let table = match named.value.get_ref() {
@@ -325,10 +330,12 @@ impl Reader<'_> {
     fn unknown_section(&mut self, entry: Entry<'_>) {
         if entry.value.get_ref().is_table() {
             let near = did_you_mean(entry.key, SECTIONS);
-            let mut diagnostic =
-                Diagnostic::error(format!("unknown section `{}`", one_line(entry.key)))
-                    .at(entry.key_span())
-                    .help("known are [defaults], [account.NAME], [ssh.NAME] and [forward.NAME]");
+            let mut diagnostic = Diagnostic::error(format!(
+                "unknown section `{}`",
+                one_line(entry.key)
+            ))
+            .at(entry.key_span())
+            .help("known are [defaults], [account.NAME], [ssh.NAME], [forward.NAME] and [daemon]");
             if let Some(near) = near {
                 diagnostic = diagnostic.label(format!("did you mean `{near}`?"));
             }
@@ -347,7 +354,7 @@ impl Reader<'_> {
 
     fn unknown_option(&mut self, entry: Entry<'_>, place: &str, known: &[&str]) {
         let elsewhere = || match KEYS.iter().find(|(_, keys)| keys.contains(&entry.key))?.0 {
-            "defaults" => Some("it belongs in [defaults]".to_owned()),
+            section @ ("daemon" | "defaults") => Some(format!("it belongs in [{section}]")),
             section => Some(format!("it belongs in [{section}.NAME]")),
         };
         let foreign = || {
@@ -391,8 +398,9 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("account", ACCOUNT_KEYS),
     ("ssh", SSH_KEYS),
     ("forward", FORWARD_KEYS),
+    ("daemon", DAEMON_KEYS),
 ];
-const SECTIONS: &[&str] = &["account", "defaults", "forward", "ssh"];
+const SECTIONS: &[&str] = &["account", "daemon", "defaults", "forward", "ssh"];
 const DEFAULTS_KEYS: &[&str] = &[
     "auth",
     "deliver",

@@ -9,6 +9,7 @@
 //! file may hold passwords, also where none belongs: whatever looks like one is kept out of
 //! every message and is blotted out by [`Config::redact`].
 
+mod daemon;
 mod deliver;
 mod diagnostic;
 mod load;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+pub use daemon::DaemonOptions;
 pub use diagnostic::{Diagnostic, Severity};
 pub use load::{LoadError, Source, check_permissions, load};
 pub use tls::{TlsOptions, parse_tls_name};
@@ -60,6 +62,8 @@ pub struct Config {
     pub ssh: Vec<SshHost>,
     /// `[forward.NAME]`, in the order of the file.
     pub forwards: Vec<Forward>,
+    /// `[daemon]`.
+    pub daemon: DaemonOptions,
     /// Where passwords stand, also misplaced ones.
     secrets: Vec<Range<usize>>,
     /// Where passwords may stand as far as broken syntax lets us know.

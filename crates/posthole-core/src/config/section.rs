@@ -504,6 +504,11 @@ impl Limits {
         longest: Duration::MAX,
         or_zero: false,
     };
+    /// The same, where zero stands for never.
+    pub(crate) const INTERVAL_OR_NEVER: Self = Self {
+        or_zero: true,
+        ..Self::INTERVAL
+    };
     /// A time within which something is expected to happen.
     pub(crate) const TIMEOUT: Self = Self {
         shortest: SECOND,

@@ -1193,7 +1193,11 @@ fn every_known_key_is_read_and_in_the_manual() {
                 "{key}"
             );
             // The right type or not, an unknown key it is not.
-            let name = if *section == "defaults" { "" } else { ".x" };
+            let name = if ["daemon", "defaults"].contains(section) {
+                ""
+            } else {
+                ".x"
+            };
             let (_, diagnostics) = parse(&format!("[{section}{name}]\n{key} = 1979-05-27"));
             let found = diagnostics
                 .iter()

@@ -16,12 +16,14 @@ impl fmt::Display for Plan {
         let Self {
             jobs,
             state_dir,
+            daemon,
             remarks,
         } = self;
         for job in jobs {
             writeln!(f, "{job}")?;
         }
         writeln!(f, "records: {}", state_dir.display())?;
+        write!(f, "{daemon}")?;
         // The warnings are shown wherever they come up.
         remarks
             .notices
@@ -43,6 +45,7 @@ impl fmt::Display for Job {
             password,
             keep,
             select,
+            every,
             timeout,
             deliver,
             allow_plaintext,
@@ -80,6 +83,7 @@ impl fmt::Display for Job {
         }
         writeln!(f, "  keep: {keep}")?;
         write!(f, "{select}")?;
+        writeln!(f, "  every: {}", duration(every))?;
         writeln!(f, "  timeout: {}", duration(timeout))?;
         deliver.iter().try_for_each(|to| match recipients(to) {
             Some(recipients) => writeln!(f, "  deliver: {to} for {}", recipients.join(", ")),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{HostPort, PasswordSource};
 
 /// One SSH host on the way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hop {
     /// The host as written in `via`; what `trust` and messages call it.
     pub name: String,

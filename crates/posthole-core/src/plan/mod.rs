@@ -7,6 +7,7 @@
 //! stage before it, it reports all problems at once.
 
 mod auth;
+mod daemon;
 mod deliver;
 mod describe;
 mod environment;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use crate::config::Diagnostic;
 
 pub use auth::Auth;
+pub use daemon::DaemonPlan;
 pub use deliver::{
     BsmtpTo, DeliverTo, MboxTo, MdaCommand, MdaTo, SmtpProtocol, SmtpServer, SmtpTo,
 };
@@ -43,6 +45,8 @@ pub struct Plan {
     pub jobs: Vec<Arc<Job>>,
     /// Where the records live.
     pub state_dir: PathBuf,
+    /// How the daemon goes about it.
+    pub daemon: DaemonPlan,
     /// What a person should know about it.
     pub remarks: Remarks,
 }
@@ -66,7 +70,10 @@ pub struct Remarks {
 }
 
 /// One account, ready to be polled.
-#[derive(Clone, Debug)]
+///
+/// Two are equal if polling them is the same in everything, passwords in the file included: that
+/// is how a daemon finds out what a new configuration changes.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Job {
     /// The account's name as the person wrote it.
     pub account: String,
@@ -90,6 +97,8 @@ pub struct Job {
     pub keep: Keep,
     /// Which messages are fetched.
     pub select: Select,
+    /// How often the daemon polls it.
+    pub every: Duration,
     /// The longest wait without any progress.
     pub timeout: Duration,
     /// Where messages go: to all of these. Never empty.
@@ -129,7 +138,7 @@ impl fmt::Display for HostPort {
 }
 
 /// The way to the mail server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Route {
     /// A TCP connection from here.
     Direct,

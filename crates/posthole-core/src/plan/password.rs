@@ -3,11 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::one_line;
 
 /// Where a password comes from.
+///
+/// Two are equal if they are the same source; of passwords that are given outright, if they are
+/// the same password.
 #[derive(Clone, Debug)]
 pub enum PasswordSource {
     /// The first line that a shell command prints.
@@ -35,6 +38,42 @@ pub enum PasswordSource {
     /// A person is asked.
     Prompt,
 }
+
+impl PartialEq for PasswordSource {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Command(a), Self::Command(b)) => a == b,
+            (
+                Self::Credential {
+                    name: a,
+                    path: path_a,
+                },
+                Self::Credential {
+                    name: b,
+                    path: path_b,
+                },
+            ) => a == b && path_a == path_b,
+            (Self::File(a), Self::File(b)) => a == b,
+            // Both are the user's own, so the time this takes tells nobody anything.
+            (
+                Self::Given {
+                    origin: a,
+                    secret: secret_a,
+                },
+                Self::Given {
+                    origin: b,
+                    secret: secret_b,
+                },
+            ) => a == b && secret_a.expose_secret() == secret_b.expose_secret(),
+            (Self::Keyring(a), Self::Keyring(b)) => a == b,
+            (Self::Netrc(a), Self::Netrc(b)) => a == b,
+            (Self::Prompt, Self::Prompt) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for PasswordSource {}
 
 /// An item in the desktop's keyring (Secret Service API).
 #[derive(Clone, Debug, Eq, PartialEq)]

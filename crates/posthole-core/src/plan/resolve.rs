@@ -1,6 +1,7 @@
 //! From what was written to what will be done.
 
 mod backend;
+mod daemon;
 mod deliver;
 mod hop;
 mod password;
@@ -70,11 +71,13 @@ pub fn resolve(
         .collect();
     resolver.check_mailboxes(&jobs);
     resolver.check_ssh_names();
+    let daemon = resolver.daemon();
     let remarks = resolver.remarks()?;
     let jobs = jobs.into_iter().map(|(_, job)| Arc::new(job)).collect();
     Ok(Plan {
         jobs,
         state_dir,
+        daemon,
         remarks,
     })
 }
@@ -356,6 +359,9 @@ impl<'a> Resolver<'a> {
             password: password?,
             keep: keep.unwrap_or(Keep::Always),
             select,
+            every: self
+                .option(wanted, |options| options.every.as_ref())
+                .unwrap_or(EVERY),
             timeout: timeout.unwrap_or(TIMEOUT),
             deliver: deliver?,
             allow_plaintext,
@@ -546,4 +552,5 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 
 /// RFC 1939 §3.
 pub(super) const POP3_PORT: u16 = 110;
+const EVERY: Duration = Duration::from_secs(5 * 60);
 const TIMEOUT: Duration = Duration::from_secs(60);

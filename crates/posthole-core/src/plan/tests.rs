@@ -317,11 +317,13 @@ fn what_is_not_said_has_a_default() {
         password,
         keep,
         select,
+        every,
         timeout,
         deliver,
         allow_plaintext,
         tls,
     } = &*job;
+    assert_eq!(*every, Duration::from_secs(5 * 60));
     assert_eq!(account, "work");
     assert_eq!(mailbox, "pop3:msingh@localhost");
     assert_eq!(user, "msingh");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 pub use crate::config::Pin;
 
 /// How TLS protects the stream to a mail server, whether that goes through SSH or not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tls {
     /// When it starts.
     pub start: TlsStart,

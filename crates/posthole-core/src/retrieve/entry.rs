@@ -10,7 +10,6 @@ use secrecy::SecretString;
 
 use super::login::privacy;
 use super::{Context, blocking};
-use crate::ask::SecretQuestion;
 use crate::error::Error;
 use crate::plan::{Job, PasswordSource};
 use crate::progress::{Event, Step};
@@ -24,6 +23,8 @@ pub(super) struct Entered {
     pub(super) listing: Arc<Listing>,
     /// Whether commands may be sent before earlier ones are answered.
     pub(super) pipelined: bool,
+    /// How long the server wants between logins.
+    pub(super) login_delay: Option<Duration>,
 }
 
 /// Opens the mailbox, in as few round trips as the server is known to allow.
@@ -162,6 +163,8 @@ impl Way<'_> {
             }
         };
         let privacy = privacy(job, protected.binding);
+        let login_delay = capabilities.login_delay.as_ref();
+        let login_delay = login_delay.map(|delay| Duration::from_secs(delay.seconds.into()));
         let (listing, pipelined) = self
             .log_in(&mut session, capabilities, may, &privacy)
             .await?;
@@ -169,6 +172,7 @@ impl Way<'_> {
             session,
             listing: Arc::new(listing),
             pipelined,
+            login_delay: login_delay.map(|delay| delay.min(LONGEST_LOGIN_DELAY)),
         })
     }
 
@@ -189,10 +193,7 @@ impl Way<'_> {
         if let Some(password) = &self.password {
             return Ok(password.clone());
         }
-        let question = SecretQuestion::MailPassword {
-            account: self.job.account.clone(),
-            login: format!("{}@{}", self.job.user, self.job.server.host),
-        };
+        let question = self.job.password_question();
         let password = self.job.password.resolve(&self.cx.ask, question).await?;
         self.password = Some(password.clone());
         Ok(password)
@@ -292,6 +293,9 @@ const CAPABILITIES_KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How long a server that seemed to fall over commands in advance is spared them. Not for ever: it
 /// may have been the network.
 const DISTRUST_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// More than a server has reason to want.
+const LONGEST_LOGIN_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a server may be silent over the first commands in advance.
 pub(super) const PATIENCE_WITH_PIPELINING: Duration = Duration::from_secs(10);

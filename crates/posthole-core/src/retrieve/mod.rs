@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::ask::Ask;
+use crate::ask::{Ask, SecretQuestion};
 use crate::deliver;
 use crate::error::Error;
 use crate::plan::{Job, Keep};
@@ -72,6 +72,8 @@ pub struct Summary {
     pub too_large: Vec<PreviewEntry>,
     /// Messages that could not be fetched this time; they are tried again later.
     pub failed: Vec<MessageFailure>,
+    /// How long the server wants between logins (LOGIN-DELAY, RFC 2449 §6.5).
+    pub login_delay: Option<Duration>,
     /// How long the poll took.
     pub took: Duration,
 }
@@ -117,6 +119,14 @@ impl PreviewEntry {
 }
 
 impl Job {
+    /// What a person is asked for who is to give the password.
+    pub(crate) fn password_question(&self) -> SecretQuestion {
+        SecretQuestion::MailPassword {
+            account: self.account.clone(),
+            login: format!("{}@{}", self.user, self.server.host),
+        }
+    }
+
     fn rules(&self) -> Rules {
         Rules {
             keep: self.keep,
@@ -142,6 +152,7 @@ async fn fetch(job: &Job, cx: &Context, summary: &mut Summary) -> Result<(), Err
     finish_interrupted(job, &mailbox).await?;
     let entered = enter(job, cx, &mailbox).await?;
     summary.left = entered.listing.len() as u64;
+    summary.login_delay = entered.login_delay;
     let decisions = decide(job, &mailbox, &entered, Mailbox::update).await?;
 
     let mut transfer = Transfer::new(job, cx, &mailbox, entered, summary);

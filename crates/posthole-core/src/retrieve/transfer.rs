@@ -75,6 +75,7 @@ impl<'a> Transfer<'a> {
             session,
             listing,
             pipelined,
+            login_delay: _,
         } = entered;
         Self {
             job,

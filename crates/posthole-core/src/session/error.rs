@@ -133,6 +133,20 @@ impl SessionError {
         matches!(self, Self::LoginRefused { .. })
     }
 
+    /// Whether somebody else has the mailbox, or the server wants more time between logins.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(
+            self,
+            Self::LoginRefused {
+                code: Some(RespCode::InUse | RespCode::LoginDelay),
+                ..
+            } | Self::Rejected {
+                code: Some(RespCode::InUse | RespCode::LoginDelay),
+                ..
+            }
+        )
+    }
+
     /// Whether the connection is gone, for whatever reason.
     pub(crate) fn is_loss(&self) -> bool {
         matches!(

@@ -42,7 +42,7 @@ impl Answers {
     /// Waits for the turn to ask a question. Hold it from looking for a kept answer to keeping the
     /// new one.
     pub(super) async fn turn_for(&self, question: &SecretQuestion) -> Turn<'_> {
-        self.turn_at(Some(first_time(question))).await
+        self.turn_at(Some(question.first_time())).await
     }
 
     async fn turn_at(&self, topic: Option<SecretQuestion>) -> Turn<'_> {
@@ -112,18 +112,18 @@ impl Turn<'_> {
     /// The answer to an earlier question, if it is still held to be right.
     pub(super) fn kept(&self, question: &SecretQuestion) -> Option<SecretString> {
         let kept = self.answers.kept();
-        kept.get(&first_time(question)).map(Kept::reveal)
+        kept.get(&question.first_time()).map(Kept::reveal)
     }
 
     /// Keeps an answer that proved right.
     pub(super) fn keep(&self, question: &SecretQuestion, answer: &SecretString) {
         let kept = Kept::new(answer);
-        self.answers.kept().insert(first_time(question), kept);
+        self.answers.kept().insert(question.first_time(), kept);
     }
 
     /// Forgets an answer that proved wrong.
     pub(super) fn forget(&self, question: &SecretQuestion) {
-        self.answers.kept().remove(&first_time(question));
+        self.answers.kept().remove(&question.first_time());
     }
 
     /// Asks for a secret.
@@ -145,17 +145,6 @@ impl Turn<'_> {
 }
 
 /// The question as it is put the first time, which is what answers are kept under.
-fn first_time(question: &SecretQuestion) -> SecretQuestion {
-    let mut question = question.clone();
-    match &mut question {
-        SecretQuestion::Passphrase { again, .. } | SecretQuestion::SshPassword { again, .. } => {
-            *again = false;
-        }
-        SecretQuestion::MailPassword { .. } | SecretQuestion::SshPrompt { .. } => {}
-    }
-    question
-}
-
 async fn blocking<T: Send + 'static>(
     question: impl FnOnce() -> Result<T, Unanswered> + Send + 'static,
 ) -> Result<T, Unanswered> {

@@ -213,6 +213,20 @@ impl Connection {
         }
     }
 
+    /// Asks for a sign of life; without one within the limit the connection is given up, and all
+    /// that goes over it fails.
+    pub(super) async fn proves_alive(&self, limit: Duration) -> bool {
+        let answer = tokio::time::timeout(limit, self.handle.send_ping()).await;
+        if matches!(answer, Ok(Ok(()))) {
+            return true;
+        }
+        self.is_abandoned.store(true, Ordering::Relaxed);
+        // Ends the session here, whether or not the other side hears of it.
+        let goodbye = self.handle.disconnect(Disconnect::ByApplication, "", "");
+        tokio::time::timeout(limit, goodbye).await.ok();
+        false
+    }
+
     fn lost(&self, loss: Loss) -> TunnelError {
         TunnelError::ConnectionLost {
             host: self.hop.name.clone(),

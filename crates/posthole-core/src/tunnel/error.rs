@@ -217,6 +217,14 @@ impl TunnelError {
         }
     }
 
+    /// Whether it is only that nobody has answered a question.
+    pub(crate) fn wants_answer(&self) -> bool {
+        match self {
+            Self::AuthenticationFailed(failed) => failed.no_terminal,
+            _ => self.kind() == TunnelErrorKind::Unanswered,
+        }
+    }
+
     /// Whether the same attempt may well succeed later without anybody doing anything.
     #[must_use]
     pub fn is_temporary(&self) -> bool {

@@ -33,7 +33,7 @@ pub mod sshfp;
 mod stream;
 mod text;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -148,6 +148,52 @@ impl Tunnels {
         let hops = compressed_once(hops);
         let (hop, before) = split(&hops);
         connection::scan_all(hop, before, self, self.caller(account)).await
+    }
+
+    /// Forgets failures, so that what failed is tried at once by whoever asks for it next.
+    ///
+    /// For when somebody has done something about it. A connection that is being made is left alone.
+    pub fn forgive(&self) {
+        for slot in self.slots().values() {
+            slot.forgive();
+        }
+    }
+
+    /// Ends the connections that none of these routes needs.
+    ///
+    /// Streams that are still open on them go on until they end themselves.
+    pub fn retain<'a>(&self, routes: impl IntoIterator<Item = &'a [Hop]>) {
+        let mut wanted = HashSet::new();
+        for route in routes {
+            let hops = compressed_once(route);
+            // What is before the last host leads to it.
+            wanted.extend((1..=hops.len()).map(|count| Destination::from(&hops[..count])));
+        }
+        self.slots()
+            .retain(|destination, _| wanted.contains(destination));
+    }
+
+    /// Gives up the connections that are dead: those that give no sign of life for this long.
+    ///
+    /// Their streams fail at once. Returns how many there were.
+    pub async fn drop_dead(&self, limit: Duration) -> usize {
+        let slots: Vec<_> = self.slots().values().cloned().collect();
+        // Whoever is connecting has a limit of its own.
+        let connections = slots.iter().filter_map(|slot| slot.look());
+        let probes = connections.filter_map(|link| match link {
+            Link::Connection(connection) if connection.is_alive() => Some(connection),
+            Link::Connection(_) | Link::OpenSsh => None,
+        });
+        let mut tasks = tokio::task::JoinSet::new();
+        for connection in probes {
+            tasks.spawn(async move { !connection.proves_alive(limit).await });
+        }
+        tasks
+            .join_all()
+            .await
+            .into_iter()
+            .filter(|dead| *dead)
+            .count()
     }
 
     /// Ends all connections with a goodbye, but does not wait long for it to be heard.

@@ -80,6 +80,18 @@ impl<T: Clone> Slot<T> {
         }
     }
 
+    /// The connection, unless somebody is making one.
+    pub(super) fn look(&self) -> Option<T> {
+        self.state.try_lock().ok()?.connection.clone()
+    }
+
+    /// Lets the next attempt be made at once.
+    pub(super) fn forgive(&self) {
+        if let Ok(mut state) = self.state.try_lock() {
+            state.failure = None;
+        }
+    }
+
     /// Takes the connection out.
     pub(super) async fn take(&self) -> Option<T> {
         self.state.lock().await.connection.take()

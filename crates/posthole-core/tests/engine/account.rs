@@ -165,6 +165,7 @@ pub(crate) fn job(directory: &Path, port: u16) -> Job {
         },
         keep: Keep::Never,
         select: Select::default(),
+        every: Duration::from_secs(300),
         timeout: Duration::from_secs(20),
         deliver: vec![DeliverTo::Maildir(directory.join("Mail"))],
         allow_plaintext: false,

@@ -64,6 +64,17 @@ impl Daemon {
         }
     }
 
+    /// Sends a signal to it and to all its descendants.
+    pub(super) fn signal_all(&self, what: Signal) {
+        signal(&descendants(self.child.id()), what);
+    }
+
+    /// Kills it and all its descendants.
+    pub(super) fn kill(&mut self) {
+        self.signal_all(Signal::KILL);
+        self.child.wait().ok();
+    }
+
     pub(super) fn log_text(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }

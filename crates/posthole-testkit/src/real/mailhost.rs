@@ -115,6 +115,11 @@ impl Mailhost {
         &self.sshd
     }
 
+    /// The SSH server, to restart it.
+    pub fn sshd_mut(&mut self) -> &mut Sshd {
+        &mut self.sshd
+    }
+
     /// The POP3 server.
     #[must_use]
     pub fn dovecot(&self) -> &Dovecot {

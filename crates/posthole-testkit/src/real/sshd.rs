@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use russh::keys::{PrivateKey, PublicKey};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::daemon::{self, Daemon};
@@ -31,9 +32,10 @@ use crate::keys::{self, KeyFormat, KeyType};
 pub struct Sshd {
     // Before the directory, so that the daemon ends first.
     daemon: Daemon,
+    command: Command,
     addr: SocketAddr,
     host_key: PrivateKey,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Sshd {
@@ -83,6 +85,36 @@ impl Sshd {
     #[must_use]
     pub fn log(&self) -> String {
         self.daemon.log_text()
+    }
+
+    /// Kills it with all connections, and starts it again on the same port.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        self.daemon.kill();
+        let log = self.dir.path().join("log");
+        let listening = listening_at(self.port());
+        let count = |text: String| text.matches(&listening).count();
+        let before = count(self.daemon.log_text());
+        self.daemon = Daemon::start("sshd", &mut self.command, &log);
+        let read = || String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
+        assert!(
+            self.daemon.wait_until(|| count(read()) > before),
+            "sshd does not start again:\n{}",
+            read()
+        );
+    }
+
+    /// Stops it and all its connections without ending them (SIGSTOP), as a network that is gone.
+    pub fn freeze(&self) {
+        self.daemon.signal_all(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.daemon.signal_all(Signal::CONT);
     }
 }
 
@@ -208,7 +240,7 @@ impl Builder {
             self.write_pam(path);
         }
 
-        let (daemon, port) = daemon::with_free_port("sshd", |port| {
+        let (daemon, command, port) = daemon::with_free_port("sshd", |port| {
             write(&path.join("sshd_config"), &self.config(path, port));
             // The name of the binary must be absolute: sshd executes itself again.
             let mut command = Command::new(program("sshd"));
@@ -228,12 +260,12 @@ impl Builder {
             }
             let log = path.join("log");
             let mut daemon = Daemon::start("sshd", &mut command, &log);
-            let listening = format!("Server listening on 127.0.0.1 port {port}.");
+            let listening = listening_at(port);
             let ready = || {
                 String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).contains(&listening)
             };
             if daemon.wait_until(ready) {
-                Ok((daemon, port))
+                Ok((daemon, command, port))
             } else {
                 Err(daemon.log_text())
             }
@@ -241,9 +273,10 @@ impl Builder {
         let addr = (Ipv4Addr::LOCALHOST, port).into();
         Sshd {
             daemon,
+            command,
             addr,
             host_key,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -337,6 +370,11 @@ impl Builder {
         }
         write(&dir.join("group"), &format!("root:x:0:\nmail:x:{gid}:\n"));
     }
+}
+
+/// What it logs when it can be connected to.
+fn listening_at(port: u16) -> String {
+    format!("Server listening on 127.0.0.1 port {port}.")
 }
 
 fn yes_or_no(yes: bool) -> &'static str {

@@ -1,7 +1,9 @@
 //! `posthole fetch`: one poll of every account.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use posthole_core::daemon;
 use posthole_core::plan::{BsmtpTo, DeliverTo, Job};
 use posthole_core::retrieve;
 
@@ -41,10 +43,18 @@ pub(crate) async fn fetch(run: &Run, args: &FetchArgs) -> Result<Exit, Refusal> 
             let cx = cx.clone();
             async move { retrieve::poll(&job, &cx).await }
         };
+        let state_dir = plan.state_dir;
+        let known = daemon::read_histories(&state_dir);
+        let mut histories = daemon::Histories::new();
         side_by_side(plan.jobs, jobs, &run.stop, work, |job, outcome, took| {
             progress.finish(&job.account);
             let fetched = match outcome {
-                Ok(report) => Fetched::new(&job.account, &report),
+                Ok(report) => {
+                    let history = known.get(&job.account).cloned().unwrap_or_default();
+                    let history = histories.entry(job.account.clone()).or_insert(history);
+                    history.note(&report, SystemTime::now());
+                    Fetched::new(&job.account, &report)
+                }
                 Err(problem) => Fetched::crashed(&job.account, problem, took),
             };
             exit = exit.worse(fetched.exit);
@@ -52,6 +62,11 @@ pub(crate) async fn fetch(run: &Run, args: &FetchArgs) -> Result<Exit, Refusal> 
             run.print_fetched(&fetched, to_stdout);
         })
         .await;
+        // For `posthole status`; the mail does not depend on it.
+        if let Err(error) = daemon::update_histories(&state_dir, histories) {
+            let state_dir = state_dir.display();
+            tracing::warn!("cannot note in {state_dir} how it went: {error}");
+        }
     }
     cx.tunnels.close().await;
     Ok(exit)

@@ -100,6 +100,7 @@ mod tests {
             password: PasswordSource::Prompt,
             keep: Keep::Always,
             select: Select::default(),
+            every: Duration::from_secs(300),
             timeout: Duration::from_secs(60),
             deliver: vec![DeliverTo::Maildir(PathBuf::from("/nonexistent"))],
             allow_plaintext: false,

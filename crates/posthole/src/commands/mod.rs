@@ -1,13 +1,19 @@
 //! The commands, and what they share: the console, the environment, the runtime.
 
 mod check;
+mod control;
+mod daemon;
 mod fetch;
 mod jobs;
 mod plan;
 mod print;
+mod status;
 mod trust;
+mod unlock;
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use posthole_core::ask::Ask;
@@ -21,11 +27,15 @@ use posthole_core::tunnel::Tunnels;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use check::check;
+pub(crate) use control::{pause, reload, resume, stop, wake};
+pub(crate) use daemon::daemon;
 pub(crate) use fetch::fetch;
 #[cfg(test)]
 pub(crate) use print::MANUAL;
 pub(crate) use print::{completions, man};
+pub(crate) use status::status;
 pub(crate) use trust::trust;
+pub(crate) use unlock::unlock;
 
 use crate::args::GlobalArgs;
 use crate::askpass::Askpass;
@@ -44,6 +54,10 @@ pub(crate) struct Run {
     pub(crate) console: Arc<Console>,
     pub(crate) global: GlobalArgs,
     pub(crate) stop: CancellationToken,
+    /// Whether what there is to say goes to the log.
+    pub(crate) logs: bool,
+    /// Whether a signal to stop was obeyed in order, as a daemon does.
+    pub(crate) is_orderly: AtomicBool,
 }
 
 impl Run {
@@ -52,7 +66,14 @@ impl Run {
             console,
             global,
             stop: CancellationToken::new(),
+            logs: false,
+            is_orderly: AtomicBool::new(false),
         }
+    }
+
+    /// Runs a command that asks somebody who answers at once.
+    pub(crate) fn to_end(&self, command: impl FnOnce(&Self) -> Result<Exit, Refusal>) -> Exit {
+        command(self).unwrap_or_else(|refusal| self.refuse(&refusal))
     }
 
     /// Runs a command that waits for networks and people.
@@ -73,9 +94,9 @@ impl Run {
         };
         let (stopper, exit) = runtime.block_on(async {
             let console = Arc::clone(&self.console);
-            let quiet = self.global.quiet;
+            let (quiet, logs) = (self.global.quiet, self.logs);
             let on_stop = move || {
-                if !quiet {
+                if !quiet && !logs {
                     console
                         .eprint("posthole: stopping after what is in hand; again to stop at once");
                 }
@@ -94,7 +115,9 @@ impl Run {
         // a name that does not resolve is not waited for.
         self.stop.cancel();
         runtime.shutdown_timeout(AFTERMATH);
-        if let Some(stopper) = stopper {
+        if let Some(stopper) = stopper
+            && !self.is_orderly.load(Ordering::Relaxed)
+        {
             stopper.end();
         }
         exit
@@ -136,6 +159,18 @@ impl Run {
         // As ssh(1) does; services are often started without LOGNAME and USER.
         environment.user = environment.user.or_else(user_by_id);
         Ok(environment)
+    }
+
+    /// Where the records are.
+    fn state_dir(&self, environment: &Environment) -> Result<PathBuf, Problem> {
+        if let Some(state_dir) = &self.global.state_dir {
+            return Ok(environment.cwd.join(state_dir));
+        }
+        environment.state_dir().ok_or_else(|| {
+            let message = "it is not known where the records are: no home directory is known";
+            let hint = "set HOME, or name their directory with --state-dir";
+            Problem::say(Class::Config, message).hint(Some(hint.to_owned()))
+        })
     }
 
     /// What the polls of this run share.

@@ -82,6 +82,12 @@ impl Run {
     }
 
     fn warn(&self, file: Option<(&Path, &str)>, warnings: &[Diagnostic]) {
+        if self.logs {
+            for warning in warnings {
+                tracing::warn!("{}", warning.message);
+            }
+            return;
+        }
         if !warnings.is_empty() && !self.global.quiet && !self.global.json {
             let colour = self.console.stderr_colour();
             self.console
@@ -159,6 +165,20 @@ impl Refusal {
             diagnostics: &self.mistakes,
             exit: self.problem.exit,
         }
+    }
+
+    /// What is wrong, one by one, if there is more to say than its message.
+    pub(crate) fn details(&self) -> String {
+        let shown = self
+            .shown
+            .as_ref()
+            .map(|(path, text)| (path.as_path(), text.as_str()));
+        render::diagnostics(shown, &self.diagnostics, false)
+    }
+
+    /// On one line.
+    pub(crate) fn message(&self) -> &str {
+        &self.problem.message
     }
 
     /// What it makes of the run.

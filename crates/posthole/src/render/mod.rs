@@ -3,7 +3,15 @@
 //! Every message has one shape, `posthole: account: what failed`, then numbered causes, then
 //! `hint: what to do`; it reads the same without colour. Nothing here prints: that is `console`'s.
 
+/// Appends to a string, which cannot fail.
+macro_rules! push {
+    ($text:expr, $($arguments:tt)*) => {
+        _ = write!($text, $($arguments)*)
+    };
+}
+
 mod diagnostic;
+mod status;
 mod units;
 
 use std::fmt::Write;
@@ -11,16 +19,11 @@ use std::fmt::Write;
 use clap::builder::styling::{AnsiColor, Style};
 
 pub(crate) use diagnostic::{diagnostics, mistakes};
+pub(crate) use status::status;
 pub(crate) use units::{size, time};
 
 use crate::report::{Checked, Fetched, Message, Previewed, Problem, Trusted, printable};
 
-/// Appends to a string, which cannot fail.
-macro_rules! push {
-    ($text:expr, $($arguments:tt)*) => {
-        _ = write!($text, $($arguments)*)
-    };
-}
 /// `posthole: account: what failed`, its causes and what to do.
 pub(crate) fn problem(account: Option<&str>, problem: &Problem, colour: bool) -> String {
     let error = style(ERROR, colour);

@@ -172,7 +172,7 @@ impl Exchange<'_> {
         what: &str,
         unanswered: Unanswered,
     ) -> Result<Outcome, TunnelError> {
-        if unanswered != Unanswered::NoTerminal {
+        if !matches!(unanswered, Unanswered::NoTerminal | Unanswered::NotGiven) {
             return Err(self.unanswered(unanswered));
         }
         self.passwords.give_up();

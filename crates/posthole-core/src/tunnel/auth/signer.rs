@@ -105,7 +105,9 @@ impl Locksmith<'_> {
         for round in 0..self.prompts.max(1) {
             let passphrase = match turn.secret(question(round > 0)).await {
                 Ok(passphrase) => passphrase,
-                Err(Unanswered::NoTerminal) => return Err(SignError::NoTerminal),
+                Err(Unanswered::NoTerminal | Unanswered::NotGiven) => {
+                    return Err(SignError::NoTerminal);
+                }
                 Err(unanswered) => return Err(SignError::Cancelled(unanswered)),
             };
             if passphrase.expose_secret().is_empty() {

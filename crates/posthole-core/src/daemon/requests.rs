@@ -1,0 +1,128 @@
+//! What the daemon does when it is asked to.
+
+use std::time::SystemTime;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::control::{Reply, Request};
+use super::schedule::{State, Trouble};
+use super::{Daemon, Pause, seconds};
+use crate::config::did_you_mean;
+
+impl Daemon {
+    pub(super) fn request(&mut self, request: Request, reply: oneshot::Sender<Reply>) {
+        let now = Instant::now();
+        let answer = match request {
+            Request::Status => Reply::Status {
+                status: Box::new(self.status()),
+            },
+            Request::Wake { account: None } => {
+                tracing::info!("woken");
+                if self.paused == Some(Pause::UntilWake) {
+                    self.paused = None;
+                }
+                self.wake_all();
+                match self.paused {
+                    Some(_) => Reply::done("woken, but still paused (`posthole resume` goes on)"),
+                    None => Reply::done("polling all accounts"),
+                }
+            }
+            Request::Wake {
+                account: Some(name),
+            } => {
+                self.context.tunnels.forgive();
+                if self.schedule.wake(&name, now) {
+                    tracing::info!(account = name, "woken");
+                    match self.paused {
+                        Some(_) => {
+                            Reply::done("woken, but still paused (`posthole resume` goes on)")
+                        }
+                        None => Reply::done(format!("polling {name}")),
+                    }
+                } else {
+                    let names: Vec<_> = self.order.iter().map(|name| &**name).collect();
+                    let hint = match did_you_mean(&name, names.iter().copied()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "`posthole status` lists the accounts; `posthole reload` reads a \
+                                 changed configuration"
+                            .to_owned(),
+                    };
+                    let message = format!("the daemon has no account `{name}`");
+                    Reply::failed(message, Some(&hint))
+                }
+            }
+            Request::Pause { until_wake } => {
+                if until_wake && self.paused.is_none() {
+                    self.paused = Some(Pause::UntilWake);
+                } else if !until_wake {
+                    self.paused = Some(Pause::Asked);
+                }
+                tracing::info!("paused");
+                Reply::done("paused; polls that are going on finish")
+            }
+            Request::Resume => {
+                let was_paused = self.paused.take().is_some();
+                if was_paused {
+                    tracing::info!("resumed");
+                    self.awake = seconds(SystemTime::now());
+                    self.wake_all();
+                    Reply::done("resumed; polling all accounts")
+                } else {
+                    Reply::done("it was not paused")
+                }
+            }
+            Request::Reload { agent } => return self.reload(agent, Some(reply)),
+            Request::Questions { wait: true } => return self.curious.push(reply),
+            Request::Questions { wait: false } => Reply::Questions {
+                questions: self.answers.open(),
+            },
+            Request::Answer { question, answer } => {
+                self.answers.give(&question, &answer);
+                drop(answer);
+                self.context.tunnels.forgive();
+                self.wake_those(|state| state == State::Stuck(Trouble::Unanswered));
+                Reply::done("kept in memory")
+            }
+            Request::Stop => {
+                self.stop.cancel();
+                Reply::done("stopping")
+            }
+        };
+        // Whoever asked may have left.
+        reply.send(answer).ok();
+    }
+
+    /// Has everybody polled, after dead connections are gone.
+    pub(super) fn wake_all(&mut self) {
+        self.context.tunnels.forgive();
+        self.probe();
+        self.schedule.wake_all(Instant::now());
+    }
+
+    pub(super) fn wake_those(&mut self, which: impl Fn(State) -> bool) {
+        for name in self.order.clone() {
+            if self.schedule.state(&name).is_some_and(&which) {
+                self.schedule.wake(&name, Instant::now());
+            }
+        }
+    }
+
+    /// Tells those who wait for questions that there are some, or that there will be none.
+    pub(super) fn satisfy_the_curious(&mut self) {
+        if self.curious.is_empty() {
+            return;
+        }
+        let questions = self.answers.open();
+        let polls = self.accounts.values().filter_map(|a| a.poll.as_ref());
+        let is_anybody_due = self.paused.is_none() && self.schedule.is_anybody_due(Instant::now());
+        let may_ask = is_anybody_due || polls.into_iter().any(|p| !p.activity.is_logged_in());
+        if questions.is_empty() && may_ask {
+            return;
+        }
+        for reply in self.curious.drain(..) {
+            let questions = questions.clone();
+            reply.send(Reply::Questions { questions }).ok();
+        }
+    }
+}
