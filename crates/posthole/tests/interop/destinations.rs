@@ -273,7 +273,9 @@ fn procmail_and_posthole_share_an_mbox() {
         drop(stdin);
         assert!(procmail.wait().unwrap().success());
     }
-    crate::world::end(fetching).exits(0);
+    // It may have said that it waits for the lock.
+    let ended = crate::world::end(fetching);
+    assert!(ended.status.success(), "{}", ended.text());
     let content = fs::read(&mbox).unwrap();
     let starts = |what: &[u8]| {
         content
