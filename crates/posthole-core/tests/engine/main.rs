@@ -5,6 +5,7 @@
 mod account;
 mod auth;
 mod cut;
+mod daemon;
 mod order;
 mod ordinary;
 mod pipelining;

@@ -111,7 +111,12 @@ async fn serve(run: &Run, args: DaemonArgs, sink: Arc<Sink>) -> Result<Exit, Ref
         stop: run.stop.clone(),
     };
     let (daemon, handle) = Daemon::new(setup).map_err(|error| cannot_start(&error))?;
-    let _pidfile = args.pidfile.as_deref().map(Pidfile::write).transpose()?;
+    let pidfile = args.pidfile.as_deref().map(|path| in_directory(run, path));
+    let _pidfile = pidfile
+        .transpose()?
+        .as_deref()
+        .map(Pidfile::write)
+        .transpose()?;
     obey_signals(run, handle, sink)?;
     if !args.is_detached && !args.no_ask && Tty::open().is_some() {
         ask_at_the_start(run, &state_dir);

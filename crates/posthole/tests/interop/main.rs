@@ -8,6 +8,7 @@
 
 mod backend;
 mod check;
+mod daemon;
 mod dropbear;
 mod fetch;
 mod host_key;
@@ -48,5 +49,6 @@ fn main() -> ExitCode {
     let suite = check::tests(suite);
     let suite = output::tests(suite);
     let suite = tls::tests(suite);
+    let suite = daemon::tests(suite);
     suite.run()
 }
