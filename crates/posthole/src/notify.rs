@@ -1,5 +1,6 @@
 //! What the service manager is told (sd_notify(3)).
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -11,13 +12,21 @@ use sd_notify::NotifyState;
 pub(crate) struct Notifier {
     /// What is to be done once, when everything is ready.
     on_ready: RefCell<Option<Box<dyn FnOnce()>>>,
+    /// What goes when the daemon does, and before anybody learns that it has gone.
+    with_it: RefCell<Option<Box<dyn Any>>>,
 }
 
 impl Notifier {
     pub(crate) fn new(on_ready: impl FnOnce() + 'static) -> Self {
         Self {
             on_ready: RefCell::new(Some(Box::new(on_ready))),
+            with_it: RefCell::new(None),
         }
+    }
+
+    /// Drops this when the daemon ends.
+    pub(crate) fn keep(&self, with_it: impl Any) {
+        self.with_it.replace(Some(Box::new(with_it)));
     }
 }
 
@@ -30,6 +39,10 @@ impl Teller for Notifier {
             News::Reloading => NotifyState::monotonic_usec_now()
                 .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
             News::Status(text) => sd_notify::notify(&[NotifyState::Status(text)]),
+            News::Stopped => {
+                self.with_it.take();
+                Ok(())
+            }
             News::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
         };
         if let Err(error) = told {

@@ -208,6 +208,7 @@ fn the_plan_is_shown_without_secrets() {
               auth: auto
               password: the configuration file
               keep: 1h after fetching
+              every: 5m
               timeout: 1m
               deliver: maildir:~/Mail/work
 

@@ -125,7 +125,7 @@ server = 'imaps://me@home'
               help: write a number and a unit, such as `30s`, `5m`, `12h` or `14d`
             9:12 `timeout`: the duration is shorter than 1s ^0s^
             11:2 unknown section `acount` ^acount^ did you mean `account`?
-              help: known are [defaults], [account.NAME], [ssh.NAME] and [forward.NAME]
+              help: known are [defaults], [account.NAME], [ssh.NAME], [forward.NAME] and [daemon]
         "#]],
     );
 }
@@ -208,7 +208,7 @@ fn unknown_sections_are_never_ignored() {
         expect![[r#"
             [accounts.a]\nserver = 'pop3://h'
               1:2 unknown section `accounts` ^accounts^ did you mean `account`?
-                help: known are [defaults], [account.NAME], [ssh.NAME] and [forward.NAME]
+                help: known are [defaults], [account.NAME], [ssh.NAME], [forward.NAME] and [daemon]
             server = 'pop3://h'
               1:1 unknown key `server` outside of any section ^server^
                 help: it belongs below [account.NAME] or [defaults]

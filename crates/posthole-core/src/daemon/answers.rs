@@ -41,11 +41,23 @@ impl Answers {
     }
 
     /// Takes an answer, also one that nobody has asked for yet.
+    ///
+    /// What an SSH server asks is often one of several ways in, so all questions of that kind are
+    /// taken back: who still needs one asks it again.
     pub(super) fn give(&self, question: &SecretQuestion, answer: &SecretString) {
         let key = question.first_time();
+        let is_of_mail = |one: &SecretQuestion| matches!(one, SecretQuestion::MailPassword { .. });
         let mut state = self.state();
-        state.open.retain(|open| open.first_time() != key);
+        state.open.retain(|open| match is_of_mail(question) {
+            true => open.first_time() != key,
+            false => is_of_mail(open),
+        });
         state.known.insert(key, Kept::new(answer));
+    }
+
+    /// Whether this is still to be asked.
+    pub(super) fn is_open(&self, question: &SecretQuestion) -> bool {
+        self.state().open.contains(question)
     }
 
     /// Asks again for what turned out to be wrong; false if it was not an answer from here.
@@ -173,6 +185,26 @@ mod tests {
             asked(&answers, &ssh_password(false)).as_deref(),
             Some("right")
         );
+    }
+
+    #[test]
+    fn one_way_into_a_host_makes_the_others_needless() {
+        let answers = Answers::new(None);
+        let passphrase = SecretQuestion::Passphrase {
+            key: PathBuf::from("/home/msingh/.ssh/id_pop"),
+            again: false,
+        };
+        let mail = SecretQuestion::MailPassword {
+            account: "work".to_owned(),
+            login: "msingh@localhost".to_owned(),
+        };
+        for question in [&passphrase, &ssh_password(false), &mail] {
+            assert_eq!(asked(&answers, question), None);
+        }
+        answers.give(&passphrase, &SecretString::from("sesame"));
+        assert_eq!(answers.open(), std::slice::from_ref(&mail));
+        answers.give(&mail, &SecretString::from("hunter2"));
+        assert!(!answers.is_open(&mail));
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub enum News {
     Reloading,
     /// In a few words.
     Status(String),
+    /// It has ended.
+    Stopped,
     /// It is about to end.
     Stopping,
 }
@@ -464,6 +466,7 @@ impl Daemon {
             saving.await.ok();
         }
         tracing::info!("stopped");
+        self.teller.tell(&News::Stopped);
     }
 
     fn start_polls(&mut self) {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::control::{Reply, Request};
 use super::schedule::{State, Trouble};
 use super::{Daemon, Pause, seconds};
+use crate::ask::SecretQuestion;
 use crate::config::did_you_mean;
 
 impl Daemon {
@@ -81,7 +82,12 @@ impl Daemon {
                 self.answers.give(&question, &answer);
                 drop(answer);
                 self.context.tunnels.forgive();
-                self.wake_those(|state| state == State::Stuck(Trouble::Unanswered));
+                match &question {
+                    SecretQuestion::MailPassword { account, .. } => {
+                        self.schedule.wake(account, now);
+                    }
+                    _ => self.wake_the_unanswered(),
+                }
                 Reply::done("kept in memory")
             }
             Request::Stop => {
@@ -100,9 +106,12 @@ impl Daemon {
         self.schedule.wake_all(Instant::now());
     }
 
-    pub(super) fn wake_those(&mut self, which: impl Fn(State) -> bool) {
+    /// Has those polled who wait for an answer that is not the password of their mailbox.
+    fn wake_the_unanswered(&mut self) {
         for name in self.order.clone() {
-            if self.schedule.state(&name).is_some_and(&which) {
+            let waits = self.schedule.state(&name) == Some(State::Stuck(Trouble::Unanswered));
+            let question = self.accounts.get(&name).map(|a| a.job.password_question());
+            if waits && !question.is_some_and(|question| self.answers.is_open(&question)) {
                 self.schedule.wake(&name, Instant::now());
             }
         }

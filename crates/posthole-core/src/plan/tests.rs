@@ -169,6 +169,7 @@ fn the_one_liner_needs_no_file() {
           auth: auto
           password: asked for when it is needed
           keep: always
+          every: 5m
           timeout: 1m
           deliver: maildir:/home/me/Mail
 
@@ -237,6 +238,7 @@ password = { file = 'pw' }
           auth: auto
           password: the output of `pass show mail/work`
           keep: 14days after fetching
+          every: 5m
           timeout: 1m 30s
           deliver: maildir:/home/me/Mail
 
@@ -249,6 +251,7 @@ password = { file = 'pw' }
           auth: auto
           password: the configuration file
           keep: no longer than it takes to be safe here
+          every: 5m
           timeout: 1m 30s
           deliver: maildir:/home/me/Mail
 
@@ -262,6 +265,7 @@ password = { file = 'pw' }
           auth: auto
           password: the environment variable MAILPW
           keep: always
+          every: 5m
           timeout: 1m 30s
           deliver: maildir:/home/me/Mail
 

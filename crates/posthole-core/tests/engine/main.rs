@@ -5,6 +5,7 @@
 mod account;
 mod auth;
 mod cut;
+mod daemon;
 mod destinations;
 mod order;
 mod ordinary;

@@ -99,11 +99,12 @@ async fn serve(run: &Run, args: DaemonArgs, sink: Arc<Sink>) -> Result<Exit, Ref
             notify::release_parent();
         }
     };
+    let notifier = Rc::new(Notifier::new(on_ready));
     let setup = Setup {
         loaded,
         load,
         open_files: limits::open_files(),
-        teller: Rc::new(Notifier::new(on_ready)),
+        teller: Rc::clone(&notifier) as _,
         messenger: std::env::current_exe().ok(),
         clocks: Box::new(Reading::take),
         tick: notify::watchdog().map_or(TICK, |half| half.min(TICK)),
@@ -111,7 +112,10 @@ async fn serve(run: &Run, args: DaemonArgs, sink: Arc<Sink>) -> Result<Exit, Ref
         stop: run.stop.clone(),
     };
     let (daemon, handle) = Daemon::new(setup).map_err(|error| cannot_start(&error))?;
-    let _pidfile = args.pidfile.as_deref().map(Pidfile::write).transpose()?;
+    // Only now is it sure that no other daemon has written it.
+    if let Some(path) = &args.pidfile {
+        notifier.keep(Pidfile::write(&in_directory(run, path)?)?);
+    }
     obey_signals(run, handle, sink)?;
     if !args.is_detached && !args.no_ask && Tty::open().is_some() {
         ask_at_the_start(run, &state_dir);

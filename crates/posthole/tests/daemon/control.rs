@@ -12,7 +12,7 @@ use crate::world::{Daemon, configure, ok, run, status, wait_until};
 #[test]
 fn mail_is_fetched_over_one_connection_whenever_it_is_woken() {
     let messages = mail::small(5);
-    let world = World::builder().messages(&messages[..2]).build();
+    let world = World::builder().messages(messages[..2].to_vec()).build();
     let daemon = Daemon::start(&world, &[]);
     daemon.wait_for("the first poll is over", |a| a["fetched"] == 2);
     for n in 3..=5 {
@@ -77,7 +77,7 @@ fn a_second_daemon_is_told_about_the_first() {
 #[test]
 fn a_pause_ends_by_resume_and_that_of_the_network_by_wake() {
     let messages = mail::small(3);
-    let world = World::builder().messages(&messages[..1]).build();
+    let world = World::builder().messages(messages[..1].to_vec()).build();
     let daemon = Daemon::start(&world, &[]);
     daemon.wait_for("the first poll is over", |a| a["fetched"] == 1);
     ok(&world, &["pause"]);
@@ -149,10 +149,11 @@ fn a_refused_login_waits_for_the_file_that_was_wrong() {
 fn a_mailbox_in_use_and_an_account_in_trouble_hold_nobody_up() {
     let world = World::builder()
         .messages(mail::small(2))
-        .faults(Faults::new().for_connections(
-            |n| n == 0,
-            Faults::new().on("PASS", Reply::send("-ERR [IN-USE] locked\r\n")),
-        ))
+        .faults(
+            Faults::new()
+                .on("PASS", Reply::send("-ERR [IN-USE] locked\r\n"))
+                .for_connections(1..=1),
+        )
         .build();
     configure(&world, |text| {
         let down = text.replace("work", "down").replace(":110", ":111");

@@ -24,14 +24,12 @@ fn a_signal_ends_it_and_the_socket_goes() {
 fn a_server_that_stalls_delays_the_end_only_so_long_and_nothing_is_lost() {
     let messages = mail::small(3);
     let world = World::builder()
-        .messages(&messages)
+        .messages(messages.clone())
         .faults(
-            Faults::new().for_connections(
-                |n| n == 0,
-                Faults::new()
-                    .without_pipelining()
-                    .on_nth(2, "RETR", Reply::prefix(30).stall()),
-            ),
+            Faults::new()
+                .without_pipelining()
+                .on_nth(2, "RETR", Reply::prefix(30).stall())
+                .for_connections(1..=1),
         )
         .build();
     configure(&world, |text| text + "[daemon]\nstop-timeout = \"1s\"\n");
@@ -53,7 +51,7 @@ fn a_server_that_stalls_delays_the_end_only_so_long_and_nothing_is_lost() {
 #[test]
 fn being_killed_loses_nothing_and_the_next_one_starts() {
     let messages = mail::small(20);
-    let world = World::builder().messages(&messages).build();
+    let world = World::builder().messages(messages.clone()).build();
     for _ in 0..3 {
         let daemon = Daemon::start(&world, &[]);
         daemon.signal(Signal::KILL);

@@ -11,8 +11,10 @@ use crate::world::{Daemon, configure, ok, wait_until};
 fn numbers_are_in_a_file_and_over_http() {
     let world = World::builder().messages(mail::small(2)).build();
     // Somebody else may take it before the daemon does; then it tries again until it gets it.
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = port.local_addr().unwrap().port();
+    let port = {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.local_addr().unwrap().port()
+    };
     configure(&world, |text| {
         format!(
             "{text}[daemon]\nmetrics-file = \"~/posthole.prom\"\n\

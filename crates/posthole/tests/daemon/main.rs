@@ -7,6 +7,7 @@ mod contrib;
 mod control;
 mod ending;
 mod machines;
+mod many;
 mod questions;
 mod reload;
 mod world;

@@ -30,7 +30,8 @@ fn unlock_gives_what_is_waited_for_and_wrong_answers_are_asked_again() {
     let world = locked_world();
     let daemon = Daemon::start(&world, &[]);
     daemon.wait_for("it waits", |a| a["state"] == "stuck");
-    assert_eq!(daemon.status().unwrap()["daemon"]["questions"], 1);
+    // The passphrase, or else the password for SSH.
+    assert_eq!(daemon.status().unwrap()["daemon"]["questions"], 2);
     let hint = daemon.account()["error"]["hint"].to_string();
     assert!(hint.contains("posthole unlock"), "{hint}");
     assert_eq!(

@@ -8,7 +8,7 @@ use crate::world::{Daemon, configure, ok, run, wait_until};
 #[test]
 fn a_broken_file_leaves_the_old_configuration_in_force() {
     let messages = mail::small(2);
-    let world = World::builder().messages(&messages[..1]).build();
+    let world = World::builder().messages(messages[..1].to_vec()).build();
     let daemon = Daemon::start(&world, &[]);
     daemon.wait_for("the first poll is over", |a| a["fetched"] == 1);
     configure(&world, |text| text + "nonsense = 1\n");

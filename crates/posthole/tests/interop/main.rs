@@ -8,6 +8,7 @@
 
 mod backend;
 mod check;
+mod daemon;
 mod destinations;
 mod dropbear;
 mod fetch;
@@ -50,5 +51,6 @@ fn main() -> ExitCode {
     let suite = output::tests(suite);
     let suite = destinations::tests(suite);
     let suite = tls::tests(suite);
+    let suite = daemon::tests(suite);
     suite.run()
 }

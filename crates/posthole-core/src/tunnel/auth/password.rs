@@ -177,7 +177,7 @@ impl Exchange<'_> {
         }
         self.passwords.give_up();
         self.no_terminal = true;
-        self.note(Attempt::missed(what, "there is no terminal to ask on"));
+        self.note(Attempt::missed(what, unanswered.to_string()));
         Ok(Outcome::Skipped)
     }
 }

@@ -113,10 +113,9 @@ impl<'a> Exchange<'a> {
             }
             SignError::Failed(outcome) => Attempt::missed(what, outcome),
             SignError::Gone => return self.settle(None, MethodKind::PublicKey, &what).await,
-            SignError::NoTerminal => {
+            SignError::Nobody(reason) => {
                 self.no_terminal = true;
-                let outcome = "needs its passphrase, and there is no terminal to ask on";
-                Attempt::missed(what, outcome)
+                Attempt::missed(what, format!("needs its passphrase, and {reason}"))
             }
             SignError::WrongPassphrase(path) => {
                 let hint = format!(

@@ -105,8 +105,8 @@ impl Locksmith<'_> {
         for round in 0..self.prompts.max(1) {
             let passphrase = match turn.secret(question(round > 0)).await {
                 Ok(passphrase) => passphrase,
-                Err(Unanswered::NoTerminal | Unanswered::NotGiven) => {
-                    return Err(SignError::NoTerminal);
+                Err(nobody @ (Unanswered::NoTerminal | Unanswered::NotGiven)) => {
+                    return Err(SignError::Nobody(nobody));
                 }
                 Err(unanswered) => return Err(SignError::Cancelled(unanswered)),
             };
@@ -155,7 +155,7 @@ pub(super) enum SignError {
     /// The key is of no use.
     Failed(String),
     /// Nobody can be asked for the passphrase.
-    NoTerminal,
+    Nobody(Unanswered),
     /// None of the passphrases for this file was right.
     WrongPassphrase(PathBuf),
 }
