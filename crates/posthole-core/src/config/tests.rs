@@ -214,7 +214,7 @@ fn unknown_sections_are_never_ignored() {
                 help: it belongs below [account.NAME] or [defaults]
             nonsense = 1
               1:1 unknown key `nonsense` outside of any section ^nonsense^
-                help: known are account, defaults, forward, ssh
+                help: known are account, daemon, defaults, forward, ssh
             account = 'a'
               1:11 `account` must be a table, not a string ^'a'^
                 help: write [account.NAME] and its keys below it
