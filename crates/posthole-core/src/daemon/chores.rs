@@ -40,7 +40,7 @@ impl Daemon {
                 tracing::info!("the configuration, or what it depends on, has changed");
                 self.reload(None, None);
             }
-            Ok(Chore::Loaded(loaded)) => self.loaded(loaded),
+            Ok(Chore::Loaded(loaded)) => self.loaded(*loaded),
             Ok(Chore::Probed { dead: 0 } | Chore::Configuration { .. } | Chore::Done) => {}
             Ok(Chore::Probed { dead }) => {
                 tracing::info!("{} given up", counted(dead, "dead connection"));

@@ -281,7 +281,7 @@ enum Chore {
     /// Files that the configuration depends on have changed.
     Configuration { changed: bool },
     /// The configuration was read.
-    Loaded(Result<Loaded, NotLoaded>),
+    Loaded(Box<Result<Loaded, NotLoaded>>),
     /// Dead connections are gone.
     Probed { dead: usize },
     /// Nothing of interest.
@@ -519,7 +519,7 @@ impl Daemon {
                 text += &format!(
                     ", {} waited for (posthole unlock)",
                     counted(open, "password")
-                )
+                );
             }
         }
         if self.paused.is_some() {

@@ -31,13 +31,14 @@ impl Daemon {
         // Taken before the file is read, so that no change is missed.
         self.chores.spawn_local(async move {
             let loaded = tokio::task::spawn_blocking(move || load(agent)).await;
-            Chore::Loaded(loaded.unwrap_or_else(|_| {
+            let loaded = loaded.unwrap_or_else(|_| {
                 let message = "internal error while the configuration was read".to_owned();
                 Err(NotLoaded {
                     details: message.clone(),
                     message,
                 })
-            }))
+            });
+            Chore::Loaded(Box::new(loaded))
         });
     }
 

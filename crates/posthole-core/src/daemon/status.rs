@@ -218,7 +218,7 @@ impl History {
         self.polls += 1;
         self.last_attempt = Some(seconds(now));
         self.failures = self.failures.saturating_add(1);
-        self.failing_since.get_or_insert(seconds(now));
+        self.failing_since.get_or_insert_with(|| seconds(now));
         self.error = Some(reason);
     }
 }

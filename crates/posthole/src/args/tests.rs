@@ -200,6 +200,14 @@ fn the_short_help_fits_on_a_screen() {
 
         Commands:
           fetch        Fetch new mail from all accounts, or from those named
+          daemon       Poll all accounts, each at its own interval, until stopped
+          status       Show how the accounts are: last success, next poll, what is wrong
+          wake         Have the daemon poll now
+          pause        Have the daemon start no more polls
+          resume       Have the daemon go on after a pause
+          reload       Have the daemon read its configuration again
+          unlock       Give the daemon the passwords and passphrases that it waits for
+          stop         End the daemon, after the message in hand
           check        Walk every step towards the mailbox and say how it went
           trust        Show an SSH host's key and record it in known_hosts after a yes
           completions  Print a completion script for a shell

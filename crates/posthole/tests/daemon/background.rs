@@ -6,12 +6,13 @@ use std::time::Duration;
 use posthole_testkit::{World, mail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::world::{Daemon, command, configure, ok, run, wait_until};
+use crate::world::{Daemon, InBackground, command, configure, ok, run, wait_until};
 
 #[test]
 fn it_goes_to_the_background_with_a_log_that_can_be_rotated() {
     let world = World::builder().messages(mail::small(1)).build();
     let args = ["daemon", "--detach", "--logfile", "log", "--pidfile", "pid"];
+    let _ended = InBackground(&world);
     let said = ok(&world, &args);
     let home = world.home().path();
     let read = |name: &str| std::fs::read_to_string(home.join(name)).unwrap_or_default();

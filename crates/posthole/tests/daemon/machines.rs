@@ -48,7 +48,8 @@ fn numbers_are_in_a_file_and_over_http() {
     assert!(ask("GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
     let file = world.home().path().join("posthole.prom");
     wait_until("the file is there", || {
-        std::fs::read_to_string(&file).is_ok_and(|text| text.contains("posthole_account_up"))
+        std::fs::read_to_string(&file)
+            .is_ok_and(|text| text.contains("posthole_start_time_seconds"))
     });
     assert!(ok(&world, &["status"]).contains(&format!("metrics 127.0.0.1:{port}: works")));
 }

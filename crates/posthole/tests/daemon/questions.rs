@@ -4,7 +4,7 @@ use std::path::Path;
 
 use posthole_testkit::{Terminal, World, mail};
 
-use crate::world::{BIN, Daemon, configure, ok, run, wait_until};
+use crate::world::{BIN, Daemon, InBackground, configure, ok, run, wait_until};
 
 const PASSPHRASE: &str = "open the door";
 
@@ -84,6 +84,7 @@ fn a_daemon_that_is_started_at_a_terminal_asks_there() {
 #[test]
 fn the_process_that_stays_is_told_what_was_asked() {
     let world = locked_world();
+    let _ended = InBackground(&world);
     let mut screen = terminal(&world, &["daemon", "--detach", "--logfile", "log"]);
     screen.expect("Passphrase for the key");
     screen.type_line(PASSPHRASE);

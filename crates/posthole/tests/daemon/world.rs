@@ -93,6 +93,16 @@ impl Drop for Daemon<'_> {
     }
 }
 
+/// A daemon in the background, which is ended when this is dropped, also by a test that fails.
+pub(crate) struct InBackground<'w>(pub(crate) &'w World);
+
+impl Drop for InBackground<'_> {
+    fn drop(&mut self) {
+        // Mostly the test has ended it already.
+        command(self.0, &["stop"]).output().ok();
+    }
+}
+
 /// The program in the world, with nobody to ask.
 pub(crate) fn command(world: &World, args: &[&str]) -> Command {
     let mut command = world.posthole(Path::new(BIN));
