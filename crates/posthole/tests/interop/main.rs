@@ -11,6 +11,7 @@ mod check;
 mod destinations;
 mod dropbear;
 mod fetch;
+mod fetchmail;
 mod host_key;
 mod interrupted;
 mod kerberos;
@@ -33,6 +34,7 @@ use posthole_testkit::real::Suite;
 fn main() -> ExitCode {
     let suite = Suite::new();
     let suite = fetch::tests(suite);
+    let suite = fetchmail::tests(suite);
     let suite = interrupted::tests(suite);
     let suite = login::tests(suite);
     let suite = openssh::tests(suite);
