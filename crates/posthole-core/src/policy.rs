@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::plan::{Keep, Select};
-use crate::record::SET_ASIDE_AFTER;
+use crate::record::{SET_ASIDE_AFTER, taken_over};
 use crate::session::Listing;
 
 /// Decides what to do with the messages of a listing.
@@ -65,7 +65,8 @@ pub(crate) fn may_go(
 ) -> bool {
     match keep {
         Keep::Always => false,
-        Keep::Never => true,
+        // What another program has fetched and left there is left there.
+        Keep::Never => fetched != taken_over(),
         Keep::For(duration) => now.duration_since(fetched).is_ok_and(|age| age >= duration),
         Keep::Newest(count) => listing.len_u32() - idx > count,
     }

@@ -143,6 +143,7 @@ async fn connect(
             let peer = stream.peer_addr().map(|peer| peer.ip()).ok();
             Ok((Box::new(stream), peer.filter(|ip| is_exposed(*ip))))
         }
+        Route::Plugin(words) => Ok((tunnels.plugin(account, words)?, None)),
         Route::Ssh(hops) => Ok((tunnels.open(account, hops, server).await?, None)),
     }
 }

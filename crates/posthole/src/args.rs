@@ -73,6 +73,12 @@ pub(crate) enum Command {
     /// Show an SSH host's key and record it in known_hosts after a yes
     #[command(after_long_help = TRUST_EXAMPLES)]
     Trust(TrustArgs),
+    /// Fetch mail as fetchmail does, with its options and its .fetchmailrc
+    ///
+    /// The same as calling the program by the name fetchmail. `posthole fetchmail --help` lists the
+    /// options, and posthole-fetchmail(1) says what becomes of each.
+    #[command(disable_help_flag = true)]
+    Fetchmail(FetchmailArgs),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -82,7 +88,7 @@ pub(crate) enum Command {
 }
 
 /// Options that mean the same in every command.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// Read this configuration file
@@ -121,8 +127,9 @@ pub(crate) struct GlobalArgs {
 }
 
 /// When output is coloured.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(crate) enum ColorWhen {
+    #[default]
     Auto,
     Always,
     Never,
@@ -189,6 +196,18 @@ pub(crate) struct TrustArgs {
     /// Give up when there is no answer after this long
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) connect_timeout: Option<Duration>,
+}
+
+/// `posthole fetchmail`
+#[derive(Args, Debug)]
+pub(crate) struct FetchmailArgs {
+    /// fetchmail's options, and the names of servers
+    #[arg(
+        value_name = "OPTION|POLLNAME",
+        allow_hyphen_values = true,
+        trailing_var_arg = true
+    )]
+    pub(crate) words: Vec<std::ffi::OsString>,
 }
 
 /// `posthole completions`

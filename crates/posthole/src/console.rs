@@ -56,6 +56,14 @@ impl Console {
         }
     }
 
+    /// A console without a terminal: data and what is for a person go to these.
+    pub(crate) fn to(data: Box<dyn Write + Send>, person: Box<dyn Write + Send>) -> Self {
+        Self {
+            state: State::new(data, person).into(),
+            ..Self::new(ColorChoice::Never, false)
+        }
+    }
+
     /// Whether text for standard output is coloured.
     pub(crate) fn stdout_colour(&self) -> bool {
         self.stdout_colour

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use anstream::ColorChoice;
 use clap::Parser;
 
-use args::{Cli, ColorWhen, Command};
+use args::{Cli, ColorWhen, Command, GlobalArgs};
 use commands::Run;
 use console::Console;
 use exit::Exit;
@@ -41,6 +41,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     limits::set();
     let args: Vec<_> = args.into_iter().collect();
     if let Some(exit) = messenger::run(&args) {
+        return exit;
+    }
+    if let Some(exit) = as_fetchmail(&args) {
         return exit;
     }
     let Cli { command, global } = match Cli::try_parse_from(args) {
@@ -70,10 +73,33 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Stop => run.to_end(commands::stop),
         Command::Check(args) => run.in_runtime(async |run| commands::check(run, &args).await),
         Command::Trust(args) => run.in_runtime(async |run| commands::trust(run, &args).await),
+        // Its own command line is read elsewhere; this one has none.
+        Command::Fetchmail(_) => return commands::fetchmail(run.global.clone(), []),
         Command::Completions(args) => commands::completions(run, &args),
         Command::Man => commands::man(run),
     };
     exit.worse(run.output_exit()).into()
+}
+
+/// Runs with fetchmail's command line, if the program is called `fetchmail` or told to be.
+///
+/// What follows the word `fetchmail` is none of clap's business: fetchmail's options have other
+/// meanings, and other rules.
+fn as_fetchmail(args: &[OsString]) -> Option<ExitCode> {
+    let (name, rest) = args.split_first()?;
+    if commands::is_called_fetchmail(Some(name)) {
+        let global = GlobalArgs::default();
+        return Some(commands::fetchmail(global, rest.iter().cloned()));
+    }
+    let place = args.iter().position(|arg| arg == "fetchmail")?;
+    let (ours, theirs) = args.split_at(place + 1);
+    match Cli::try_parse_from(ours) {
+        Ok(Cli {
+            command: Command::Fetchmail(_),
+            global,
+        }) => Some(commands::fetchmail(global, theirs.iter().cloned())),
+        _ => None,
+    }
 }
 
 /// Help and version are printed as data; everything else clap has to say is a mistake.

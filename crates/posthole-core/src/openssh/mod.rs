@@ -79,6 +79,8 @@ pub struct Query {
     pub is_behind: bool,
     /// Which configuration is read.
     pub files: Files,
+    /// What else a command line says, as arguments of `ssh`.
+    pub arguments: Vec<String>,
 }
 
 impl Query {

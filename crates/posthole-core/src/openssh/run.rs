@@ -204,6 +204,7 @@ fn arguments(query: &Query, control_path: Option<&str>) -> Vec<String> {
         hostname,
         is_behind,
         files,
+        arguments: others,
     } = query;
     // -T, since it would remark upon the terminal that it has not got.
     let mut arguments: Vec<String> = vec!["-G".into(), "-T".into()];
@@ -230,8 +231,10 @@ fn arguments(query: &Query, control_path: Option<&str>) -> Vec<String> {
         // The first value of a keyword counts, and this one shuts out a ProxyCommand as well.
         push("-o", "ProxyJump=none".to_owned());
     }
+    arguments.extend_from_slice(others);
     if let Some(path) = control_path {
-        push("-o", format!("ControlPath=\"{path}\""));
+        arguments.push("-o".to_owned());
+        arguments.push(format!("ControlPath=\"{path}\""));
     }
     arguments.push("--".to_owned());
     arguments.push(host.clone());

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use bstr::BString;
+
 use super::resolve::is_loopback;
 use super::{
     AddressFamily, Algorithms, Backend, DeliverTo, Hop, Job, Keep, Plan, Rekey, Route, Select,
@@ -73,6 +75,10 @@ impl fmt::Display for Job {
                     ""
                 };
                 writeln!(f, "  way: directly{risk}")?;
+            }
+            Route::Plugin(words) => {
+                let words = words.iter().map(BString::to_string);
+                writeln!(f, "  way: the command {}", shell_words::join(words))?;
             }
             Route::Ssh(hops) => hops.iter().try_for_each(|hop| hop.fmt(f))?,
         }

@@ -15,6 +15,7 @@ mod hop;
 mod mailbox;
 mod overrides;
 mod password;
+mod rcfile;
 mod resolve;
 mod tls;
 
@@ -22,6 +23,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bstr::BString;
 
 use crate::config::Diagnostic;
 
@@ -34,6 +37,7 @@ pub use environment::Environment;
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{Overrides, SshOverrides, TlsOverrides};
 pub use password::{Keyring, NetrcEntry, PasswordSource};
+pub use rcfile::{Errand, RcPlan, RcWishes, TunnelFor, Undoable, Who, resolve_rcfile};
 pub(crate) use resolve::is_loopback;
 pub use resolve::{ConfigFile, resolve, resolve_way};
 pub use tls::{Authorities, NameFrom, Pin, SystemStore, Tls, TlsIdentity, TlsStart};
@@ -142,6 +146,8 @@ impl fmt::Display for HostPort {
 pub enum Route {
     /// A TCP connection from here.
     Direct,
+    /// The standard input and output of a command: a program and its arguments. Never empty.
+    Plugin(Vec<BString>),
     /// A direct-tcpip channel from the last of these SSH hosts, each reached through the one
     /// before it. Never empty.
     Ssh(Arc<[Hop]>),

@@ -29,8 +29,9 @@ use crate::config::{
 };
 use crate::openssh::OpenSsh;
 
+pub(super) use deliver::{MDA_TIMEOUT, SMTP_PORT, for_commands};
 use password::Login;
-use tls::usual_port;
+pub(super) use tls::usual_port;
 use way::Listed;
 
 /// A configuration file that was read without errors.

@@ -16,9 +16,12 @@ mod store;
 pub(crate) use lock::AccountLock;
 pub(crate) use store::{KnownCapabilities, Secrecy, ServerMemory, StoredIntent};
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use posthole_proto::pop3::UniqueId;
 
 use crate::deliver::Receipt;
 use crate::durable::FsError;
@@ -42,6 +45,48 @@ impl Records {
             store: Arc::new(store),
             state_dir: state_dir.into(),
         })
+    }
+
+    /// Takes over what another program has seen of a mailbox, unless there are records of it
+    /// already; says how many messages were taken over.
+    ///
+    /// They count as delivered, so they are not fetched again; nor are they deleted because of their
+    /// age, since whoever fetched them has left them there. With `into_known`, what is there
+    /// already is no hindrance.
+    ///
+    /// # Errors
+    /// When the mailbox is being fetched, or the records cannot be written.
+    pub fn adopt(&self, key: &str, seen: &[UniqueId], into_known: bool) -> Result<usize, Error> {
+        let mailbox = self.mailbox(key)?;
+        let mut known = false;
+        if !into_known {
+            self.store
+                .each_delivered(mailbox.id, &mut |_| known = true)?;
+        }
+        if known || seen.is_empty() {
+            return Ok(0);
+        }
+        // Unique-ids that are there twice are two messages.
+        let mut occurrences = HashMap::<&[u8], u32>::new();
+        let identities = seen.iter().map(|unique_id| {
+            let bytes = unique_id.as_bytes();
+            let next = occurrences.entry(bytes).or_default();
+            *next += 1;
+            Identity {
+                kind: IdentityKind::UniqueId,
+                bytes: bytes.into(),
+                occurrence: *next - 1,
+            }
+        });
+        let identities: Vec<_> = identities.collect();
+        let mut new = Vec::with_capacity(identities.len());
+        for identity in &identities {
+            if !self.store.is_delivered(mailbox.id, identity)? {
+                new.push(identity);
+            }
+        }
+        self.store.settle(mailbox.id, &new, &[], taken_over())?;
+        Ok(new.len())
     }
 
     /// Locks a mailbox against other runs and looks up its records.
@@ -483,6 +528,13 @@ fn retry_delay(sessions: u32) -> Duration {
         Some(more) => Duration::from_secs((HOUR << more.min(5)).min(24 * HOUR)),
     }
 }
+
+/// When a message counts as delivered that another program has fetched: the year 2100, which no
+/// clock shows.
+pub(crate) fn taken_over() -> SystemTime {
+    UNIX_EPOCH + YEAR_2100
+}
+const YEAR_2100: Duration = Duration::from_secs(4_102_444_800);
 
 /// In how many sessions a message may fail before it is set aside.
 pub(crate) const SET_ASIDE_AFTER: u32 = 3;

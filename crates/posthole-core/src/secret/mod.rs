@@ -26,7 +26,7 @@ pub use keyring::KeyringProblem;
 pub use remember::Remember;
 
 use crate::ask::{Ask, SecretQuestion};
-use crate::plan::PasswordSource;
+use crate::plan::{NetrcEntry, PasswordSource};
 
 impl PasswordSource {
     /// Gets the password; a person is asked `question`.
@@ -65,6 +65,20 @@ impl PasswordSource {
                 .await
             }
         }
+    }
+}
+
+/// Whether a .netrc file may have a password; false only where there is no such entry, or no file.
+///
+/// Blocks. What is wrong with the file is an error when the password is wanted.
+#[must_use]
+pub fn is_in_netrc(entry: &NetrcEntry) -> bool {
+    match netrc::read(entry) {
+        Err(SecretError::Netrc { what: "no", .. }) => false,
+        Err(SecretError::NetrcUnreadable { source, .. }) => {
+            source.kind() != std::io::ErrorKind::NotFound
+        }
+        _ => true,
     }
 }
 

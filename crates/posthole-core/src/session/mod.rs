@@ -22,6 +22,7 @@ pub(crate) use listing::{Listing, ListingBuilder, MessageRef};
 pub(crate) use login::{LoggedIn, Login};
 pub use method::NoMethod;
 pub(crate) use method::{Circumstances, Method, Privacy, TlsFacts, methods};
+pub use posthole_proto::pop3::RespCode;
 pub(crate) use stls::Stls;
 
 use std::collections::VecDeque;

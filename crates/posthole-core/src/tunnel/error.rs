@@ -140,6 +140,14 @@ pub enum TunnelError {
         /// What was wrong.
         reason: String,
     },
+    /// The program that should have connected to the mail server is not to be started.
+    #[error("cannot start the plugin {program}: {reason}")]
+    Plugin {
+        /// The program.
+        program: String,
+        /// Why.
+        reason: String,
+    },
     /// The program that should have connected to the SSH server failed.
     #[error("the proxy command for {host} failed: {reason}")]
     ProxyCommand {
@@ -208,6 +216,7 @@ impl TunnelError {
             } => TunnelErrorKind::Network,
             Self::IdentityMissing { .. }
             | Self::KnownHosts(_)
+            | Self::Plugin { .. }
             | Self::ProxyCommand { .. }
             | Self::Unsupported { .. } => TunnelErrorKind::Local,
             Self::NothingInCommon { .. } | Self::NotSsh { .. } | Self::Protocol { .. } => {
@@ -286,6 +295,9 @@ impl TunnelError {
             Self::OpenSsh { hint, .. } => hint.clone(),
             Self::ProxyCommand { command, .. } => {
                 Some(format!("run it by hand to see what it does: {command}"))
+            }
+            Self::Plugin { .. } => {
+                Some("a plugin is run without a shell: the first word must be a program".to_owned())
             }
             Self::NothingInCommon { host, .. } => Some(format!(
                 "allow one of these in [ssh.{}]; if the built-in client has none of them, let ssh \

@@ -26,6 +26,7 @@ pub mod messenger;
 mod offer;
 mod openssh;
 mod patience;
+mod plugin;
 mod process;
 mod proxy_command;
 mod slot;
@@ -40,6 +41,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bstr::BString;
 use tokio_util::task::TaskTracker;
 
 use crate::ask::Ask;
@@ -292,6 +294,15 @@ impl Tunnels {
             // The backend is part of the destination.
             Link::OpenSsh => unreachable!("a connection of ours is one of `ssh`"),
         }
+    }
+
+    /// Starts a program whose standard input and output are the stream to a mail server.
+    pub(crate) fn plugin(
+        &self,
+        account: &str,
+        words: &[BString],
+    ) -> Result<BoxStream, TunnelError> {
+        plugin::start(account, words, &self.programs)
     }
 
     /// What a session with a host runs over.

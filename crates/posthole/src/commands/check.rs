@@ -211,7 +211,7 @@ impl Run {
                 .print(render::heading(account, self.console.stdout_colour()));
         }
         let hops = match &job.route {
-            Route::Direct => 0,
+            Route::Direct | Route::Plugin(_) => 0,
             Route::Ssh(hops) => hops.len(),
         };
         let mut last = None;

@@ -72,7 +72,7 @@ pub(crate) async fn fetch(run: &Run, args: &FetchArgs) -> Result<Exit, Refusal> 
     Ok(exit)
 }
 
-fn is_stdout(to: &DeliverTo) -> bool {
+pub(super) fn is_stdout(to: &DeliverTo) -> bool {
     matches!(to, DeliverTo::Bsmtp(BsmtpTo { path: None, .. }))
 }
 

@@ -4,6 +4,7 @@ mod check;
 mod control;
 mod daemon;
 mod fetch;
+mod fetchmail;
 mod jobs;
 mod plan;
 mod print;
@@ -30,6 +31,7 @@ pub(crate) use check::check;
 pub(crate) use control::{pause, reload, resume, stop, wake};
 pub(crate) use daemon::daemon;
 pub(crate) use fetch::fetch;
+pub(crate) use fetchmail::{fetchmail, is_called_fetchmail};
 #[cfg(test)]
 pub(crate) use print::MANUAL;
 pub(crate) use print::{completions, man};

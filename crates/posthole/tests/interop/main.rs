@@ -12,6 +12,7 @@ mod daemon;
 mod destinations;
 mod dropbear;
 mod fetch;
+mod fetchmail;
 mod host_key;
 mod interrupted;
 mod kerberos;
@@ -34,6 +35,7 @@ use posthole_testkit::real::Suite;
 fn main() -> ExitCode {
     let suite = Suite::new();
     let suite = fetch::tests(suite);
+    let suite = fetchmail::tests(suite);
     let suite = interrupted::tests(suite);
     let suite = login::tests(suite);
     let suite = openssh::tests(suite);

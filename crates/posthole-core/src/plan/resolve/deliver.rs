@@ -212,7 +212,7 @@ fn addresses(recipients: &[String], domain: &str) -> Vec<String> {
 }
 
 /// The environment of a command: who and where, and how to speak; nothing else of ours.
-fn for_commands(environment: &Environment) -> Vec<(OsString, OsString)> {
+pub(in crate::plan) fn for_commands(environment: &Environment) -> Vec<(OsString, OsString)> {
     let wanted = |name: &OsStr| {
         name.to_str()
             .is_some_and(|name| PASSED_ON.contains(&name) || name.starts_with("LC_"))
@@ -249,13 +249,13 @@ const PASSED_ON: &[&str] = &[
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Filters that ask a database or another server may take their time.
-const MDA_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+pub(in crate::plan) const MDA_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// RFC 5321 §4.5.3.2 wants this much for most steps, and twice as much for the last.
 const SMTP_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// RFC 5321 §2.3.4.
-const SMTP_PORT: u16 = 25;
+pub(in crate::plan) const SMTP_PORT: u16 = 25;
 
 #[cfg(test)]
 mod tests;

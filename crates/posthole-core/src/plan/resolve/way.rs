@@ -162,6 +162,7 @@ impl<'a> Resolver<'a> {
             hostname: own(|ssh| Some(ssh.hostname.as_ref()?.value.clone())),
             is_behind,
             files: Files::All,
+            arguments: Vec::new(),
         };
         let Some(answer) = self.answer(&query)? else {
             self.warn_of_unread_configuration();

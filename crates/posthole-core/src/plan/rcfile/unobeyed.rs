@@ -1,0 +1,100 @@
+//! Options that are not obeyed: each is said once, with the reason.
+//!
+//! This is the one place that knows them; what is passed on to a [`Job`](crate::plan::Job) one day
+//! leaves the list here. posthole-fetchmail(1) has the same list in its table.
+
+use super::Mapping;
+use crate::config::Diagnostic;
+use crate::fetchmailrc::{BadHeader, Globals};
+
+impl Mapping<'_> {
+    pub(super) fn warn_of_unobeyed(&mut self, globals: &Globals) {
+        let written = [self.of_run(globals), self.of_server(), self.of_user()];
+        for (option, reason) in written.into_iter().flatten().flatten() {
+            let message = format!("`{option}` is not obeyed: {reason}");
+            self.warn(
+                Diagnostic::warning(message)
+                    .help("posthole-fetchmail(1) has a table of all options"),
+            );
+        }
+    }
+
+    fn of_run(&self, globals: &Globals) -> Vec<Unobeyed> {
+        vec![
+            globals.spambounce.then_some(("spambounce", NO_BOUNCES)),
+            (!globals.softbounce).then_some((
+                "no softbounce",
+                "mail that is refused for good stays on the server",
+            )),
+        ]
+    }
+
+    fn of_server(&self) -> Vec<Unobeyed> {
+        let entry = self.entry;
+        vec![
+            entry
+                .interface
+                .is_some()
+                .then_some(("interface", NO_INTERFACES)),
+            entry
+                .monitor
+                .is_some()
+                .then_some(("monitor", NO_INTERFACES)),
+            entry
+                .plugout
+                .is_some()
+                .then_some(("plugout", "mail is handed to the SMTP server directly")),
+            entry.esmtppassword.is_some().then_some((
+                "esmtppassword",
+                "posthole does not log in to SMTP servers; let the local one relay",
+            )),
+            entry
+                .sdps
+                .then_some(("proto sdps", "the server is asked as any POP3 server")),
+            entry.tracepolls.then_some(("tracepolls", NO_EDITS)),
+            (entry.bad_header == BadHeader::Accept).then_some((
+                "bad-header accept",
+                "every message is taken, however its header looks",
+            )),
+            entry.retrieve_error.is_some().then_some((
+                "retrieve-error",
+                "a message that fails is tried again later, and the others go on",
+            )),
+        ]
+    }
+
+    fn of_user(&self) -> Vec<Unobeyed> {
+        let user = self.user;
+        vec![
+            user.dropdelivered.then_some(("dropdelivered", NO_EDITS)),
+            user.dropstatus.then_some(("dropstatus", NO_EDITS)),
+            user.forcecr.then_some(("forcecr", NO_EDITS)),
+            user.mimedecode.then_some(("mimedecode", NO_EDITS)),
+            user.pass8bits.then_some(("pass8bits", NO_EDITS)),
+            (user.fetchall && user.keep)
+                .then_some(("fetchall", "what was fetched once is not fetched again")),
+            user.flush.then_some((
+                "flush",
+                "without `keep`, whatever was fetched is deleted anyway",
+            )),
+            (user.expunge > 0).then_some(("expunge", "deletions are final at the end of the poll")),
+            user.idle.then_some(("idle", "it is IMAP's")),
+            (!user.folders.is_empty()).then_some(("folder", "POP3 has no folders")),
+            user.passwordfd.is_some().then_some((
+                "passwordfd",
+                "a descriptor can be read only once; use passwordfile or passwordeval",
+            )),
+            user.pwmd_file
+                .is_some()
+                .then_some(("pwmd_file", "use passwordeval with pwmc")),
+        ]
+    }
+}
+
+/// The option, and why.
+type Unobeyed = Option<(&'static str, &'static str)>;
+
+const NO_BOUNCES: &str = "posthole sends no mail of its own; it says what was refused";
+const NO_EDITS: &str = "every octet of a message stays as it came";
+const NO_INTERFACES: &str =
+    "posthole looks at no network interface; it waits until the server is there";

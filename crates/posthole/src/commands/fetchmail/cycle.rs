@@ -1,0 +1,315 @@
+//! One cycle: every user of every server once, in the order of the file.
+
+use std::collections::HashMap;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use bstr::{BString, ByteSlice};
+use posthole_core::config::Diagnostic;
+use posthole_core::error::Class;
+use posthole_core::exec;
+use posthole_core::plan::{Errand, PasswordSource, Plan, Undoable};
+use posthole_core::record::import;
+use posthole_core::retrieve::{self, Context};
+
+use super::args::Action;
+use super::daemon::HandedOver;
+use super::exit::Code;
+use super::{Front, Prepared, path_of};
+use crate::commands::Run;
+use crate::commands::plan::Refusal;
+use crate::progress::Progress;
+use crate::render;
+use crate::report::{Fetched, Problem, printable};
+
+/// What cycles share: the records, the connections, and the passwords that somebody typed.
+pub(super) struct Workshop<'a> {
+    front: &'a Front,
+    run: &'a Run,
+    cx: Context,
+    progress: Arc<Progress>,
+    /// How often each user's poll failed in a way that will not heal by itself.
+    strikes: HashMap<String, u32>,
+    /// Which cycle it is.
+    number: u32,
+}
+
+/// Runs a single cycle.
+pub(super) async fn once(
+    front: &Front,
+    run: &Run,
+    prepared: &Prepared,
+    handed_over: &HandedOver,
+) -> Result<Code, Refusal> {
+    let mut workshop = Workshop::open(front, run, prepared)?;
+    let code = workshop.cycle(prepared, handed_over).await;
+    workshop.close().await;
+    Ok(code)
+}
+
+impl<'a> Workshop<'a> {
+    pub(super) fn open(
+        front: &'a Front,
+        run: &'a Run,
+        prepared: &Prepared,
+    ) -> Result<Self, Refusal> {
+        let state_dir = front.state_dir()?;
+        let errands = prepared.plan.errands.iter().flatten();
+        let plan = Plan {
+            jobs: errands.map(|errand| Arc::new(errand.job.clone())).collect(),
+            state_dir,
+            remarks: posthole_core::plan::Remarks::default(),
+        };
+        let progress = Arc::new(Progress::new(Arc::clone(&run.console), !run.global.quiet));
+        let cx = run.context(&plan, 1, Arc::clone(&progress) as _)?;
+        Ok(Self {
+            front,
+            run,
+            cx,
+            progress,
+            strikes: HashMap::new(),
+            number: 0,
+        })
+    }
+
+    pub(super) async fn close(self) {
+        self.cx.tunnels.close().await;
+    }
+
+    /// Polls everybody whose turn it is.
+    pub(super) async fn cycle(&mut self, prepared: &Prepared, handed_over: &HandedOver) -> Code {
+        self.number = self.number.wrapping_add(1);
+        self.take_over(prepared);
+        let mut codes = Vec::new();
+        for errand in &prepared.plan.errands {
+            if self.run.stop.is_cancelled() {
+                break;
+            }
+            codes.push(match errand {
+                Ok(errand) if !self.is_due(errand) => continue,
+                Ok(errand) => self.errand(errand, handed_over).await,
+                Err(undoable) => self.undoable(undoable),
+            });
+        }
+        Code::of_run(codes)
+    }
+
+    /// Forgets how often polls failed: somebody may have put it right.
+    pub(super) fn pardon(&mut self) {
+        self.strikes.clear();
+    }
+
+    fn is_due(&self, errand: &Errand) -> bool {
+        let strikes = self.strikes.get(&errand.job.account).copied();
+        let is_turn = errand.interval < 2 || (self.number - 1).is_multiple_of(errand.interval);
+        is_turn && strikes.unwrap_or(0) < STRIKES
+    }
+
+    fn undoable(&self, undoable: &Undoable) -> Code {
+        if self.number == 1 {
+            self.front.report_undoable(undoable);
+        }
+        if undoable.is_protocol {
+            Code::Protocol
+        } else {
+            Code::Syntax
+        }
+    }
+
+    async fn errand(&mut self, errand: &Errand, handed_over: &HandedOver) -> Code {
+        if let Some(command) = &errand.preconnect
+            && let Err(problem) = self.command("preconnect", command).await
+        {
+            return self.fail(errand, &problem);
+        }
+        let mut job = errand.job.clone();
+        if let (PasswordSource::Prompt, Some(secret)) =
+            (&job.password, handed_over.password(&job.account))
+        {
+            job.password = PasswordSource::Given {
+                origin: "what was typed".to_owned(),
+                secret: secret.clone(),
+            };
+        }
+        let code = match self.front.invocation.action {
+            Action::Check => self.check(errand, &job).await,
+            _ => self.poll(errand, &job).await,
+        };
+        if let Some(command) = &errand.postconnect
+            && let Err(problem) = self.command("postconnect", command).await
+        {
+            return self.fail(errand, &problem);
+        }
+        code
+    }
+
+    async fn poll(&mut self, errand: &Errand, job: &posthole_core::plan::Job) -> Code {
+        let report = retrieve::poll(job, &self.cx).await;
+        self.progress.finish(&job.account);
+        let code = Code::of_poll(&report, job.select.fetch_limit, errand.tunnel_for);
+        if code == Code::AuthFail {
+            self.strike(job);
+        } else {
+            self.strikes.remove(&job.account);
+        }
+        let fetched = Fetched::new(&job.account, &report);
+        let quiet = self.run.global.quiet;
+        if self.run.global.json {
+            self.run.console.print(crate::report::json(&fetched));
+            return code;
+        }
+        let account = printable(&job.account);
+        if quiet {
+        } else if fetched.ok
+            && fetched.new == 0
+            && fetched.deleted == 0
+            && fetched.too_large.is_empty()
+        {
+            self.run
+                .console
+                .print(format!("fetchmail: No mail for {account}"));
+        } else if let Some(summary) = render::summary(&fetched) {
+            let is_stdout = job.deliver.iter().any(crate::commands::fetch::is_stdout);
+            let summary = format!("fetchmail: {summary}");
+            if is_stdout {
+                self.run.console.eprint(summary);
+            } else {
+                self.run.console.print(summary);
+            }
+        }
+        let colour = self.run.console.stderr_colour();
+        if let Some(failures) = render::failed_messages(&fetched, colour) {
+            self.run.console.eprint(failures);
+        }
+        if let Some(problem) = &fetched.error {
+            self.run.eprint_problem(Some(&job.account), problem);
+        }
+        code
+    }
+
+    /// `--check`: counts what would be fetched.
+    async fn check(&self, errand: &Errand, job: &posthole_core::plan::Job) -> Code {
+        let account = printable(&job.account);
+        match retrieve::preview(job, &self.cx).await {
+            Ok(preview) => {
+                let new = preview.fetch.len() as u64 + preview.too_large.len() as u64;
+                let deleted_seen = preview.delete.len() as u64;
+                let total = preview.left + deleted_seen;
+                let octets: u64 = preview.fetch.iter().map(|entry| entry.size).sum();
+                if !self.run.global.quiet {
+                    self.run.console.print(if total == 0 {
+                        format!("fetchmail: No mail for {account}")
+                    } else {
+                        let seen = total.saturating_sub(new);
+                        let s = if total == 1 { "" } else { "s" };
+                        format!(
+                            "fetchmail: {total} message{s} ({seen} seen) for {account} ({octets} \
+                             octets)"
+                        )
+                    });
+                }
+                if new > 0 { Code::Success } else { Code::NoMail }
+            }
+            Err(error) => {
+                let problem = Problem::from(&error);
+                self.run.eprint_problem(Some(&job.account), &problem);
+                Code::of_error(&error, errand.tunnel_for)
+            }
+        }
+    }
+
+    /// A server that goes on refusing a password may lock the account.
+    fn strike(&mut self, job: &posthole_core::plan::Job) {
+        let strikes = self.strikes.entry(job.account.clone()).or_default();
+        *strikes += 1;
+        if *strikes == STRIKES {
+            self.run.console.eprint(format!(
+                "fetchmail: {}: the login failed {STRIKES} times and is not tried again until \
+                 SIGUSR1, a changed rc file or a new start",
+                printable(&job.account)
+            ));
+        }
+    }
+
+    /// Runs a command as fetchmail does, by system(3).
+    async fn command(&self, what: &str, command: &BString) -> Result<(), Diagnostic> {
+        let shown = printable(&command.to_str_lossy());
+        let failed = |how: String| {
+            Diagnostic::error(format!("`{what}` {how}: {shown}"))
+                .help("nothing is fetched unless it succeeds; run it by hand to see what it does")
+        };
+        let Ok(text) = command.to_str() else {
+            return Err(failed("is not UTF-8".to_owned()));
+        };
+        let status = exec::shell(text)
+            .stdin(Stdio::inherit())
+            .stdout(Stdio::inherit())
+            .stderr(Stdio::inherit())
+            .status();
+        match status.await {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(failed(format!("failed with {status}"))),
+            Err(error) => Err(failed(format!("cannot be run ({error})"))),
+        }
+    }
+
+    fn fail(&self, errand: &Errand, why: &Diagnostic) -> Code {
+        let problem = Problem::say(Class::Config, printable(&why.message));
+        let problem = problem.hint(why.help.clone());
+        self.run.eprint_problem(Some(&errand.job.account), &problem);
+        Code::Syntax
+    }
+
+    /// What fetchmail has seen counts as seen here, as long as nothing is known of a mailbox.
+    fn take_over(&self, prepared: &Prepared) {
+        let path = path_of(&prepared.configuration.globals.idfile);
+        let path = self.front.environment.cwd.join(path);
+        let Ok(text) = std::fs::read(&path) else {
+            return;
+        };
+        let known = import::fetchids(&text);
+        for errand in prepared.plan.errands.iter().flatten() {
+            let who = &errand.who;
+            let is_theirs = |account: &import::Account| {
+                account.user == who.user && account.host.eq_ignore_ascii_case(&who.host)
+            };
+            let seen: Vec<_> = known
+                .seen
+                .iter()
+                .filter(|seen| seen.account.as_ref().is_some_and(is_theirs))
+                .map(|seen| seen.unique_id.clone())
+                .collect();
+            match self.cx.records.adopt(&errand.job.mailbox, &seen, false) {
+                Ok(0) => {}
+                Ok(count) => self.run.console.eprint(format!(
+                    "fetchmail: {}: took over {count} messages that fetchmail has seen, from {}",
+                    printable(&errand.job.account),
+                    path.display()
+                )),
+                // Whatever is wrong is met again, and said, when the mailbox is polled.
+                Err(error) => tracing::info!("cannot take over {}: {error}", path.display()),
+            }
+        }
+    }
+}
+
+impl Front {
+    fn state_dir(&self) -> Result<std::path::PathBuf, Problem> {
+        let named = self.global.state_dir.as_ref();
+        let named = named.map(|path| self.environment.cwd.join(path));
+        named
+            .or_else(|| self.environment.state_dir())
+            .ok_or_else(|| {
+                Problem::say(
+                    Class::Config,
+                    "there is no directory for the records: no home directory is known",
+                )
+                .hint(Some(
+                    "set HOME, or XDG_STATE_HOME to an absolute path".to_owned(),
+                ))
+            })
+    }
+}
+
+/// fetchmail gives up after as many.
+const STRIKES: u32 = 10;
