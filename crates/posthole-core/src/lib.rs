@@ -18,6 +18,7 @@ pub mod ask;
 pub mod bench;
 pub mod config;
 pub mod deliver;
+mod dns;
 pub mod durable;
 pub mod error;
 pub mod exec;

@@ -2,6 +2,7 @@
 
 mod backend;
 mod deliver;
+mod edits;
 mod hop;
 mod password;
 mod said;
@@ -21,7 +22,7 @@ use posthole_proto::sasl::Mechanism;
 use super::auth::Auth;
 use super::mailbox;
 use super::tls::TlsStart;
-use super::{Environment, HostPort, Job, Keep, Overrides, Plan, Remarks, Route, Select, Way};
+use super::{Environment, HostPort, Job, Keep, Overrides, Plan, Remarks, Route, Way};
 use crate::config::{
     AccountArg, Config, Diagnostic, Limits, Options, ServerUrl, Spanned, SshTarget, did_you_mean,
     one_line,
@@ -320,23 +321,15 @@ impl<'a> Resolver<'a> {
         let keep = overrides
             .keep
             .or_else(|| self.option(wanted, |options| options.keep.as_ref()));
-        let select = Select {
-            limit: overrides
-                .limit
-                .or_else(|| self.option(wanted, |options| options.limit.as_ref())),
-            limit_flush: overrides
-                .limit_flush
-                .or_else(|| self.option(wanted, |options| options.limit_flush.as_ref()))
-                .unwrap_or(false),
-            fetch_limit: overrides
-                .fetch_limit
-                .or_else(|| self.option(wanted, |options| options.fetch_limit.as_ref())),
-        };
+        let select = self.which(wanted);
+        let filter = self.filter(wanted);
         let timeout = overrides
             .timeout
             .or_else(|| self.option(wanted, |options| options.timeout.as_ref()));
 
-        let user = user?;
+        let (user, tls, deliver) = (user?, tls?, deliver?);
+        let edits = self.edits(wanted, &user, &tls.name, &deliver);
+        let multidrop = self.multidrop(wanted, &server, &tls.name, &deliver);
         let route = match hops? {
             hops if hops.is_empty() => Route::Direct,
             hops => Route::Ssh(hops.into()),
@@ -356,10 +349,13 @@ impl<'a> Resolver<'a> {
             password: password?,
             keep: keep.unwrap_or(Keep::Always),
             select,
+            filter,
+            edits: edits?,
+            multidrop: multidrop?,
             timeout: timeout.unwrap_or(TIMEOUT),
-            deliver: deliver?,
+            deliver,
             allow_plaintext,
-            tls: tls?,
+            tls,
         })
     }
 

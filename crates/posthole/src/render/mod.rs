@@ -13,7 +13,7 @@ use clap::builder::styling::{AnsiColor, Style};
 pub(crate) use diagnostic::{diagnostics, mistakes};
 pub(crate) use units::{size, time};
 
-use crate::report::{Checked, Fetched, Message, Previewed, Problem, Trusted, printable};
+use crate::report::{Checked, Failed, Fetched, Message, Previewed, Problem, Trusted, printable};
 
 /// Appends to a string, which cannot fail.
 macro_rules! push {
@@ -55,6 +55,7 @@ pub(crate) fn summary(fetched: &Fetched) -> Option<String> {
         left,
         seconds,
         too_large,
+        filtered,
         failed,
         error,
         ..
@@ -72,6 +73,9 @@ pub(crate) fn summary(fetched: &Fetched) -> Option<String> {
     push!(text, ", {deleted} deleted");
     if !too_large.is_empty() {
         push!(text, ", {} too large", too_large.len());
+    }
+    if !filtered.is_empty() {
+        push!(text, ", {} left by the filter", filtered.len());
     }
     if let Some(left) = left {
         push!(text, ", {left} left");
@@ -123,6 +127,8 @@ pub(crate) fn preview(previewed: &Previewed) -> String {
         fetch,
         delete,
         too_large,
+        filtered,
+        undecided,
         left,
         ..
     } = previewed;
@@ -141,12 +147,21 @@ pub(crate) fn preview(previewed: &Previewed) -> String {
     let width = width(fetch)
         .max(width(delete))
         .max(width(too_large))
+        .max(width(filtered))
         .unwrap_or_default()
         .min(UID_COLUMN);
-    for (verb, messages) in [("fetch", fetch), ("delete", delete), ("leave", too_large)] {
+    for (verb, messages) in [
+        ("fetch", fetch),
+        ("delete", delete),
+        ("leave", too_large),
+        ("leave", filtered),
+    ] {
         for Message { uid, bytes } in messages {
             push!(text, "\n  {verb:<6}  {uid:<width$}  {:>9}", size(*bytes));
         }
+    }
+    for Failed { uid, reason } in undecided {
+        push!(text, "\n  leave   {uid:<width$}  {}", indented(reason, 4));
     }
     text
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod backend;
+mod changes;
 mod check;
 mod destinations;
 mod dropbear;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     let suite = check::tests(suite);
     let suite = output::tests(suite);
     let suite = destinations::tests(suite);
+    let suite = changes::tests(suite);
     let suite = tls::tests(suite);
     suite.run()
 }
