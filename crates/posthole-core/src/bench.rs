@@ -45,6 +45,7 @@ pub fn decide(listed: &Listed, compared: &Compared, now: SystemTime) -> usize {
     let rules = Rules {
         keep: Keep::For(Duration::from_secs(30 * 24 * 60 * 60)),
         select: Select::default(),
+        before: None,
     };
     let decisions = policy::decide(&listed.0, &compared.0, rules, now);
     decisions.fetch.len()

@@ -19,6 +19,7 @@ pub mod bench;
 pub mod config;
 pub mod daemon;
 pub mod deliver;
+mod dns;
 pub mod durable;
 pub mod error;
 pub mod exec;

@@ -13,15 +13,27 @@ pub(crate) fn decide(
     rules: Rules,
     now: SystemTime,
 ) -> Decisions {
-    let Rules { keep, select } = rules;
+    let Rules {
+        keep,
+        select,
+        before,
+    } = rules;
     let mut decisions = Decisions::default();
     let mut suspects = Vec::new();
     for idx in 0..listing.len_u32() {
         let is_too_large = select.limit.is_some_and(|limit| listing.size(idx) > limit);
         match standings.get(idx) {
-            Seen::Delivered { at }
-                if is_too_large && select.limit_flush || may_go(keep, listing, idx, at, now) =>
-            {
+            Seen::Delivered { .. } if select.flush || is_too_large && select.limit_flush => {
+                decisions.delete.push(idx);
+            }
+            Seen::Delivered { at } if select.fetch_all && before.is_none_or(|poll| at < poll) => {
+                if is_too_large {
+                    decisions.too_large.push(idx);
+                } else {
+                    decisions.fetch.push(idx);
+                }
+            }
+            Seen::Delivered { at } if may_go(keep, listing, idx, at, now) => {
                 decisions.delete.push(idx);
             }
             Seen::Delivered { .. } => {}
@@ -53,6 +65,9 @@ pub(crate) fn decide(
 pub(crate) struct Rules {
     pub(crate) keep: Keep,
     pub(crate) select: Select,
+    /// When the poll began, in all sessions of it but the first: what was fetched since is not
+    /// fetched again, whatever else is.
+    pub(crate) before: Option<SystemTime>,
 }
 
 /// Whether a message of a listing that was fetched at a time may be deleted now.
@@ -88,6 +103,45 @@ pub(crate) struct Decisions {
     pub(crate) too_large: Vec<u32>,
     /// Failed too often to be tried again yet.
     pub(crate) set_aside: Vec<u32>,
+}
+
+impl Decisions {
+    /// Leaves for another session whatever comes after so many deletions, and says whether that is
+    /// anything. `goes` is whether a message is deleted once it is fetched.
+    pub(crate) fn cut_after(&mut self, most: usize, goes: impl Fn(u32) -> bool) -> bool {
+        let before = self.len();
+        let mut room = most;
+        for known in [&mut self.delete, &mut self.discard] {
+            known.truncate(room);
+            room -= known.len();
+        }
+        for new in [&mut self.fetch, &mut self.suspects] {
+            let mut kept = new.len();
+            for (place, &idx) in new.iter().enumerate() {
+                if goes(idx) {
+                    if room == 0 {
+                        kept = place;
+                        break;
+                    }
+                    room -= 1;
+                }
+            }
+            new.truncate(kept);
+        }
+        self.len() < before
+    }
+
+    fn len(&self) -> usize {
+        let Self {
+            fetch,
+            suspects,
+            delete,
+            discard,
+            too_large: _,
+            set_aside: _,
+        } = self;
+        fetch.len() + suspects.len() + delete.len() + discard.len()
+    }
 }
 
 /// What the records say about a message.
@@ -172,11 +226,16 @@ mod tests {
 
     fn decide_for(keep: Keep, seen: &[Seen]) -> Decisions {
         let select = Select::default();
-        decide_by(Rules { keep, select }, seen)
+        decide_by(keep, select, seen)
     }
 
     /// Message `n`, counted from one, has `n` octets.
-    fn decide_by(rules: Rules, seen: &[Seen]) -> Decisions {
+    fn decide_by(keep: Keep, select: Select, seen: &[Seen]) -> Decisions {
+        let rules = Rules {
+            keep,
+            select,
+            before: None,
+        };
         let mut builder = ListingBuilder::default();
         let mut standings = Standings::all_new(seen.len());
         for (idx, seen) in (0u32..).zip(seen) {
@@ -242,10 +301,10 @@ mod tests {
             let select = Select {
                 limit: Some(2),
                 limit_flush,
-                fetch_limit: None,
+                ..Select::default()
             };
             let keep = Keep::Always;
-            decide_by(Rules { keep, select }, &seen)
+            decide_by(keep, select, &seen)
         };
         assert_eq!(decide(false).fetch, [0, 1]);
         assert!(decide(false).suspects.is_empty());
@@ -275,12 +334,97 @@ mod tests {
                 ..Select::default()
             };
             let keep = Keep::Always;
-            let decisions = decide_by(Rules { keep, select }, &seen);
+            let decisions = decide_by(keep, select, &seen);
             (decisions.fetch, decisions.suspects)
         };
         assert_eq!(fetched(1), (vec![1], vec![]));
         assert_eq!(fetched(3), (vec![1, 3], vec![0]));
         assert_eq!(fetched(9), (vec![1, 3], vec![0, 2]));
+    }
+
+    #[test]
+    fn what_was_fetched_before_is_flushed_or_fetched_again() {
+        let (old, new) = (now() - HOUR, now() + HOUR);
+        let seen = [old, new].map(|at| Seen::Delivered { at });
+        let seen = [seen[0], Seen::New, seen[1]];
+        let flush = Select {
+            flush: true,
+            fetch_all: true,
+            ..Select::default()
+        };
+        for keep in [Keep::Always, Keep::Never] {
+            let decisions = decide_by(keep, flush, &seen);
+            assert_eq!((decisions.delete, decisions.fetch), (vec![0, 2], vec![1]));
+            let all = Select {
+                flush: false,
+                ..flush
+            };
+            let decisions = decide_by(keep, all, &seen);
+            assert_eq!((decisions.delete, decisions.fetch), (vec![], vec![0, 1, 2]));
+            let limited = Select {
+                limit: Some(1),
+                ..all
+            };
+            let decisions = decide_by(keep, limited, &seen);
+            assert_eq!(
+                (decisions.fetch, decisions.too_large),
+                (vec![0], vec![1, 2])
+            );
+        }
+    }
+
+    #[test]
+    fn what_this_poll_has_fetched_is_not_fetched_again() {
+        let mut builder = ListingBuilder::default();
+        let mut standings = Standings::all_new(3);
+        for (idx, at) in (0u32..).zip([now() - HOUR, now() + HOUR, now() + HOUR]) {
+            builder
+                .scan_listing((idx + 1).try_into().unwrap(), 1)
+                .unwrap();
+            standings.set(idx, Seen::Delivered { at });
+        }
+        let select = Select {
+            fetch_all: true,
+            ..Select::default()
+        };
+        let rules = |keep| Rules {
+            keep,
+            select,
+            before: Some(now()),
+        };
+        let listing = builder.finish();
+        let kept = decide(&listing, &standings, rules(Keep::Always), now());
+        assert_eq!((kept.fetch, kept.delete), (vec![0], vec![]));
+        let gone = decide(&listing, &standings, rules(Keep::Newest(1)), now());
+        assert_eq!((gone.fetch, gone.delete), (vec![0], vec![1]));
+    }
+
+    #[test]
+    fn a_session_is_cut_after_so_many_deletions() {
+        let all = || Decisions {
+            delete: vec![0, 1],
+            discard: vec![2],
+            fetch: vec![3, 4, 5, 6],
+            suspects: vec![7],
+            ..Decisions::default()
+        };
+        // Even ones go at once.
+        let cut = |most| {
+            let mut decisions = all();
+            let is_cut = decisions.cut_after(most, |idx| idx % 2 == 0);
+            let Decisions {
+                fetch,
+                suspects,
+                delete,
+                discard,
+                ..
+            } = decisions;
+            (is_cut, [delete, discard, fetch, suspects].concat())
+        };
+        assert_eq!(cut(1), (true, vec![0, 3, 7]));
+        assert_eq!(cut(3), (true, vec![0, 1, 2, 3, 7]));
+        assert_eq!(cut(4), (true, vec![0, 1, 2, 3, 4, 5, 7]));
+        assert_eq!(cut(5), (false, vec![0, 1, 2, 3, 4, 5, 6, 7]));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 )]
 
 mod daemon;
+mod edits;
 mod tls;
 
 use std::net::SocketAddr;
@@ -20,14 +21,15 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use posthole_core::config::{
-    AccountArg, Agent, Deliver, Password, SshTarget, ValueError, parse_duration, parse_keep,
-    parse_path, parse_recipient, parse_size,
+    AccountArg, Agent, Deliver, Password, SshTarget, ValueError, parse_duration, parse_filter,
+    parse_keep, parse_path, parse_recipient, parse_size,
 };
 use posthole_core::plan::{Auth, Keep, Overrides, SshOverrides};
 use posthole_core::tunnel::HostKey;
 
 use daemon::{DAEMON_EXAMPLES, STATUS_EXAMPLES, WAKE_EXAMPLES};
 pub(crate) use daemon::{DaemonArgs, PauseArgs, StatusArgs, WakeArgs};
+use edits::EditArgs;
 use tls::TlsArgs;
 
 /// Fetch POP3 mail through SSH into a Maildir, each message exactly once
@@ -267,6 +269,47 @@ pub(crate) struct AccountArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     fetch_limit: Option<u32>,
 
+    /// Fetch also what was fetched before
+    #[arg(short = 'a', long, help_heading = "Mail")]
+    fetch_all: bool,
+
+    /// Fetch only what is new, whatever the configuration says
+    #[arg(long, help_heading = "Mail", conflicts_with = "fetch_all")]
+    no_fetch_all: bool,
+
+    /// Delete what was fetched before first, whatever else is said
+    #[arg(long, help_heading = "Mail")]
+    flush: bool,
+
+    /// Delete nothing first, whatever the configuration says
+    #[arg(long, help_heading = "Mail", conflicts_with = "flush")]
+    no_flush: bool,
+
+    /// Log out after this many deletions, which makes them real, and go on in a new session
+    #[arg(long, value_name = "N", help_heading = "Mail")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    expunge: Option<u32>,
+
+    /// Ask this command about each new message before it is fetched
+    ///
+    /// It is given the header on standard input. Exit code 0 has the message fetched, 10 leaves it on
+    /// the server, 11 deletes it there; anything else is an error, and the message stays.
+    #[arg(long, value_name = "COMMAND", help_heading = "Mail", value_parser = filter)]
+    #[arg(value_hint = ValueHint::CommandString)]
+    filter: Option<FilterWords>,
+
+    /// Ask no command, whatever the configuration says
+    #[arg(long, help_heading = "Mail", conflicts_with = "filter")]
+    no_filter: bool,
+
+    /// Give a server that takes mail this many messages over one connection
+    #[arg(long, value_name = "N", help_heading = "Mail")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    batch_limit: Option<u32>,
+
+    #[command(flatten)]
+    edits: EditArgs,
+
     /// Go through this SSH host: [ssh://][user@]host[:port] (can be repeated)
     ///
     /// Each host is reached through the one before it, and the last one connects to the mail
@@ -421,6 +464,15 @@ impl AccountArgs {
             limit: self.limit,
             limit_flush: either(self.limit_flush, self.no_limit_flush),
             fetch_limit: self.fetch_limit,
+            fetch_all: either(self.fetch_all, self.no_fetch_all),
+            flush: either(self.flush, self.no_flush),
+            expunge: self.expunge,
+            filter: match &self.filter {
+                Some(FilterWords(words)) => Some(words.clone()),
+                None => self.no_filter.then(Vec::new),
+            },
+            batch_limit: self.batch_limit,
+            edits: self.edits.overrides(),
             timeout: self.timeout,
             allow_plaintext: self.allow_plaintext.then_some(true),
             ssh: SshOverrides {
@@ -466,6 +518,14 @@ impl TrustArgs {
             ..Overrides::default()
         }
     }
+}
+
+/// A command, split into its words.
+#[derive(Clone, Debug)]
+struct FilterWords(Vec<String>);
+
+fn filter(text: &str) -> Result<FilterWords, String> {
+    parse_filter(text).map(FilterWords).map_err(with_help)
 }
 
 /// A host key's fingerprint as OpenSSH prints it: `SHA256:` and unpadded base64 of 32 octets, or

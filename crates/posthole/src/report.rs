@@ -121,6 +121,8 @@ pub(crate) struct Fetched {
     pub(crate) seconds: Duration,
     /// Messages that were left on the server because of their size.
     pub(crate) too_large: Vec<Message>,
+    /// Messages that the filter left on the server.
+    pub(crate) filtered: Vec<Message>,
     /// Messages that could not be fetched.
     pub(crate) failed: Vec<Failed>,
     /// What ended the poll early.
@@ -160,6 +162,7 @@ impl Fetched {
             left: error.is_none().then_some(summary.left),
             seconds: summary.took,
             too_large: summary.too_large.iter().map(Message::from).collect(),
+            filtered: summary.filtered.iter().map(Message::from).collect(),
             failed,
             error,
             exit,
@@ -177,6 +180,7 @@ impl Fetched {
             left: None,
             seconds: took,
             too_large: Vec::new(),
+            filtered: Vec::new(),
             failed: Vec::new(),
             exit: problem.exit,
             error: Some(problem),
@@ -209,6 +213,10 @@ pub(crate) struct Previewed {
     pub(crate) delete: Vec<Message>,
     /// Messages it would leave because of their size.
     pub(crate) too_large: Vec<Message>,
+    /// Messages that the filter would leave.
+    pub(crate) filtered: Vec<Message>,
+    /// Messages that the filter did not decide about.
+    pub(crate) undecided: Vec<Failed>,
     /// Messages that would be on the server afterwards.
     pub(crate) left: Option<u64>,
     /// Why it could not be found out.
@@ -242,6 +250,8 @@ impl Previewed {
             fetch: preview.fetch.iter().map(Message::from).collect(),
             delete: preview.delete.iter().map(Message::from).collect(),
             too_large: preview.too_large.iter().map(Message::from).collect(),
+            filtered: preview.filtered.iter().map(Message::from).collect(),
+            undecided: preview.undecided.iter().map(Failed::from).collect(),
             left: error.is_none().then_some(preview.left),
             error,
             exit,

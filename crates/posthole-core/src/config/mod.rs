@@ -12,6 +12,7 @@
 mod daemon;
 mod deliver;
 mod diagnostic;
+mod edits;
 mod load;
 mod lower;
 mod name;
@@ -30,6 +31,7 @@ use secrecy::SecretString;
 
 pub use daemon::DaemonOptions;
 pub use diagnostic::{Diagnostic, Severity};
+pub use edits::{EditOptions, MultidropOptions, Rewrite, parse_filter, parse_host};
 pub use load::{LoadError, Source, check_permissions, load};
 pub use tls::{TlsOptions, parse_tls_name};
 pub use value::{
@@ -145,6 +147,20 @@ pub struct Options {
     pub limit_flush: Option<Spanned<bool>>,
     /// How many messages are fetched in one poll at most.
     pub fetch_limit: Option<Spanned<u32>>,
+    /// Whether messages that were fetched before are fetched again.
+    pub fetch_all: Option<Spanned<bool>>,
+    /// Whether messages that were fetched before are deleted first.
+    pub flush: Option<Spanned<bool>>,
+    /// After how many deletions the session is ended, and another one begun.
+    pub expunge: Option<Spanned<u32>>,
+    /// A command that looks at each header first, as its words; never empty.
+    pub filter: Option<Spanned<Vec<String>>>,
+    /// How many messages go through one connection to a server that takes mail.
+    pub batch_limit: Option<Spanned<u32>>,
+    /// What is changed in messages.
+    pub edits: EditOptions,
+    /// How the mail of several people is told apart.
+    pub multidrop: Option<Spanned<MultidropOptions>>,
     /// The longest wait without any progress.
     pub timeout: Option<Spanned<Duration>>,
     /// Whether a password may cross a network unprotected; not in `[defaults]`.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
 
+mod edits;
 mod ssh;
 
 use super::*;

@@ -12,29 +12,21 @@ use crate::durable::At;
 use crate::error::Error;
 
 /// Standard output.
-pub(super) struct BsmtpOutput {
-    recipients: Vec<String>,
-}
+pub(super) struct BsmtpOutput;
 
 impl BsmtpOutput {
-    pub(super) fn new(recipients: &[String]) -> Self {
-        Self {
-            recipients: recipients.to_owned(),
-        }
-    }
-
-    pub(super) fn deliver(&self, round: &mut Round<'_>, unit: usize) -> Result<(), Error> {
-        for idx in round.waiting(unit) {
+    pub(super) fn deliver(&self, round: &mut Round<'_>, way: usize) -> Result<(), Error> {
+        for idx in round.waiting(way) {
             round.go_on()?;
             let sender = round.sender(idx)?;
-            let mut batch = Batch::new(round.text(idx)?, &sender, &self.recipients);
+            let mut batch = Batch::new(round.text(idx)?, &sender, round.recipients(idx, way));
             let mut output = io::stdout().lock();
             io::copy(&mut batch, &mut output)
                 .and_then(|_| output.flush())
                 .at("write to", Path::new("standard output"))
                 .map_err(super::DeliverError::from)?;
             drop(output);
-            round.got(&[(idx, unit)])?;
+            round.got_all(&[idx], way)?;
         }
         Ok(())
     }

@@ -56,16 +56,11 @@ pub(crate) struct Refusal {
 /// Destinations that are open for delivery.
 pub(crate) struct Dispatch {
     staging: Arc<Staging>,
-    ways: Vec<Way>,
-    /// The names of everything that takes a message or not.
-    units: Vec<String>,
+    to: Vec<DeliverTo>,
+    destinations: Vec<Destination>,
+    /// For messages that do not say by themselves whom they are for.
+    layout: Arc<Layout>,
     stop: CancellationToken,
-}
-
-/// A destination, and which of the units are its own.
-struct Way {
-    destination: Destination,
-    units: Range<usize>,
 }
 
 enum Destination {
@@ -76,15 +71,62 @@ enum Destination {
     Smtp(Box<Smtp>),
 }
 
-/// What of a destination takes a message or not, by the name it is remembered by.
-pub(super) fn units(to: &DeliverTo) -> Vec<String> {
-    match to {
-        DeliverTo::Smtp(smtp) => {
-            let name = |recipient: &String| format!("{to} for {recipient}");
-            smtp.recipients.iter().map(name).collect()
+/// Everything that takes a message or not, for one message or for all of them.
+pub(super) struct Layout {
+    /// The names of all units, by which records remember what has got a message.
+    names: Vec<String>,
+    /// For each destination, which of the units are its own, and whom it is told the mail is for.
+    ways: Vec<(Range<usize>, Vec<String>)>,
+}
+
+impl Layout {
+    /// `found` are the recipients of one message, where each says by itself whom it is for.
+    pub(super) fn of(to: &[DeliverTo], found: Option<&[String]>) -> Self {
+        let (mut names, mut ways) = (Vec::new(), Vec::with_capacity(to.len()));
+        for to in to {
+            let start = names.len();
+            let recipients = recipients(to, found);
+            match to {
+                DeliverTo::Smtp(_) => {
+                    names.extend(recipients.iter().map(|name| format!("{to} for {name}")));
+                }
+                // Nobody is to get it, and these would have to be told somebody.
+                DeliverTo::Bsmtp(_) | DeliverTo::Mda(_) if recipients.is_empty() => {}
+                _ => names.push(to.to_string()),
+            }
+            ways.push((start..names.len(), recipients));
         }
-        _ => vec![to.to_string()],
+        Self { names, ways }
     }
+
+    /// The names of all units.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+}
+
+/// Whom a destination is told that a message is for.
+fn recipients(to: &DeliverTo, found: Option<&[String]>) -> Vec<String> {
+    let (usual, domain) = match to {
+        DeliverTo::Maildir(_) | DeliverTo::Mbox(_) => return Vec::new(),
+        DeliverTo::Bsmtp(to) => (&to.recipients, Some(&to.domain)),
+        DeliverTo::Mda(to) => (&to.recipients, None),
+        DeliverTo::Smtp(to) => (&to.recipients, Some(&to.domain)),
+    };
+    let Some(found) = found else {
+        return usual.clone();
+    };
+    let mut recipients = Vec::with_capacity(found.len());
+    for name in found {
+        let recipient = match domain {
+            Some(domain) if !name.contains('@') => format!("{name}@{domain}"),
+            _ => name.clone(),
+        };
+        if !recipients.contains(&recipient) {
+            recipients.push(recipient);
+        }
+    }
+    recipients
 }
 
 /// Opens the folder for messages on their way.
@@ -102,19 +144,12 @@ impl Dispatch {
     ) -> Result<Self, Error> {
         let staging = open_staging(mailbox)?;
         staging.sweep()?;
-        let (mut ways, mut names) = (Vec::with_capacity(to.len()), Vec::new());
-        for to in to {
-            let start = names.len();
-            names.extend(units(to));
-            ways.push(Way {
-                destination: Destination::open(to, mailbox)?,
-                units: start..names.len(),
-            });
-        }
+        let destinations = to.iter().map(|to| Destination::open(to, mailbox));
         Ok(Self {
+            destinations: destinations.collect::<Result<_, _>>()?,
             staging: Arc::new(staging),
-            ways,
-            units: names,
+            layout: Arc::new(Layout::of(to, None)),
+            to: to.to_owned(),
             stop,
         })
     }
@@ -131,14 +166,15 @@ impl Dispatch {
     ) -> Result<(), Error> {
         let Self {
             staging,
-            ways,
-            units,
+            to,
+            destinations,
+            layout,
             stop,
         } = self;
         // Recovery of a file compares it with what was spooled, which must then be there.
-        let synced = ways
+        let synced = destinations
             .iter()
-            .any(|way| matches!(way.destination, Destination::File(_)));
+            .any(|destination| matches!(destination, Destination::File(_)));
         let parcels = if synced {
             staging.seal(batch)?.into_parcels()
         } else {
@@ -147,7 +183,8 @@ impl Dispatch {
         let mut round = Round {
             staging,
             mailbox,
-            units,
+            to,
+            layout,
             stop,
             tell,
             letters: Vec::with_capacity(parcels.len()),
@@ -155,16 +192,16 @@ impl Dispatch {
         for parcel in parcels {
             round.add(parcel)?;
         }
-        for Way { destination, units } in ways {
-            destination.deliver(&mut round, units.clone())?;
+        for (way, destination) in destinations.iter_mut().enumerate() {
+            destination.deliver(&mut round, way)?;
         }
         round.finish();
         Ok(())
     }
 
     pub(super) fn close(self) {
-        for way in self.ways {
-            if let Destination::Smtp(smtp) = way.destination {
+        for destination in self.destinations {
+            if let Destination::Smtp(smtp) = destination {
                 smtp.close();
             }
         }
@@ -176,7 +213,7 @@ impl Destination {
         Ok(match to {
             DeliverTo::Bsmtp(to) => match &to.path {
                 Some(path) => Self::File(AppendFile::bsmtp(path, &to.recipients)?),
-                None => Self::BsmtpOutput(BsmtpOutput::new(&to.recipients)),
+                None => Self::BsmtpOutput(BsmtpOutput),
             },
             DeliverTo::Maildir(root) => {
                 let maildir = Maildir::open(root, mailbox.tag()?)?;
@@ -189,21 +226,19 @@ impl Destination {
         })
     }
 
-    fn deliver(&mut self, round: &mut Round<'_>, units: Range<usize>) -> Result<(), Error> {
-        // All but servers are one unit.
-        let unit = units.start;
+    fn deliver(&mut self, round: &mut Round<'_>, way: usize) -> Result<(), Error> {
         match self {
-            Self::BsmtpOutput(output) => output.deliver(round, unit),
-            Self::File(file) => file.deliver(round, unit),
-            Self::Maildir(maildir) => copy_to_maildir(maildir, round, unit),
-            Self::Mda(mda) => mda.deliver(round, unit),
-            Self::Smtp(smtp) => smtp.deliver(round, units),
+            Self::BsmtpOutput(output) => output.deliver(round, way),
+            Self::File(file) => file.deliver(round, way),
+            Self::Maildir(maildir) => copy_to_maildir(maildir, round, way),
+            Self::Mda(mda) => mda.deliver(round, way),
+            Self::Smtp(smtp) => smtp.deliver(round, way),
         }
     }
 }
 
-fn copy_to_maildir(maildir: &Maildir, round: &mut Round<'_>, unit: usize) -> Result<(), Error> {
-    let waiting = round.waiting(unit);
+fn copy_to_maildir(maildir: &Maildir, round: &mut Round<'_>, way: usize) -> Result<(), Error> {
+    let waiting = round.waiting(way);
     if waiting.is_empty() {
         return Ok(());
     }
@@ -227,19 +262,15 @@ fn copy_to_maildir(maildir: &Maildir, round: &mut Round<'_>, unit: usize) -> Res
     let receipts = maildir.publish(intended)?;
     // One for each copy; that of the message itself is made when all destinations have it.
     debug_assert_eq!(receipts.len(), waiting.len());
-    round.got(
-        &waiting
-            .into_iter()
-            .map(|idx| (idx, unit))
-            .collect::<Vec<_>>(),
-    )
+    round.got_all(&waiting, way)
 }
 
 /// A batch on its way to all destinations.
 pub(super) struct Round<'a> {
     staging: &'a Staging,
     mailbox: &'a Mailbox,
-    units: &'a [String],
+    to: &'a [DeliverTo],
+    layout: &'a Arc<Layout>,
     stop: &'a CancellationToken,
     tell: &'a mut dyn FnMut(Settled),
     /// None is one that is delivered and on record.
@@ -248,6 +279,7 @@ pub(super) struct Round<'a> {
 
 struct Letter {
     parcel: Parcel,
+    layout: Arc<Layout>,
     /// Which units have got it.
     got: Vec<bool>,
     refusals: Vec<Refusal>,
@@ -257,10 +289,18 @@ struct Letter {
 
 impl<'a> Round<'a> {
     fn add(&mut self, parcel: Parcel) -> Result<(), Error> {
-        let mut got = vec![false; self.units.len()];
-        if self.units.len() > 1 {
+        let found = parcel.recipients();
+        let layout = match found {
+            None => Arc::clone(self.layout),
+            Some(found) => Arc::new(Layout::of(self.to, Some(found))),
+        };
+        if layout.names.is_empty() {
+            self.notice("a message that is for nobody here is dropped".to_owned());
+        }
+        let mut got = vec![false; layout.names.len()];
+        if layout.names.len() > 1 || found.is_some() {
             for earlier in self.mailbox.parts(&parcel.identity)? {
-                if let Some(unit) = self.units.iter().position(|unit| *unit == earlier) {
+                if let Some(unit) = layout.names.iter().position(|unit| *unit == earlier) {
                     got[unit] = true;
                 }
             }
@@ -268,6 +308,7 @@ impl<'a> Round<'a> {
         let had_all = got.iter().all(|got| *got);
         self.letters.push(Some(Letter {
             parcel,
+            layout,
             got,
             refusals: Vec::new(),
             sender: None,
@@ -283,20 +324,34 @@ impl<'a> Round<'a> {
         self.mailbox
     }
 
-    /// The messages that a unit has not got yet.
-    pub(super) fn waiting(&self, unit: usize) -> Vec<usize> {
-        let waits =
-            |letter: &Option<Letter>| letter.as_ref().is_some_and(|letter| !letter.got[unit]);
+    /// The messages that a destination has not got yet, or not for all.
+    pub(super) fn waiting(&self, way: usize) -> Vec<usize> {
         (0..self.letters.len())
-            .filter(|&idx| waits(&self.letters[idx]))
+            .filter(|&idx| !self.open(idx, way).is_empty())
             .collect()
     }
 
-    /// Whether a unit has not got a message yet.
-    pub(super) fn waits(&self, idx: usize, unit: usize) -> bool {
-        self.letters[idx]
-            .as_ref()
-            .is_some_and(|letter| !letter.got[unit])
+    /// The units of a destination that have not got a message yet, each with the place of its
+    /// recipient among those of the destination.
+    pub(super) fn open(&self, idx: usize, way: usize) -> Vec<(usize, usize)> {
+        let Some(letter) = &self.letters[idx] else {
+            return Vec::new();
+        };
+        let units = letter.layout.ways[way].0.clone();
+        let numbered = units.enumerate().map(|(place, unit)| (unit, place));
+        numbered.filter(|&(unit, _)| !letter.got[unit]).collect()
+    }
+
+    /// Whom a destination is told that a message is for.
+    pub(super) fn recipients(&self, idx: usize, way: usize) -> &[String] {
+        &self.letter(idx).layout.ways[way].1
+    }
+
+    /// Records that a destination has got messages, which are one unit of its.
+    pub(super) fn got_all(&mut self, which: &[usize], way: usize) -> Result<(), Error> {
+        let unit = |&idx: &usize| (idx, self.letter(idx).layout.ways[way].0.start);
+        let which: Vec<_> = which.iter().map(unit).collect();
+        self.got(&which)
     }
 
     pub(super) fn parcel(&self, idx: usize) -> &Parcel {
@@ -354,7 +409,10 @@ impl<'a> Round<'a> {
         let parts: Vec<_> = which
             .iter()
             .filter(|(idx, _)| !complete.contains(idx))
-            .map(|&(idx, unit)| (&self.parcel(idx).identity, self.units[unit].as_str()))
+            .map(|&(idx, unit)| {
+                let Letter { parcel, layout, .. } = self.letter(idx);
+                (&parcel.identity, layout.names[unit].as_str())
+            })
             .collect();
         self.mailbox.delivered_in_part(&parts, SystemTime::now())?;
         self.record(&complete)
@@ -405,7 +463,7 @@ impl<'a> Round<'a> {
     }
 
     fn letter(&self, idx: usize) -> &Letter {
-        // INVARIANT: whoever asks has the number from `waiting` or `waits`, and has not reported
+        // INVARIANT: whoever asks has the number from `waiting`, and has not reported
         // the message as got since.
         self.letters[idx]
             .as_ref()

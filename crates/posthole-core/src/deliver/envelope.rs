@@ -36,6 +36,12 @@ pub(super) fn sender(text: impl Read) -> io::Result<Option<String>> {
     }
 }
 
+/// The sender of a message with this header; empty if it has none.
+pub(crate) fn sender_of(header: &[u8]) -> String {
+    // Memory does not fail to be read.
+    sender(header).ok().flatten().unwrap_or_default()
+}
+
 /// The rank and address of a field that names a sender; a null path has no address.
 fn address_field(field: &[u8]) -> Option<(usize, Option<String>)> {
     let colon = field.iter().position(|octet| *octet == b':')?;
@@ -116,7 +122,7 @@ fn without_route(path: &str) -> String {
 }
 
 /// Whether this can go into a command of SMTP, a line of an mbox and an argument of a program.
-fn is_address(text: &str) -> bool {
+pub(crate) fn is_address(text: &str) -> bool {
     let plain = |c: char| {
         !c.is_control()
             && !c.is_whitespace()

@@ -33,6 +33,7 @@ pub use mda::MdaError;
 pub use smtp::SmtpError;
 
 pub(crate) use dispatch::{Refusal, Settled};
+pub(crate) use envelope::{is_address, sender_of};
 pub(crate) use lines::{finish_lf, to_lf};
 pub(crate) use maildir::Maildir;
 pub(crate) use staging::{Incoming, Sealed, Spooled, Staging, tag};
@@ -48,7 +49,7 @@ use crate::plan::{BsmtpTo, DeliverTo};
 use crate::record::{Identity, Mailbox, StoredIntent};
 use crate::session::MessageRef;
 use append::AppendFile;
-use dispatch::{Dispatch, units};
+use dispatch::{Dispatch, Layout};
 
 /// Where the messages of an account go, open for delivery.
 pub(crate) enum Delivery {
@@ -125,6 +126,7 @@ pub(crate) fn check(to: &DeliverTo, mailbox: &Mailbox) -> Result<(), Error> {
         DeliverTo::Bsmtp(BsmtpTo {
             path: Some(path),
             recipients,
+            domain: _,
         }) => Ok(AppendFile::bsmtp(path, recipients)?.check()?),
         DeliverTo::Maildir(root) => Ok(Maildir::check(root, mailbox.tag()?)?),
         DeliverTo::Mbox(to) => Ok(AppendFile::mbox(to)?.check()?),
@@ -136,8 +138,8 @@ pub(crate) fn check(to: &DeliverTo, mailbox: &Mailbox) -> Result<(), Error> {
 /// Brings to an end what a run that died left unfinished.
 ///
 /// Afterwards every message it had in the air is either on record as delivered or to be fetched
-/// again.
-pub(crate) fn recover(to: &[DeliverTo], mailbox: &Mailbox) -> Result<(), Error> {
+/// again. `is_shared` is whether each message says by itself whom it is for.
+pub(crate) fn recover(to: &[DeliverTo], is_shared: bool, mailbox: &Mailbox) -> Result<(), Error> {
     let now = SystemTime::now();
     let mut intents = mailbox.intents()?;
     // Grouped by destination, which may have been another one when the run died.
@@ -159,7 +161,7 @@ pub(crate) fn recover(to: &[DeliverTo], mailbox: &Mailbox) -> Result<(), Error> 
         } else {
             Maildir::open(&place, mailbox.tag()?)?.recover(here, now)?
         };
-        settle_recovered(to, current, recovered, mailbox, now)?;
+        settle_recovered(to, is_shared, current, recovered, mailbox, now)?;
     }
     // Texts that are delivered, or to be fetched again: nothing is to lie there unread for long.
     if mailbox.staging_dir().is_dir() {
@@ -187,14 +189,20 @@ fn recover_file(
 /// their sake.
 fn settle_recovered(
     to: &[DeliverTo],
+    is_shared: bool,
     current: Option<&DeliverTo>,
     recovered: Recovered,
     mailbox: &Mailbox,
     now: SystemTime,
 ) -> Result<(), Error> {
     let Recovered { receipts, lost } = recovered;
-    let all: Vec<_> = to.iter().flat_map(units).collect();
-    let Some(current) = current.filter(|_| all.len() > 1) else {
+    let layout = Layout::of(to, None);
+    let all = layout.names();
+    let has_others = match is_shared {
+        true => to.len() > 1,
+        false => all.len() > 1,
+    };
+    let Some(current) = current.filter(|_| has_others) else {
         mailbox.settle(receipts, &lost, now)?;
         return Ok(());
     };
@@ -202,7 +210,8 @@ fn settle_recovered(
     let (mut complete, mut partly) = (Vec::new(), Vec::new());
     for receipt in receipts {
         let got = mailbox.parts(&receipt.identity)?;
-        if all.iter().all(|unit| *unit == here || got.contains(unit)) {
+        // Whom a message of a shared mailbox is for is not known before it is fetched again.
+        if !is_shared && all.iter().all(|unit| *unit == here || got.contains(unit)) {
             complete.push(receipt);
         } else {
             partly.push(receipt);

@@ -201,6 +201,7 @@ impl Incoming {
         Spooled {
             identity,
             message,
+            recipients: None,
             file: Some(file),
             name,
             octets,
@@ -213,12 +214,19 @@ impl Incoming {
 pub(crate) struct Spooled {
     pub(crate) identity: Identity,
     message: MessageRef,
+    recipients: Option<Vec<String>>,
     file: Option<File>,
     name: String,
     pub(crate) octets: u64,
 }
 
 impl Spooled {
+    /// Says whom it is for, where that was found out for it alone.
+    pub(crate) fn addressed_to(mut self, recipients: Option<Vec<String>>) -> Self {
+        self.recipients = recipients;
+        self
+    }
+
     /// Closes the file, since many may wait for a slow destination.
     pub(crate) fn close(&mut self) {
         self.file = None;
@@ -233,6 +241,7 @@ impl Spooled {
         let Self {
             identity,
             message,
+            recipients,
             file,
             name,
             octets,
@@ -240,6 +249,7 @@ impl Spooled {
         let parcel = Parcel {
             identity,
             name,
+            recipients,
             message: Some(message),
             octets,
         };
@@ -278,6 +288,7 @@ pub(crate) struct Parcel {
     pub(crate) identity: Identity,
     pub(crate) name: String,
     message: Option<MessageRef>,
+    recipients: Option<Vec<String>>,
     octets: u64,
 }
 
@@ -285,6 +296,11 @@ impl Parcel {
     /// The message in the session it was fetched in.
     pub(super) fn message(&self) -> Option<MessageRef> {
         self.message
+    }
+
+    /// Whom it is for, where that was found out for it alone.
+    pub(super) fn recipients(&self) -> Option<&[String]> {
+        self.recipients.as_deref()
     }
 
     /// Its size as delivered.

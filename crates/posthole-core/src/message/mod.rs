@@ -26,11 +26,15 @@ pub use received::{Received, Recipient};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::deliver;
+
 /// What is changed in each message.
 #[derive(Clone, Debug, Default)]
 pub struct Edits {
     /// The trace field to put in front (RFC 5321 §4.4).
     pub received: Option<Received>,
+    /// Whether a `Return-Path` is put in front where there is none.
+    pub return_path: bool,
     /// The host that is appended to addresses without one (`rewrite`).
     pub qualify: Option<String>,
     /// Which marks of other mail programs are taken out.
@@ -54,6 +58,9 @@ pub enum StatusFields {
     /// They go (`dropstatus`).
     Drop,
 }
+
+/// Finds out from a header whom a message is for; nobody in particular where that is all the same.
+pub type Find<'a> = dyn FnMut(&[u8]) -> Option<Recipient> + 'a;
 
 /// Edits one message.
 ///
@@ -84,7 +91,10 @@ impl Editor {
     }
 
     /// Takes text with LF line ends, and appends to `out` what can be said of it so far.
-    pub fn push(&mut self, text: &[u8], out: &mut Vec<u8>) {
+    ///
+    /// Once the header is there, or as much of it as is held, `find` is asked whom the message is
+    /// for, so that our field in front can say so.
+    pub fn push(&mut self, text: &[u8], out: &mut Vec<u8>, find: &mut Find<'_>) {
         match &mut self.state {
             State::Header(held) => {
                 let before = held.len();
@@ -92,13 +102,14 @@ impl Editor {
                 if let Some(end) = header::end(held, before) {
                     let held = std::mem::take(held);
                     let (header, body) = held.split_at(end);
-                    self.leave_header(header, out);
-                    self.push(body, out);
+                    self.leave_header(header, out, find);
+                    self.push(body, out, find);
                 } else if held.len() > HEADER_LIMIT {
                     let held = std::mem::take(held);
-                    self.trace(out);
+                    let recipient = find(&held);
+                    self.trace(recipient, out);
                     self.state = State::Body(None);
-                    self.push(&held, out);
+                    self.push(&held, out, find);
                 }
             }
             State::Body(decoder) => {
@@ -115,11 +126,11 @@ impl Editor {
     }
 
     /// Ends the message, appending what was held back.
-    pub fn finish(mut self, out: &mut Vec<u8>) {
+    pub fn finish(mut self, out: &mut Vec<u8>, find: &mut Find<'_>) {
         if let State::Header(held) = &mut self.state {
             // It had no body, and no empty line either.
             let held = std::mem::take(held);
-            self.leave_header(&held, out);
+            self.leave_header(&held, out, find);
         }
         let start = out.len();
         if let State::Body(Some(decoder)) = self.state {
@@ -130,17 +141,22 @@ impl Editor {
         }
     }
 
-    fn leave_header(&mut self, header: &[u8], out: &mut Vec<u8>) {
+    fn leave_header(&mut self, header: &[u8], out: &mut Vec<u8>, find: &mut Find<'_>) {
         let start = out.len();
+        let recipient = find(header);
         let mut fields = header::fields(header).peekable();
         // What was written when the message was last delivered stays above our own mark.
-        let is_above = |field: &header::Field<'_>| {
-            field.is_from_line() || (field.is("Return-Path") && !field.is_blank())
-        };
+        let is_return_path =
+            |field: &header::Field<'_>| field.is("Return-Path") && !field.is_blank();
+        let is_above = |field: &header::Field<'_>| field.is_from_line() || is_return_path(field);
         while let Some(field) = fields.next_if(is_above) {
             self.field(&field, out);
         }
-        self.trace(out);
+        if self.edits.return_path && !header::fields(header).any(|field| is_return_path(&field)) {
+            let sender = deliver::sender_of(header);
+            out.extend_from_slice(format!("Return-Path: <{sender}>\n").as_bytes());
+        }
+        self.trace(recipient, out);
         let mut decoder = self.edits.decode_mime.then(mime::Decoder::default);
         for field in fields {
             if let Some(decoder) = &mut decoder {
@@ -178,9 +194,10 @@ impl Editor {
         }
     }
 
-    fn trace(&self, out: &mut Vec<u8>) {
+    fn trace(&self, recipient: Option<Recipient>, out: &mut Vec<u8>) {
         if let Some(received) = &self.edits.received {
-            out.extend_from_slice(received.field(self.arrived).as_bytes());
+            let field = received.field(self.arrived, recipient.as_ref());
+            out.extend_from_slice(field.as_bytes());
         }
     }
 }

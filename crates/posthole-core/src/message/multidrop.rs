@@ -114,7 +114,9 @@ impl Multidrop {
         address.contains('@').then(|| address.to_owned())
     }
 
-    fn is_server(&self, host: &str) -> bool {
+    /// Whether a host is the server by one of the names that are said here.
+    #[must_use]
+    pub fn is_server(&self, host: &str) -> bool {
         self.servers
             .iter()
             .any(|server| server.eq_ignore_ascii_case(host))

@@ -37,7 +37,9 @@ pub struct Recipient {
 
 impl Received {
     /// The field, folded, with LF line ends.
-    pub(super) fn field(&self, arrived: SystemTime) -> String {
+    ///
+    /// It is for `found`, if it was found out for whom it is.
+    pub(super) fn field(&self, arrived: SystemTime, found: Option<&Recipient>) -> String {
         let Self {
             from,
             address,
@@ -70,7 +72,7 @@ impl Received {
             .ok();
         }
         field.push(')');
-        if let Some(Recipient { address, how }) = recipient {
+        if let Some(Recipient { address, how }) = found.or(recipient.as_ref()) {
             write!(field, "\n\tfor <{}> ({how})", one_word(address)).ok();
         }
         writeln!(field, "; {}", time(arrived, zone)).ok();

@@ -10,9 +10,9 @@ fn edit_in_parts(edits: &Edits, text: &[u8], size: usize) -> Vec<u8> {
     let mut editor = Editor::new(Arc::new(edits.clone()), arrived);
     let mut out = Vec::new();
     for part in text.chunks(size) {
-        editor.push(part, &mut out);
+        editor.push(part, &mut out, &mut |_| None);
     }
-    editor.finish(&mut out);
+    editor.finish(&mut out, &mut |_| None);
     out
 }
 

@@ -92,6 +92,8 @@ pub struct SmtpTo {
     pub protocol: SmtpProtocol,
     /// The forward-paths (RFC 5321 §4.1.2), without angle brackets; never empty.
     pub recipients: Vec<String>,
+    /// What stands behind a recipient who is found in a message and has no domain.
+    pub domain: String,
     /// Reply codes to MAIL or RCPT by which a message counts as spam that nobody wants: it is
     /// dropped as if it had been delivered. Usually none.
     pub antispam: Vec<u16>,
@@ -150,4 +152,6 @@ pub struct BsmtpTo {
     pub path: Option<PathBuf>,
     /// The forward-paths, without angle brackets; never empty.
     pub recipients: Vec<String>,
+    /// What stands behind a recipient who is found in a message and has no domain.
+    pub domain: String,
 }

@@ -8,10 +8,11 @@ use bstr::BString;
 
 use super::resolve::is_loopback;
 use super::{
-    AddressFamily, Algorithms, Backend, DeliverTo, Hop, Job, Keep, Plan, Rekey, Route, Select,
-    UnknownHostKey,
+    AddressFamily, Algorithms, Backend, DeliverTo, Edits, Hop, Job, Keep, Multidrop, Plan, Rekey,
+    Route, Select, StatusFields, UnknownHostKey,
 };
 use crate::config::one_line;
+use crate::message::Envelope;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,6 +48,9 @@ impl fmt::Display for Job {
             password,
             keep,
             select,
+            filter,
+            edits,
+            multidrop,
             every,
             timeout,
             deliver,
@@ -90,8 +94,18 @@ impl fmt::Display for Job {
         writeln!(f, "  keep: {keep}")?;
         write!(f, "{select}")?;
         writeln!(f, "  every: {}", duration(every))?;
+        if let Some(filter) = filter {
+            writeln!(f, "  filter: {}", one_line(&filter.to_string()))?;
+        }
+        edits.fmt(f)?;
         writeln!(f, "  timeout: {}", duration(timeout))?;
+        if let Some(multidrop) = multidrop {
+            multidrop.fmt(f)?;
+        }
         deliver.iter().try_for_each(|to| match recipients(to) {
+            Some(_) if multidrop.is_some() => {
+                writeln!(f, "  deliver: {to}, told whom each message is for")
+            }
             Some(recipients) => writeln!(f, "  deliver: {to} for {}", recipients.join(", ")),
             None => writeln!(f, "  deliver: {to}"),
         })
@@ -266,6 +280,9 @@ impl fmt::Display for Select {
             limit,
             limit_flush,
             fetch_limit,
+            fetch_all,
+            flush,
+            expunge,
         } = self;
         if let Some(limit) = limit {
             let fate = if *limit_flush {
@@ -275,9 +292,104 @@ impl fmt::Display for Select {
             };
             writeln!(f, "  limit: {limit} octets; {fate}")?;
         }
-        match fetch_limit {
-            Some(limit) => writeln!(f, "  fetch limit: {limit} messages a poll"),
+        if let Some(limit) = fetch_limit {
+            writeln!(f, "  fetch limit: {limit} messages a poll")?;
+        }
+        if *flush {
+            writeln!(f, "  flush: what was fetched before is deleted first")?;
+        }
+        if *fetch_all {
+            writeln!(f, "  fetch all: also what was fetched before")?;
+        }
+        match expunge {
+            Some(count) => writeln!(f, "  expunge: after {count} deletions"),
             None => Ok(()),
+        }
+    }
+}
+
+/// Only what is changed.
+impl fmt::Display for Edits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            received,
+            return_path,
+            rewrite,
+            status,
+            drop_delivered,
+            mimedecode,
+            strip_cr,
+        } = self;
+        let mut edits = Vec::new();
+        if let Some(trace) = received {
+            edits.push(match &trace.account {
+                Some((name, _)) => format!("Received added, naming {name}"),
+                None => "Received added".to_owned(),
+            });
+        }
+        let mut note = |is_made: bool, edit: &str| {
+            if is_made {
+                edits.push(edit.to_owned());
+            }
+        };
+        note(*return_path, "Return-Path added where it is missing");
+        note(*status == StatusFields::Drop, "Status fields dropped");
+        note(
+            *status == StatusFields::DropEmpty,
+            "empty Status fields dropped",
+        );
+        note(*drop_delivered, "Delivered-To dropped");
+        note(*mimedecode, "quoted-printable decoded");
+        note(*strip_cr, "carriage returns dropped");
+        if let Some(host) = rewrite {
+            edits.push(format!("addresses completed with {host}"));
+        }
+        if edits.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "  edits: {}", one_line(&edits.join(", ")))
+    }
+}
+
+impl fmt::Display for Multidrop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            rules,
+            dns,
+            check_alias,
+            postmaster,
+        } = self;
+        writeln!(f, "  multidrop:")?;
+        match &rules.envelope {
+            Envelope::Field { name, skip: 0 } => writeln!(f, "    envelope: {name}")?,
+            Envelope::Field { name, skip } => {
+                writeln!(f, "    envelope: {name}, after {skip} others")?;
+            }
+            Envelope::Nowhere => writeln!(f, "    envelope: none; from To, Cc and Bcc")?,
+            Envelope::Received => writeln!(f, "    envelope: Received")?,
+        }
+        let people = rules.names.iter().map(|(there, here)| match there == here {
+            true => here.clone(),
+            false => format!("{there} as {here}"),
+        });
+        let everybody = rules.passes_others.then(|| "everybody else".to_owned());
+        let people: Vec<_> = people.chain(everybody).collect();
+        writeln!(f, "    names: {}", names(&people))?;
+        if let Some(prefix) = &rules.prefix {
+            writeln!(f, "    without: {}", one_line(prefix))?;
+        }
+        writeln!(f, "    server: {}", names(&rules.servers))?;
+        if !rules.aliases.is_empty() {
+            writeln!(f, "    also known as: {}", names(&rules.aliases))?;
+        }
+        if !rules.local_domains.is_empty() {
+            writeln!(f, "    local domains: {}", names(&rules.local_domains))?;
+        }
+        let by_address = if *check_alias { ", by address too" } else { "" };
+        writeln!(f, "    DNS: {dns}{by_address}")?;
+        match postmaster {
+            Some(name) => writeln!(f, "    postmaster: {}", one_line(name)),
+            None => writeln!(f, "    postmaster: none, other mail is dropped"),
         }
     }
 }

@@ -10,6 +10,7 @@ mod auth;
 mod daemon;
 mod deliver;
 mod describe;
+mod edits;
 mod environment;
 mod hop;
 mod mailbox;
@@ -20,6 +21,7 @@ mod resolve;
 mod tls;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,9 +35,10 @@ pub use daemon::DaemonPlan;
 pub use deliver::{
     BsmtpTo, DeliverTo, MboxTo, MdaCommand, MdaTo, SmtpProtocol, SmtpServer, SmtpTo,
 };
+pub use edits::{Edits, Filter, Multidrop, NameService, StatusFields, Trace};
 pub use environment::Environment;
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
-pub use overrides::{Overrides, SshOverrides, TlsOverrides};
+pub use overrides::{EditOverrides, Overrides, SshOverrides, TlsOverrides};
 pub use password::{Keyring, NetrcEntry, PasswordSource};
 pub use rcfile::{Errand, RcPlan, RcWishes, TunnelFor, Undoable, Who, resolve_rcfile};
 pub(crate) use resolve::is_loopback;
@@ -101,6 +104,12 @@ pub struct Job {
     pub keep: Keep,
     /// Which messages are fetched.
     pub select: Select,
+    /// A command that looks at each header before a message is fetched.
+    pub filter: Option<Filter>,
+    /// What is changed in messages.
+    pub edits: Edits,
+    /// How the mail of several people is told apart, if it is theirs.
+    pub multidrop: Option<Arc<Multidrop>>,
     /// How often the daemon polls it.
     pub every: Duration,
     /// The longest wait without any progress.
@@ -175,6 +184,13 @@ pub struct Select {
     pub limit_flush: bool,
     /// How many are fetched in one poll at most.
     pub fetch_limit: Option<u32>,
+    /// Whether messages that were fetched before are fetched again.
+    pub fetch_all: bool,
+    /// Whether messages that were fetched before are deleted first, whatever else is said.
+    pub flush: bool,
+    /// After how many deletions the session is ended, which makes them real, and another one
+    /// begun.
+    pub expunge: Option<NonZeroU32>,
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Auth, Keep};
-use crate::config::{AccountArg, Agent, Deliver, Password, Pin, SshTarget, TlsWhen};
+use super::{Auth, Keep, StatusFields};
+use crate::config::{AccountArg, Agent, Deliver, Password, Pin, Rewrite, SshTarget, TlsWhen};
 
 /// The flags of the command line; `None` is a flag that was not given.
 ///
@@ -32,6 +32,18 @@ pub struct Overrides {
     pub limit_flush: Option<bool>,
     /// How many messages are fetched in one poll at most.
     pub fetch_limit: Option<u32>,
+    /// Whether messages that were fetched before are fetched again.
+    pub fetch_all: Option<bool>,
+    /// Whether messages that were fetched before are deleted first.
+    pub flush: Option<bool>,
+    /// After how many deletions the session is ended, and another one begun.
+    pub expunge: Option<u32>,
+    /// A command that looks at each header first, as its words; empty for none.
+    pub filter: Option<Vec<String>>,
+    /// How many messages go through one connection to a server that takes mail.
+    pub batch_limit: Option<u32>,
+    /// What is changed in messages.
+    pub edits: EditOverrides,
     /// The longest wait without any progress.
     pub timeout: Option<Duration>,
     /// Whether a password may cross a network unprotected.
@@ -40,6 +52,27 @@ pub struct Overrides {
     pub ssh: SshOverrides,
     /// What is said about TLS.
     pub tls: TlsOverrides,
+}
+
+/// The flags that are about changes to messages.
+#[derive(Clone, Debug, Default)]
+pub struct EditOverrides {
+    /// Whether a `Received` field is put in front.
+    pub received: Option<bool>,
+    /// Whether it names the account.
+    pub tracepolls: Option<bool>,
+    /// Whether a `Return-Path` is put in front where there is none.
+    pub return_path: Option<bool>,
+    /// Which host is appended to addresses without one.
+    pub rewrite: Option<Rewrite>,
+    /// What happens to `Status` and `X-Mozilla-Status`.
+    pub drop_status: Option<StatusFields>,
+    /// Whether `Delivered-To` is taken out.
+    pub drop_delivered: Option<bool>,
+    /// Whether quoted-printable text becomes eight-bit text.
+    pub mimedecode: Option<bool>,
+    /// Whether carriage returns are taken out.
+    pub strip_cr: Option<bool>,
 }
 
 /// The flags that are about the SSH connection.

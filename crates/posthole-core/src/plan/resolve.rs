@@ -3,6 +3,7 @@
 mod backend;
 mod daemon;
 mod deliver;
+mod edits;
 mod hop;
 mod password;
 mod said;
@@ -22,7 +23,7 @@ use posthole_proto::sasl::Mechanism;
 use super::auth::Auth;
 use super::mailbox;
 use super::tls::TlsStart;
-use super::{Environment, HostPort, Job, Keep, Overrides, Plan, Remarks, Route, Select, Way};
+use super::{Environment, HostPort, Job, Keep, Overrides, Plan, Remarks, Route, Way};
 use crate::config::{
     AccountArg, Config, Diagnostic, Limits, Options, ServerUrl, Spanned, SshTarget, did_you_mean,
     one_line,
@@ -324,23 +325,15 @@ impl<'a> Resolver<'a> {
         let keep = overrides
             .keep
             .or_else(|| self.option(wanted, |options| options.keep.as_ref()));
-        let select = Select {
-            limit: overrides
-                .limit
-                .or_else(|| self.option(wanted, |options| options.limit.as_ref())),
-            limit_flush: overrides
-                .limit_flush
-                .or_else(|| self.option(wanted, |options| options.limit_flush.as_ref()))
-                .unwrap_or(false),
-            fetch_limit: overrides
-                .fetch_limit
-                .or_else(|| self.option(wanted, |options| options.fetch_limit.as_ref())),
-        };
+        let select = self.which(wanted);
+        let filter = self.filter(wanted);
         let timeout = overrides
             .timeout
             .or_else(|| self.option(wanted, |options| options.timeout.as_ref()));
 
-        let user = user?;
+        let (user, tls, deliver) = (user?, tls?, deliver?);
+        let edits = self.edits(wanted, &user, &tls.name, &deliver);
+        let multidrop = self.multidrop(wanted, &server, &tls.name, &deliver);
         let route = match hops? {
             hops if hops.is_empty() => Route::Direct,
             hops => Route::Ssh(hops.into()),
@@ -363,10 +356,13 @@ impl<'a> Resolver<'a> {
             every: self
                 .option(wanted, |options| options.every.as_ref())
                 .unwrap_or(EVERY),
+            filter,
+            edits: edits?,
+            multidrop: multidrop?,
             timeout: timeout.unwrap_or(TIMEOUT),
-            deliver: deliver?,
+            deliver,
             allow_plaintext,
-            tls: tls?,
+            tls,
         })
     }
 
@@ -553,5 +549,5 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 
 /// RFC 1939 §3.
 pub(super) const POP3_PORT: u16 = 110;
-const EVERY: Duration = Duration::from_secs(5 * 60);
+pub(in crate::plan) const EVERY: Duration = Duration::from_secs(5 * 60);
 const TIMEOUT: Duration = Duration::from_secs(60);

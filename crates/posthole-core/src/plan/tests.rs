@@ -1,5 +1,6 @@
 //! Every default, every override, every refusal.
 
+mod edits;
 mod openssh;
 mod tls;
 
@@ -322,6 +323,9 @@ fn what_is_not_said_has_a_default() {
         keep,
         select,
         every,
+        filter,
+        edits,
+        multidrop,
         timeout,
         deliver,
         allow_plaintext,
@@ -337,6 +341,7 @@ fn what_is_not_said_has_a_default() {
     assert!(matches!(password, PasswordSource::Prompt));
     assert_eq!(*keep, Keep::Always);
     assert_eq!(*select, Select::default());
+    assert!(filter.is_none() && edits.is_none() && multidrop.is_none());
     assert_eq!(*timeout, Duration::from_secs(60));
     assert_eq!(*deliver, [DeliverTo::Maildir("/etc/posthole/Mail".into())]);
     assert!(!allow_plaintext);

@@ -4,13 +4,17 @@
 //! the way into the mailbox ([`entry`]), the transfer of messages ([`transfer`]) and the two
 //! threads that make them durable while the network goes on ([`spool`]).
 
+mod changes;
 mod entry;
+mod filter;
 mod login;
+mod sorter;
 mod spool;
 mod transfer;
 
 pub use spool::BatchLimits;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,6 +31,7 @@ use crate::session::{Listing, SessionError};
 use crate::transport::tls::TrustStores;
 use crate::tunnel::Tunnels;
 use entry::Entered;
+use filter::Filtered;
 use transfer::Transfer;
 
 /// What polls share: made once for a run, used by every account of it.
@@ -70,6 +75,8 @@ pub struct Summary {
     pub left: u64,
     /// Messages that were not fetched because of their size, and are still on the server.
     pub too_large: Vec<PreviewEntry>,
+    /// Messages that the filter left on the server.
+    pub filtered: Vec<PreviewEntry>,
     /// Messages that could not be fetched this time; they are tried again later.
     pub failed: Vec<MessageFailure>,
     /// How long the server wants between logins (LOGIN-DELAY, RFC 2449 §6.5).
@@ -96,6 +103,10 @@ pub struct Preview {
     pub delete: Vec<PreviewEntry>,
     /// Messages it would leave on the server because of their size.
     pub too_large: Vec<PreviewEntry>,
+    /// Messages that the filter would leave on the server.
+    pub filtered: Vec<PreviewEntry>,
+    /// Messages that the filter did not decide about; they would stay.
+    pub undecided: Vec<MessageFailure>,
     /// Messages that would be on the server afterwards.
     pub left: u64,
 }
@@ -131,6 +142,7 @@ impl Job {
         Rules {
             keep: self.keep,
             select: self.select,
+            before: None,
         }
     }
 }
@@ -150,29 +162,149 @@ pub async fn poll(job: &Job, cx: &Context) -> Report {
 async fn fetch(job: &Job, cx: &Context, summary: &mut Summary) -> Result<(), Error> {
     let mailbox = open_mailbox(job, cx).await?;
     finish_interrupted(job, &mailbox).await?;
-    let entered = enter(job, cx, &mailbox).await?;
-    summary.left = entered.listing.len() as u64;
-    summary.login_delay = entered.login_delay;
-    let decisions = decide(job, &mailbox, &entered, Mailbox::update).await?;
+    let mut poll = Sessions::default();
+    while poll.one_more(job, cx, &mailbox, summary).await? {}
+    Ok(())
+}
 
-    let mut transfer = Transfer::new(job, cx, &mailbox, entered, summary);
-    transfer.run(decisions).await?;
-    let stopped = transfer.was_stopped();
-    if let Some(committed) = transfer.commit().await? {
-        blocking(move || mailbox.retire(committed, SystemTime::now())).await?;
+/// The sessions of one poll: one, unless deletions are to become real in between.
+struct Sessions {
+    started: SystemTime,
+    /// How many messages the session before had, and how many of them it deleted.
+    last: Option<(usize, u64)>,
+    /// The unique-ids of messages that are done with, though they are neither fetched nor deleted.
+    done_with: HashSet<Box<[u8]>>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            started: SystemTime::now(),
+            last: None,
+            done_with: HashSet::new(),
+        }
     }
-    if stopped { Err(Error::Stopped) } else { Ok(()) }
+}
+
+impl Sessions {
+    /// Goes through a session, and says whether there is something to do in another one.
+    async fn one_more(
+        &mut self,
+        job: &Job,
+        cx: &Context,
+        mailbox: &Mailbox,
+        summary: &mut Summary,
+    ) -> Result<bool, Error> {
+        let mut entered = enter(job, cx, mailbox).await?;
+        let listing = Arc::clone(&entered.listing);
+        summary.left = listing.len() as u64;
+        summary.login_delay = entered.login_delay;
+        summary.too_large.clear();
+        let mut decisions =
+            decide(mailbox, &entered, self.rules(job, summary), Mailbox::update).await?;
+        self.pass_over(&listing, &mut decisions);
+        // One that says that it deletes and does not would be asked again and again.
+        let obeys = self
+            .last
+            .is_none_or(|(before, deleted)| deleted == 0 || listing.len() < before);
+        let expunge = job.select.expunge.filter(|_| obeys);
+        let has_more = expunge.is_some_and(|most| {
+            let now = SystemTime::now();
+            let goes = |idx| policy::may_go(job.keep, &listing, idx, now, now);
+            decisions.cut_after(most.get() as usize, goes)
+        });
+        let (done_with, deleted) = (self.done_with.len(), summary.deleted);
+        let failed = summary.failed.len();
+        let filtered = apply_filter(job, cx, &mut entered, &mut decisions).await?;
+        let left = filtered.left.iter();
+        summary
+            .filtered
+            .extend(left.clone().map(|&idx| PreviewEntry::of(&listing, idx)));
+        self.done_with
+            .extend(left.map(|&idx| listing.uid(idx).into()));
+        summary.failed.extend(filtered.failed);
+
+        let mut transfer = Transfer::new(job, cx, mailbox, entered, summary);
+        transfer.run(decisions).await?;
+        let stopped = transfer.was_stopped();
+        let Some(committed) = transfer.commit().await? else {
+            return if stopped {
+                Err(Error::Stopped)
+            } else {
+                Ok(false)
+            };
+        };
+        let records = mailbox.clone();
+        blocking(move || records.retire(committed, SystemTime::now())).await?;
+        if stopped {
+            return Err(Error::Stopped);
+        }
+        self.last = Some((listing.len(), summary.deleted - deleted));
+        if has_more {
+            // What failed is tried again in another poll, not in another session of this one.
+            let failed = summary.failed[failed..].iter();
+            let failed: HashSet<_> = failed.map(|failure| failure.uid.as_str()).collect();
+            let all = 0..listing.len_u32();
+            let is_failed = |&idx: &u32| failed.contains(listing.shown_uid(idx).as_str());
+            let failed = all.filter(|idx| !failed.is_empty() && is_failed(idx));
+            self.done_with
+                .extend(failed.map(|idx| listing.uid(idx).into()));
+        }
+        let has_moved = summary.deleted > deleted || self.done_with.len() > done_with;
+        Ok(has_more && has_moved)
+    }
+
+    /// What is said of the account, less what the sessions before have done.
+    fn rules(&self, job: &Job, summary: &Summary) -> Rules {
+        let mut rules = job.rules();
+        if let Some(most) = &mut rules.select.fetch_limit {
+            *most = most.saturating_sub(u32::try_from(summary.fetched).unwrap_or(u32::MAX));
+        }
+        rules.before = self.last.map(|_| self.started);
+        rules
+    }
+
+    /// Takes out what was dealt with in the sessions before.
+    fn pass_over(&self, listing: &Listing, decisions: &mut Decisions) {
+        if self.last.is_none() {
+            return;
+        }
+        decisions.set_aside.clear();
+        let is_new = |idx: &u32| !self.done_with.contains(listing.uid(*idx));
+        decisions.fetch.retain(is_new);
+        decisions.suspects.retain(is_new);
+    }
+}
+
+/// Has the filter look at what is to be fetched, if there is one.
+async fn apply_filter(
+    job: &Job,
+    cx: &Context,
+    entered: &mut Entered,
+    decisions: &mut Decisions,
+) -> Result<Filtered, Error> {
+    let Some(filter) = &job.filter else {
+        return Ok(Filtered::default());
+    };
+    let Entered {
+        session,
+        listing,
+        pipelined,
+        ..
+    } = entered;
+    filter::ask(filter, session, listing, *pipelined, &cx.stop, decisions).await
 }
 
 /// Looks what [`poll`] would do, without fetching or deleting anything.
 pub async fn preview(job: &Job, cx: &Context) -> Result<Preview, Error> {
     let mailbox = open_mailbox(job, cx).await?;
-    let entered = enter(job, cx, &mailbox).await?;
-    let decisions = decide(job, &mailbox, &entered, Mailbox::standings).await?;
+    let mut entered = enter(job, cx, &mailbox).await?;
+    let mut decisions = decide(&mailbox, &entered, job.rules(), Mailbox::standings).await?;
+    let filtered = apply_filter(job, cx, &mut entered, &mut decisions).await?;
     let Entered {
         session, listing, ..
     } = entered;
-    let preview = preview_of(&listing, &decisions, job.keep);
+    let preview = preview_of(&listing, &decisions, filtered, job.keep);
     // Nothing hangs on this goodbye, since nothing was marked for deletion.
     let _unneeded = session.quit().await;
     Ok(preview)
@@ -223,20 +355,21 @@ async fn enter(job: &Job, cx: &Context, mailbox: &Mailbox) -> Result<Entered, Er
 /// Brings to an end what a run that died left unfinished.
 async fn finish_interrupted(job: &Job, mailbox: &Mailbox) -> Result<(), Error> {
     let (to, mailbox) = (job.deliver.clone(), mailbox.clone());
-    blocking(move || deliver::recover(&to, &mailbox)).await
+    let is_shared = job.multidrop.is_some();
+    blocking(move || deliver::recover(&to, is_shared, &mailbox)).await
 }
 
 async fn decide(
-    job: &Job,
     mailbox: &Mailbox,
     entered: &Entered,
+    rules: Rules,
     compare: fn(&Mailbox, &Listing, SystemTime) -> Result<Standings, RecordError>,
 ) -> Result<Decisions, Error> {
     let listing = Arc::clone(&entered.listing);
-    if job.keep != Keep::Never && listing.len() > 0 && listing.has_no_uids() {
+    if rules.keep != Keep::Never && listing.len() > 0 && listing.has_no_uids() {
         return Err(SessionError::NoUniqueIds.into());
     }
-    let (mailbox, rules) = (mailbox.clone(), job.rules());
+    let mailbox = mailbox.clone();
     blocking(move || {
         let now = SystemTime::now();
         let standings = compare(&mailbox, &listing, now)?;
@@ -245,7 +378,7 @@ async fn decide(
     .await
 }
 
-fn preview_of(listing: &Listing, decisions: &Decisions, keep: Keep) -> Preview {
+fn preview_of(listing: &Listing, decisions: &Decisions, filtered: Filtered, keep: Keep) -> Preview {
     let entry = |&idx: &u32| PreviewEntry::of(listing, idx);
     let fetch = || decisions.fetch.iter().chain(&decisions.suspects);
     let now = SystemTime::now();
@@ -257,6 +390,8 @@ fn preview_of(listing: &Listing, decisions: &Decisions, keep: Keep) -> Preview {
         fetch: fetch().map(entry).collect(),
         delete,
         too_large: decisions.too_large.iter().map(entry).collect(),
+        filtered: filtered.left.iter().map(entry).collect(),
+        undecided: filtered.failed,
     }
 }
 

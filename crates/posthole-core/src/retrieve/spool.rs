@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::changes::{Change, Changes};
 use crate::deliver::{Delivery, Incoming, Refusal, Settled, Spooled, Staging, finish_lf, to_lf};
 use crate::error::Error;
 use crate::record::{Identity, IdentityKind, Mailbox, Recorded};
@@ -95,7 +96,12 @@ pub(super) struct Spool {
 
 impl Spool {
     /// Starts the threads, which end when the spool is closed or dropped.
-    pub(super) fn start(delivery: Delivery, mailbox: Mailbox, limits: BatchLimits) -> Self {
+    pub(super) fn start(
+        delivery: Delivery,
+        mailbox: Mailbox,
+        limits: BatchLimits,
+        changes: Changes,
+    ) -> Self {
         let (blocks, blocks_in) = mpsc::channel(BLOCKS_IN_FLIGHT);
         let (used_out, used) = mpsc::unbounded_channel();
         let (outcomes_out, outcomes) = mpsc::unbounded_channel();
@@ -119,6 +125,7 @@ impl Spool {
             spooled: spooled_out,
             outcomes: outcomes_out.clone(),
             backlog: backlog.clone(),
+            changes,
             current: None,
             digests: HashMap::new(),
         };
@@ -273,6 +280,7 @@ struct Writer {
     spooled: thread::SyncSender<Spooled>,
     outcomes: mpsc::UnboundedSender<Outcome>,
     backlog: Option<Arc<Backlog>>,
+    changes: Changes,
     current: Option<Current>,
     /// How many messages with the same text there were in this session.
     digests: HashMap<[u8; 32], u32>,
@@ -282,17 +290,21 @@ struct Current {
     incoming: Incoming,
     message: MessageRef,
     identity: Result<Identity, Sha256>,
+    /// None where every octet stays as it came, and mail is for whom it always is for.
+    change: Option<Change>,
 }
 
 impl Current {
-    /// Writes what has arrived. The only way of text from the network to the disk: whatever
-    /// changes a message on its way stands between the two lines.
-    fn write(&mut self, text: &[u8]) -> Result<(), Error> {
+    /// Writes what has arrived. The only way of text from the network to the disk.
+    fn write(&mut self, text: &[u8], changes: &mut Changes) -> Result<(), Error> {
         if let Err(digest) = &mut self.identity {
             // Of what the server sent, which is the same in every session.
             digest.update(text);
         }
-        Ok(self.incoming.write(text)?)
+        match &mut self.change {
+            None => Ok(self.incoming.write(text)?),
+            Some(change) => Ok(self.incoming.write(change.push(text, changes))?),
+        }
     }
 }
 
@@ -316,6 +328,7 @@ impl Writer {
                 Mark::Begin(message, identity) => {
                     self.abort();
                     self.current = Some(Current {
+                        change: self.changes.begin(),
                         incoming: self.staging.begin()?,
                         message: *message,
                         identity: identity.clone().ok_or_else(Sha256::new),
@@ -325,7 +338,7 @@ impl Writer {
                     let text = &block.text[start..*end];
                     start = *end;
                     if let Some(current) = &mut self.current {
-                        current.write(text)?;
+                        current.write(text, &mut self.changes)?;
                     }
                 }
                 Mark::End => self.end()?,
@@ -337,13 +350,29 @@ impl Writer {
 
     fn end(&mut self) -> Result<(), Error> {
         let Some(Current {
-            incoming,
+            mut incoming,
             message,
             identity,
+            change,
         }) = self.current.take()
         else {
             return Ok(());
         };
+        let mut recipients = None;
+        if let Some(change) = change {
+            let (rest, found) = change.finish(&mut self.changes);
+            incoming.write(&rest)?;
+            match found {
+                Ok(found) => recipients = found,
+                Err(reason) => {
+                    self.staging.discard(incoming);
+                    let for_good = false;
+                    let refusal = Refusal { for_good, reason };
+                    let _nobody_listens = self.outcomes.send(Outcome::Refused(message, refusal));
+                    return Ok(());
+                }
+            }
+        }
         let mut spooled = match identity {
             Ok(identity) => incoming.finish(identity, message),
             Err(digest) => {
@@ -357,6 +386,7 @@ impl Writer {
                 spooled
             }
         };
+        spooled = spooled.addressed_to(recipients);
         if let Some(backlog) = &self.backlog {
             backlog.octets.fetch_add(spooled.octets, Ordering::AcqRel);
             spooled.close();

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use posthole_proto::pop3::{CommandKind, Event as Pop3Event};
 use tokio::time::{Instant, sleep_until};
 
+use super::changes::Changes;
 use super::entry::{self, Entered};
 use super::spool::{Outcome, Spool};
 use super::{Context, MessageFailure, PreviewEntry, Summary, blocking};
@@ -144,7 +145,7 @@ impl<'a> Transfer<'a> {
         }
         let committed = self.session.quit().await?;
         let deleted = committed.count() as u64;
-        self.summary.deleted = deleted;
+        self.summary.deleted += deleted;
         self.summary.left = self.summary.left.saturating_sub(deleted);
         Ok(Some(committed))
     }
@@ -175,11 +176,13 @@ impl<'a> Transfer<'a> {
     }
 
     async fn start_spool(&self) -> Result<Spool, Error> {
-        let (mailbox, to) = (self.mailbox.clone(), self.job.deliver.clone());
+        let mailbox = self.mailbox.clone();
         let (limits, stop) = (self.cx.batch, self.cx.stop.clone());
+        let job = self.job.clone();
         blocking(move || {
-            let delivery = Delivery::open(&to, &mailbox, &stop)?;
-            Ok::<_, Error>(Spool::start(delivery, mailbox, limits))
+            let changes = Changes::of(&job);
+            let delivery = Delivery::open(&job.deliver, &mailbox, &stop)?;
+            Ok::<_, Error>(Spool::start(delivery, mailbox, limits, changes))
         })
         .await
     }

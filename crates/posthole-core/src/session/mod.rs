@@ -83,6 +83,11 @@ impl Session {
         self.send(Command::Retr(message.number))
     }
 
+    /// Queues the request for a message's header.
+    pub(crate) fn top(&mut self, message: MessageRef) -> Result<(), SessionError> {
+        self.send(Command::Top(message.number, 0))
+    }
+
     /// Queues a sign of life, for a server that would take silence for our end.
     pub(crate) fn noop(&mut self) -> Result<(), SessionError> {
         self.send(Command::Noop)

@@ -10,14 +10,11 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
 
-use domain::base::iana::Rcode;
-use domain::base::{Message, MessageBuilder, Name, Rtype, UnknownRecordData};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use domain::base::{Message, Name, Rtype, UnknownRecordData};
 
 use super::known_hosts::HostKey;
+use crate::dns;
 
 /// Who is asked.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,6 +48,11 @@ impl Resolver {
             search: Vec::new(),
             trust_ad: false,
         }
+    }
+
+    /// Who is asked, one after another until there is an answer.
+    pub(crate) fn servers(&self) -> &[SocketAddr] {
+        &self.servers
     }
 
     fn parse(text: &str) -> Self {
@@ -278,91 +280,15 @@ struct Record {
     fingerprint: Vec<u8>,
 }
 
-/// Asks by UDP, and by TCP if the answer does not fit.
+/// Asks for the fingerprints of a host's keys.
 async fn exchange(server: SocketAddr, name: &Name<Vec<u8>>) -> Result<Fingerprints, String> {
-    let query = query(name).map_err(|_| "the question is too long")?;
-    let plain = |error: io::Error| crate::transport::dial::plain(&error);
-    let late = |_| "it did not answer in time".to_owned();
-    let by_udp = tokio::time::timeout(UDP_LIMIT, by_udp(server, &query));
-    let mut answer = by_udp.await.map_err(late)?.map_err(plain)?;
-    if answer.header().tc() {
-        let by_tcp = tokio::time::timeout(TCP_LIMIT, by_tcp(server, &query));
-        answer = by_tcp.await.map_err(late)?.map_err(plain)?;
-    }
-    match answer.header().rcode() {
-        Rcode::NOERROR | Rcode::NXDOMAIN => {}
-        // What a validating resolver says about an answer that was tampered with.
-        Rcode::SERVFAIL => return Err("it could not find or validate an answer".to_owned()),
-        code => return Err(format!("it refused with {code}")),
-    }
+    let answer = dns::ask(server, name, Rtype::SSHFP).await?;
     Ok(Fingerprints {
         records: records(&answer).ok_or("its answer makes no sense")?,
         server,
         is_authenticated: answer.header().ad(),
         unbelieved: false,
     })
-}
-
-fn query(
-    name: &Name<Vec<u8>>,
-) -> Result<Message<Vec<u8>>, domain::base::message_builder::PushError> {
-    let mut message = MessageBuilder::new_vec();
-    let header = message.header_mut();
-    header.set_random_id();
-    header.set_rd(true);
-    // Asks to be told whether the answer was validated (RFC 6840 §5.7).
-    header.set_ad(true);
-    let mut message = message.question();
-    message.push((name, Rtype::SSHFP))?;
-    let mut message = message.additional();
-    message.opt(|opt| {
-        opt.set_udp_payload_size(UDP_SIZE);
-        Ok(())
-    })?;
-    Ok(message.into_message())
-}
-
-async fn by_udp(server: SocketAddr, query: &Message<Vec<u8>>) -> io::Result<Message<Vec<u8>>> {
-    let any: SocketAddr = if server.is_ipv4() {
-        ([0, 0, 0, 0], 0).into()
-    } else {
-        ([0u16; 8], 0).into()
-    };
-    let socket = UdpSocket::bind(any).await?;
-    // Connected, so that only the server's datagrams come through.
-    socket.connect(server).await?;
-    let mut buffer = [0; UDP_SIZE as usize];
-    loop {
-        socket.send(query.as_slice()).await?;
-        let again = tokio::time::sleep(UDP_AGAIN);
-        tokio::pin!(again);
-        loop {
-            let length = tokio::select! {
-                received = socket.recv(&mut buffer) => received?,
-                () = &mut again => break,
-            };
-            // Somebody may be guessing, so what is not the answer is not the end either.
-            if let Some(answer) = understand(&buffer[..length], query) {
-                return Ok(answer);
-            }
-        }
-    }
-}
-
-/// RFC 1035 §4.2.2.
-async fn by_tcp(server: SocketAddr, query: &Message<Vec<u8>>) -> io::Result<Message<Vec<u8>>> {
-    let mut stream = TcpStream::connect(server).await?;
-    let length = u16::try_from(query.as_slice().len()).map_err(io::Error::other)?;
-    let framed = [&length.to_be_bytes()[..], query.as_slice()].concat();
-    stream.write_all(&framed).await?;
-    let mut answer = vec![0; usize::from(stream.read_u16().await?)];
-    stream.read_exact(&mut answer).await?;
-    understand(&answer, query).ok_or_else(|| io::Error::other("its answer makes no sense"))
-}
-
-fn understand(octets: &[u8], query: &Message<Vec<u8>>) -> Option<Message<Vec<u8>>> {
-    let answer = Message::from_octets(octets.to_vec()).ok()?;
-    answer.is_answer(query).then_some(answer)
 }
 
 /// The records of the name that the question's name is an alias of, if it is one.
@@ -388,12 +314,6 @@ fn records(answer: &Message<Vec<u8>>) -> Option<Vec<Record>> {
 const DNS_PORT: u16 = 53;
 /// resolv.conf(5), `MAXNS`.
 const SERVERS_ASKED: usize = 3;
-/// What gets through everywhere unfragmented.
-const UDP_SIZE: u16 = 1232;
-/// How long until a question that may be lost is put again.
-const UDP_AGAIN: Duration = Duration::from_secs(1);
-const UDP_LIMIT: Duration = Duration::from_secs(4);
-const TCP_LIMIT: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 mod tests;

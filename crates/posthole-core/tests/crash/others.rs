@@ -64,6 +64,7 @@ impl Target {
             Self::Batch => vec![DeliverTo::Bsmtp(BsmtpTo {
                 path: Some(directory.join("batch")),
                 recipients: vec!["msingh@localhost".to_owned()],
+                domain: "localhost".to_owned(),
             })],
             Self::Lmtp => vec![to_server(SmtpProtocol::Lmtp)],
             Self::Maildir => vec![DeliverTo::Maildir(directory.join("Mail"))],

@@ -7,7 +7,7 @@ use std::time::Duration;
 use posthole_core::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
 use posthole_core::error::Error;
 use posthole_core::plan::{
-    Auth, DeliverTo, HostPort, Job, Keep, PasswordSource, Route, Select, Tls,
+    Auth, DeliverTo, Edits, HostPort, Job, Keep, PasswordSource, Route, Select, Tls,
 };
 use posthole_core::progress::Silent;
 use posthole_core::record::Records;
@@ -166,6 +166,9 @@ pub(crate) fn job(directory: &Path, port: u16) -> Job {
         keep: Keep::Never,
         select: Select::default(),
         every: Duration::from_secs(300),
+        filter: None,
+        edits: Edits::default(),
+        multidrop: None,
         timeout: Duration::from_secs(20),
         deliver: vec![DeliverTo::Maildir(directory.join("Mail"))],
         allow_plaintext: false,

@@ -176,6 +176,7 @@ async fn all_destinations_get_every_message_once() {
         DeliverTo::Bsmtp(BsmtpTo {
             path: Some(batch.clone()),
             recipients: vec!["msingh@localhost".to_owned()],
+            domain: "localhost".to_owned(),
         }),
     ];
     let summary = account.fetch().await;

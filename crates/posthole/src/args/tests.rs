@@ -3,7 +3,8 @@
 use clap::CommandFactory;
 use expect_test::expect;
 
-use posthole_core::plan::TlsOverrides;
+use posthole_core::config::Rewrite;
+use posthole_core::plan::{EditOverrides, StatusFields, TlsOverrides};
 
 use super::*;
 use crate::commands::MANUAL;
@@ -80,6 +81,35 @@ fn limits_are_said_with_or_without_units() {
 }
 
 #[test]
+fn what_is_fetched_and_how_it_is_changed_is_said_by_flags() {
+    let said = fetch(&["-a", "--flush", "--expunge=9", "--batch-limit=3"]);
+    assert_eq!((said.fetch_all, said.flush), (Some(true), Some(true)));
+    assert_eq!((said.expunge, said.batch_limit), (Some(9), Some(3)));
+    assert_eq!(fetch(&["--no-fetch-all"]).fetch_all, Some(false));
+    assert_eq!(fetch(&["--no-flush"]).flush, Some(false));
+    assert_eq!(fetch(&["--filter=a 'b c'"]).filter.unwrap(), ["a", "b c"]);
+    assert_eq!(fetch(&["--no-filter"]).filter.unwrap(), [""; 0]);
+    let edits = |flag: &str| fetch(&[flag]).edits;
+    assert_eq!(edits("--received").received, Some(true));
+    assert_eq!(edits("--no-received").received, Some(false));
+    assert_eq!(edits("--tracepolls").tracepolls, Some(true));
+    assert_eq!(edits("--return-path").return_path, Some(true));
+    assert_eq!(edits("--rewrite").rewrite, Some(Rewrite::Server));
+    let host = Rewrite::To("example.org".to_owned());
+    assert_eq!(edits("--rewrite=example.org").rewrite, Some(host));
+    assert_eq!(edits("--no-rewrite").rewrite, Some(Rewrite::Off));
+    assert_eq!(edits("--drop-status").drop_status, Some(StatusFields::Drop));
+    let empty = Some(StatusFields::DropEmpty);
+    assert_eq!(edits("--drop-status=empty").drop_status, empty);
+    let keep = Some(StatusFields::Keep);
+    assert_eq!(edits("--no-drop-status").drop_status, keep);
+    assert_eq!(edits("--drop-delivered").drop_delivered, Some(true));
+    assert_eq!(edits("--mimedecode").mimedecode, Some(true));
+    assert_eq!(edits("--strip-cr").strip_cr, Some(true));
+    assert_eq!(edits("--no-strip-cr").strip_cr, Some(false));
+}
+
+#[test]
 fn what_is_not_said_overrides_nothing() {
     let Overrides {
         accounts,
@@ -92,11 +122,32 @@ fn what_is_not_said_overrides_nothing() {
         limit,
         limit_flush,
         fetch_limit,
+        fetch_all,
+        flush,
+        expunge,
+        filter,
+        batch_limit,
+        edits,
         timeout,
         allow_plaintext,
         ssh,
         tls,
     } = fetch(&[]);
+    assert!(fetch_all.is_none() && flush.is_none() && expunge.is_none());
+    assert!(filter.is_none() && batch_limit.is_none());
+    let EditOverrides {
+        received,
+        tracepolls,
+        return_path,
+        rewrite,
+        drop_status,
+        drop_delivered,
+        mimedecode,
+        strip_cr,
+    } = edits;
+    assert!(received.is_none() && tracepolls.is_none() && return_path.is_none());
+    assert!(rewrite.is_none() && drop_status.is_none() && drop_delivered.is_none());
+    assert!(mimedecode.is_none() && strip_cr.is_none());
     let SshOverrides {
         identity,
         known_hosts,

@@ -80,7 +80,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use posthole_core::plan::{
-        Auth, DeliverTo, HostPort, Keep, PasswordSource, Route, Select, Tls,
+        Auth, DeliverTo, Edits, HostPort, Keep, PasswordSource, Route, Select, Tls,
     };
 
     use super::*;
@@ -101,6 +101,9 @@ mod tests {
             keep: Keep::Always,
             select: Select::default(),
             every: Duration::from_secs(300),
+            filter: None,
+            edits: Edits::default(),
+            multidrop: None,
             timeout: Duration::from_secs(60),
             deliver: vec![DeliverTo::Maildir(PathBuf::from("/nonexistent"))],
             allow_plaintext: false,

@@ -22,7 +22,7 @@ pub(crate) use diagnostic::{diagnostics, mistakes};
 pub(crate) use status::status;
 pub(crate) use units::{size, time};
 
-use crate::report::{Checked, Fetched, Message, Previewed, Problem, Trusted, printable};
+use crate::report::{Checked, Failed, Fetched, Message, Previewed, Problem, Trusted, printable};
 
 /// `posthole: account: what failed`, its causes and what to do.
 pub(crate) fn problem(account: Option<&str>, problem: &Problem, colour: bool) -> String {
@@ -58,6 +58,7 @@ pub(crate) fn summary(fetched: &Fetched) -> Option<String> {
         left,
         seconds,
         too_large,
+        filtered,
         failed,
         error,
         ..
@@ -75,6 +76,9 @@ pub(crate) fn summary(fetched: &Fetched) -> Option<String> {
     push!(text, ", {deleted} deleted");
     if !too_large.is_empty() {
         push!(text, ", {} too large", too_large.len());
+    }
+    if !filtered.is_empty() {
+        push!(text, ", {} left by the filter", filtered.len());
     }
     if let Some(left) = left {
         push!(text, ", {left} left");
@@ -131,6 +135,8 @@ pub(crate) fn preview(previewed: &Previewed) -> String {
         fetch,
         delete,
         too_large,
+        filtered,
+        undecided,
         left,
         ..
     } = previewed;
@@ -149,12 +155,21 @@ pub(crate) fn preview(previewed: &Previewed) -> String {
     let width = width(fetch)
         .max(width(delete))
         .max(width(too_large))
+        .max(width(filtered))
         .unwrap_or_default()
         .min(UID_COLUMN);
-    for (verb, messages) in [("fetch", fetch), ("delete", delete), ("leave", too_large)] {
+    for (verb, messages) in [
+        ("fetch", fetch),
+        ("delete", delete),
+        ("leave", too_large),
+        ("leave", filtered),
+    ] {
         for Message { uid, bytes } in messages {
             push!(text, "\n  {verb:<6}  {uid:<width$}  {:>9}", size(*bytes));
         }
+    }
+    for Failed { uid, reason } in undecided {
+        push!(text, "\n  leave   {uid:<width$}  {}", indented(reason, 4));
     }
     text
 }

@@ -149,7 +149,7 @@ fn a_poll_is_summarised_in_a_line() {
     check(
         &json(&fetched),
         expect![[r#"
-        {"account":"work","ok":true,"new":12,"bytes":353280,"deleted":12,"left":3,"seconds":0.812,"too_large":[{"uid":"Big","bytes":50000000}],"failed":[],"error":null,"exit_code":0}
+        {"account":"work","ok":true,"new":12,"bytes":353280,"deleted":12,"left":3,"seconds":0.812,"too_large":[{"uid":"Big","bytes":50000000}],"filtered":[],"failed":[],"error":null,"exit_code":0}
     "#]],
     );
     let fetched = Fetched::new("work", &report(summary));
@@ -162,7 +162,7 @@ fn a_poll_is_summarised_in_a_line() {
     check(
         &json(&fetched),
         expect![[r#"
-            {"account":"work","ok":true,"new":12,"bytes":353280,"deleted":12,"left":3,"seconds":0.812,"too_large":[],"failed":[],"error":null,"exit_code":0}
+            {"account":"work","ok":true,"new":12,"bytes":353280,"deleted":12,"left":3,"seconds":0.812,"too_large":[],"filtered":[],"failed":[],"error":null,"exit_code":0}
         "#]],
     );
 }
@@ -301,6 +301,11 @@ fn a_preview_lists_every_message() {
         fetch: vec![entry("Z3vP", 1234), entry("Z3vQa", 5_000_000)],
         delete: vec![entry("Y2", 99)],
         too_large: vec![entry("Big", 50_000_000)],
+        filtered: vec![entry("List", 700)],
+        undecided: vec![MessageFailure {
+            uid: "Odd".to_owned(),
+            reason: "`f` ended with exit code 1".to_owned(),
+        }],
         left: 7,
     };
     let previewed = Previewed::new("work", Ok(preview));
@@ -312,12 +317,14 @@ fn a_preview_lists_every_message() {
               fetch   Z3vQa    4.8 MiB
               delete  Y2          99 B
               leave   Big       48 MiB
+              leave   List       700 B
+              leave   Odd    `f` ended with exit code 1
         "#]],
     );
     check(
         &json(&previewed),
         expect![[r#"
-            {"account":"work","ok":true,"dry_run":true,"fetch":[{"uid":"Z3vP","bytes":1234},{"uid":"Z3vQa","bytes":5000000}],"delete":[{"uid":"Y2","bytes":99}],"too_large":[{"uid":"Big","bytes":50000000}],"left":7,"error":null,"exit_code":0}
+            {"account":"work","ok":true,"dry_run":true,"fetch":[{"uid":"Z3vP","bytes":1234},{"uid":"Z3vQa","bytes":5000000}],"delete":[{"uid":"Y2","bytes":99}],"too_large":[{"uid":"Big","bytes":50000000}],"filtered":[{"uid":"List","bytes":700}],"undecided":[{"uid":"Odd","reason":"`f` ended with exit code 1"}],"left":7,"error":null,"exit_code":0}
         "#]],
     );
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod backend;
+mod changes;
 mod check;
 mod daemon;
 mod destinations;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
     let suite = check::tests(suite);
     let suite = output::tests(suite);
     let suite = destinations::tests(suite);
+    let suite = changes::tests(suite);
     let suite = tls::tests(suite);
     let suite = daemon::tests(suite);
     suite.run()

@@ -43,7 +43,10 @@ pub(super) struct AppendFile {
 /// What the file is made of.
 #[derive(Debug)]
 enum Form {
-    Bsmtp { recipients: Vec<String> },
+    /// With those whom messages are for that do not say so by themselves.
+    Bsmtp {
+        recipients: Vec<String>,
+    },
     Mbox,
 }
 
@@ -79,8 +82,8 @@ impl AppendFile {
     }
 
     /// Appends what waits for this file, all of it or nothing.
-    pub(super) fn deliver(&self, round: &mut Round<'_>, unit: usize) -> Result<(), Error> {
-        let waiting = round.waiting(unit);
+    pub(super) fn deliver(&self, round: &mut Round<'_>, way: usize) -> Result<(), Error> {
+        let waiting = round.waiting(way);
         if waiting.is_empty() {
             return Ok(());
         }
@@ -89,18 +92,20 @@ impl AppendFile {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let at = UNIX_EPOCH + Duration::from_secs(now.as_secs());
-        let mut senders = Vec::with_capacity(waiting.len());
+        let mut envelopes = Vec::with_capacity(waiting.len());
         for &idx in &waiting {
-            senders.push(round.sender(idx)?);
+            let sender = round.sender(idx)?;
+            let recipients = round.recipients(idx, way).to_owned();
+            envelopes.push((sender, recipients));
         }
         let mut locked = self.wait_for_lock(round)?;
         self.check_content(&locked)?;
 
-        let layout = self.lay_out(&locked, &waiting, &senders, at, round)?;
+        let layout = self.lay_out(&locked, &waiting, &envelopes, at, round)?;
         let intended = round.mailbox().intend(layout, &self.path, at)?;
         let Layout { entries, .. } = intended.into_inner();
         let start = locked.length;
-        let appended = self.append(&mut locked, &waiting, &senders, at, round);
+        let appended = self.append(&mut locked, &waiting, &envelopes, at, round);
         if let Err(error) = appended {
             if locked.cut_back(start).is_ok() {
                 // Nothing of it is there, so there is nothing to recover.
@@ -110,12 +115,7 @@ impl AppendFile {
             return Err(error.into());
         }
         // Still locked: until it is on record, nobody is to move a message elsewhere.
-        round.got(
-            &waiting
-                .into_iter()
-                .map(|idx| (idx, unit))
-                .collect::<Vec<_>>(),
-        )?;
+        round.got_all(&waiting, way)?;
         drop(locked);
         Ok(())
     }
@@ -152,7 +152,7 @@ impl AppendFile {
         &self,
         locked: &Locked,
         waiting: &[usize],
-        senders: &[String],
+        envelopes: &[(String, Vec<String>)],
         at: SystemTime,
         round: &Round<'_>,
     ) -> Result<Layout, DeliverError> {
@@ -162,8 +162,8 @@ impl AppendFile {
         };
         let mut end = locked.length;
         let mut lead = self.lead(&locked.file, end, &locked.path)?;
-        for (&idx, sender) in waiting.iter().zip(senders) {
-            let mut text = self.render(round.text(idx)?, sender, at, lead);
+        for (&idx, (sender, recipients)) in waiting.iter().zip(envelopes) {
+            let mut text = self.render(round.text(idx)?, sender, recipients, at, lead);
             let length = io::copy(&mut text, &mut io::sink()).at("read", &self.path)?;
             let parcel = round.parcel(idx);
             layout.entries.push(Entry {
@@ -182,7 +182,7 @@ impl AppendFile {
         &self,
         locked: &mut Locked,
         waiting: &[usize],
-        senders: &[String],
+        envelopes: &[(String, Vec<String>)],
         at: SystemTime,
         round: &Round<'_>,
     ) -> Result<(), DeliverError> {
@@ -190,8 +190,8 @@ impl AppendFile {
         let mut buffer = vec![0; PIECE];
         let mut filled = 0;
         let mut touched = Instant::now();
-        for (&idx, sender) in waiting.iter().zip(senders) {
-            let mut text = self.render(round.text(idx)?, sender, at, lead);
+        for (&idx, (sender, recipients)) in waiting.iter().zip(envelopes) {
+            let mut text = self.render(round.text(idx)?, sender, recipients, at, lead);
             loop {
                 let length = text.read(&mut buffer[filled..]).at("read", &self.path)?;
                 filled += length;
@@ -227,11 +227,12 @@ impl AppendFile {
         &self,
         text: File,
         sender: &str,
+        recipients: &[String],
         at: SystemTime,
         lead: &'static [u8],
     ) -> Box<dyn Read> {
         match &self.form {
-            Form::Bsmtp { recipients } => Box::new(Batch::new(text, sender, recipients)),
+            Form::Bsmtp { .. } => Box::new(Batch::new(text, sender, recipients)),
             Form::Mbox => Box::new(mbox::Quoted::new(text, sender, at, lead)),
         }
     }

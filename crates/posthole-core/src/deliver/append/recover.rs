@@ -17,7 +17,7 @@ use memchr::memmem;
 use super::super::staging::Staging;
 use super::super::{DeliverError, Receipt, Recovered, envelope};
 use super::place::{Locked, read_full};
-use super::{AppendFile, Form, mbox};
+use super::{AppendFile, Batch, Form, bsmtp, mbox};
 use crate::durable::At;
 use crate::record::StoredIntent;
 
@@ -69,7 +69,15 @@ impl AppendFile {
         let start = intent.offset.unwrap_or(0);
         if locked.inode == intent.place && start < locked.length {
             let lead = self.lead(&locked.file, start, &locked.path)?;
-            let mut form = self.render(text()?, &sender, intent.at, lead);
+            let mut form: Box<dyn Read> = match &self.form {
+                Form::Bsmtp { recipients } => {
+                    let (file, end) = (&locked.file, locked.length);
+                    let head = bsmtp::head_at(file, start, end, &sender, recipients);
+                    let head = head.at("read", &locked.path)?;
+                    Box::new(Batch::with_head(text()?, head))
+                }
+                Form::Mbox => self.render(text()?, &sender, &[], intent.at, lead),
+            };
             let compared = compare(&locked.file, start, locked.length, &mut form);
             match compared.at("read", &locked.path)? {
                 Compared::Whole => return Ok(true),

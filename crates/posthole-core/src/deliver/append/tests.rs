@@ -107,7 +107,7 @@ impl World {
         let lead = file.lead(&handle, metadata.len(), &self.path()).unwrap();
         let mut form = Vec::new();
         let sender = if text.contains("a@b") { "a@b" } else { "" };
-        file.render(staging.read(&name).unwrap(), sender, at, lead)
+        file.render(staging.read(&name).unwrap(), sender, &[], at, lead)
             .read_to_end(&mut form)
             .unwrap();
         Died { intent, form }
@@ -555,6 +555,7 @@ fn commands_are_appended_to_a_batch_and_recovered_too() {
     let to = vec![DeliverTo::Bsmtp(crate::plan::BsmtpTo {
         path: Some(world.path()),
         recipients: recipients.to_vec(),
+        domain: "localhost".to_owned(),
     })];
     let stop = CancellationToken::new();
     let mut delivery = Delivery::open(&to, &world.mailbox, &stop).unwrap();
@@ -580,6 +581,34 @@ fn commands_are_appended_to_a_batch_and_recovered_too() {
         assert_eq!(recovered.receipts.len() == 1, delivered, "cut at {cut}");
         if !delivered {
             assert_eq!(world.content(), expected);
+        }
+    }
+}
+
+#[test]
+fn whom_a_cut_off_message_was_for_is_read_from_the_batch() {
+    let world = World::new();
+    let found = ["golux@localhost", "snark@example.org"].map(str::to_owned);
+    let mut expected = Vec::new();
+    Batch::new(TEXT.as_bytes(), "a@b", &found)
+        .read_to_end(&mut expected)
+        .unwrap();
+    let usual = ["msingh@localhost".to_owned()];
+    let before = "MAIL FROM:<>\r\nRCPT TO:<x@y>\r\nDATA\r\nold\r\n.\r\n";
+    fs::write(world.path(), before).unwrap();
+    for cut in 0..=expected.len() {
+        for hole in [0, 1, 3000] {
+            let died = world.intend(TEXT);
+            world.append(&expected[..cut]);
+            world.append(&vec![0; hole]);
+            let file = AppendFile::bsmtp(&world.path(), &usual).unwrap();
+            let recovered = file.recover(vec![died.intent], &world.staging()).unwrap();
+            let is_there = recovered.receipts.len() == 1;
+            assert_eq!(is_there, cut == expected.len(), "cut at {cut}, {hole} NULs");
+            if !is_there {
+                assert_eq!(world.content(), before, "cut at {cut}, {hole} NULs");
+            }
+            fs::write(world.path(), before).unwrap();
         }
     }
 }

@@ -37,15 +37,15 @@ impl Mda {
         })
     }
 
-    pub(super) fn deliver(&self, round: &mut Round<'_>, unit: usize) -> Result<(), Error> {
-        for idx in round.waiting(unit) {
+    pub(super) fn deliver(&self, round: &mut Round<'_>, way: usize) -> Result<(), Error> {
+        for idx in round.waiting(way) {
             round.go_on()?;
             let sender = round.sender(idx)?;
             let text = round.text(idx)?;
-            let argv = self.argv(&sender);
+            let argv = self.argv(&sender, round.recipients(idx, way));
             let ended = self.run(&argv, text, round.stop())?;
             match ended {
-                None => round.got(&[(idx, unit)])?,
+                None => round.got_all(&[idx], way)?,
                 Some(refusal) => round.refused(idx, refusal),
             }
         }
@@ -54,7 +54,7 @@ impl Mda {
 
     /// Looks whether the command is there and may be run.
     pub(super) fn check(&self) -> Result<(), DeliverError> {
-        let argv = self.argv("");
+        let argv = self.argv("", &self.to.recipients);
         let program = &argv[0];
         let runnable = |path: &Path| {
             path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
@@ -77,13 +77,13 @@ impl Mda {
     }
 
     /// The program and its arguments for a message; never empty.
-    fn argv(&self, sender: &str) -> Vec<String> {
+    fn argv(&self, sender: &str, recipients: &[String]) -> Vec<String> {
         match &self.to.command {
-            MdaCommand::Argv(template) => words::argv(template, sender, &self.to.recipients),
+            MdaCommand::Argv(template) => words::argv(template, sender, recipients),
             MdaCommand::Shell(text) => vec![
                 "/bin/sh".to_owned(),
                 "-c".to_owned(),
-                words::shell(text, sender, &self.to.recipients),
+                words::shell(text, sender, recipients),
             ],
         }
     }

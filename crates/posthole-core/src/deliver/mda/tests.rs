@@ -24,7 +24,8 @@ async fn run_with(script: &str, timeout: Duration, stop: CancellationToken) -> O
     };
     tokio::task::spawn_blocking(move || {
         let mda = Mda::new(&to).unwrap();
-        mda.run(&mda.argv("a@b"), message(), &stop).unwrap()
+        mda.run(&mda.argv("a@b", &mda.to.recipients), message(), &stop)
+            .unwrap()
     })
     .await
     .unwrap()
@@ -164,7 +165,11 @@ async fn a_command_that_cannot_be_run_is_an_error_of_the_configuration() {
         let mda = Mda::new(&to).unwrap();
         let checked = mda.check();
         let found = tokio::task::spawn_blocking(move || {
-            mda.run(&mda.argv(""), message(), &CancellationToken::new())
+            mda.run(
+                &mda.argv("", &mda.to.recipients),
+                message(),
+                &CancellationToken::new(),
+            )
         });
         for result in [checked, found.await.unwrap().map(|_| ())] {
             assert_eq!(result.unwrap_err().class(), crate::error::Class::Config);
@@ -199,8 +204,12 @@ async fn root_runs_it_with_the_rights_of_the_user() {
         // A group that root is in and the user is not; this thread is used for nothing else.
         rustix::thread::set_thread_groups(&[rustix::process::Gid::from_raw(4)]).unwrap();
         let mda = Mda::new(&to).unwrap();
-        mda.run(&mda.argv(""), message(), &CancellationToken::new())
-            .unwrap()
+        mda.run(
+            &mda.argv("", &mda.to.recipients),
+            message(),
+            &CancellationToken::new(),
+        )
+        .unwrap()
     });
     let refusal = refusal.await.unwrap();
     assert!(refusal.is_none(), "{refusal:?}");

@@ -13,7 +13,6 @@ mod session;
 
 pub use error::SmtpError;
 
-use std::ops::Range;
 use std::path::Path;
 
 use posthole_proto::smtp::{CommandKind, Protocol};
@@ -55,25 +54,16 @@ impl Smtp {
     }
 
     /// Gives the server what waits for it. There is a unit for each recipient.
-    pub(super) fn deliver(
-        &mut self,
-        round: &mut Round<'_>,
-        units: Range<usize>,
-    ) -> Result<(), Error> {
-        let mut waiting: Vec<_> = units.clone().flat_map(|unit| round.waiting(unit)).collect();
-        waiting.sort_unstable();
-        waiting.dedup();
-        for idx in waiting {
+    pub(super) fn deliver(&mut self, round: &mut Round<'_>, way: usize) -> Result<(), Error> {
+        for idx in round.waiting(way) {
             round.go_on()?;
-            let open: Vec<_> = units
-                .clone()
-                .filter(|&unit| round.waits(idx, unit))
-                .collect();
+            let open = round.open(idx, way);
+            let all = round.recipients(idx, way);
+            let recipients: Vec<_> = open.iter().map(|&(_, place)| all[place].clone()).collect();
             let sender = round.sender(idx)?;
-            let verdicts = self.give(round, idx, &sender, &open, units.start)?;
+            let verdicts = self.give(round, idx, &sender, &recipients)?;
             let mut got = Vec::with_capacity(open.len());
-            for (&unit, verdict) in open.iter().zip(verdicts) {
-                let recipient = &self.to.recipients[unit - units.start];
+            for ((&(unit, _), verdict), recipient) in open.iter().zip(verdicts).zip(&recipients) {
                 match verdict {
                     Verdict::Accepted => got.push((idx, unit)),
                     Verdict::Refused {
@@ -111,13 +101,8 @@ impl Smtp {
         round: &Round<'_>,
         idx: usize,
         sender: &str,
-        open: &[usize],
-        first: usize,
+        recipients: &[String],
     ) -> Result<Vec<Verdict>, Error> {
-        let recipients: Vec<_> = open
-            .iter()
-            .map(|unit| self.to.recipients[unit - first].clone())
-            .collect();
         let recipients: Vec<_> = recipients.iter().map(String::as_str).collect();
         let name = round.parcel(idx).name.clone();
         let surveyed = survey(round.text(idx)?)

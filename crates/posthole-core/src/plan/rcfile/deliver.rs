@@ -52,18 +52,13 @@ impl Mapping<'_> {
         Ok(DeliverTo::Smtp(to))
     }
 
-    /// Whom the mail is for, by the name here.
-    ///
-    /// The one place that decides about several names (multidrop): as long as mail is not sorted
-    /// by its envelope, it is better left on the server than given to one for all.
-    fn recipient(&self) -> Result<String, Refused> {
-        if self.user.is_multidrop() {
-            let message = format!(
-                "{}: the mailbox has several local names (multidrop), which is not supported yet",
-                self.account()
-            );
-            let help = "nothing was fetched from it; name one local user with `is`";
-            return Err(Diagnostic::error(message).help(help).into());
+    /// Whom the mail is for, by the name here; the postmaster, as long as it is not known which of
+    /// several people.
+    pub(super) fn recipient(&self) -> Result<String, Refused> {
+        if self.user.is_multidrop()
+            && let Some(postmaster) = self.postmaster()?
+        {
+            return Ok(postmaster);
         }
         // Resolving the rc file put in the user who asks where nobody was named.
         let name = self.user.localnames.first();

@@ -9,11 +9,13 @@
 //! Pure, like the rest of the plan.
 
 mod deliver;
+mod edits;
 mod tls;
 mod unobeyed;
 mod way;
 
 use std::ffi::OsStr;
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,12 +25,12 @@ use posthole_proto::sasl::Mechanism;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::mailbox;
-use super::resolve::usual_port;
+use super::resolve::{EVERY, usual_port};
 use super::{
     Auth, Environment, HostPort, Job, Keep, NetrcEntry, PasswordSource, Remarks, Select, TlsStart,
 };
 use crate::config::Diagnostic;
-use crate::fetchmailrc::{self, Configuration, Entry, Protocol, User};
+use crate::fetchmailrc::{self, Configuration, Entry, Globals, Protocol, User};
 use crate::openssh::OpenSsh;
 
 use way::Way;
@@ -113,6 +115,7 @@ pub fn resolve_rcfile(
     for entry in configuration.entries.iter().filter(|entry| entry.active) {
         for user in &entry.users {
             let mut mapping = Mapping {
+                globals: &configuration.globals,
                 entry,
                 user,
                 wishes,
@@ -126,7 +129,7 @@ pub fn resolve_rcfile(
                 why: why.diagnostic,
             });
             if errand.is_ok() {
-                mapping.warn_of_unobeyed(&configuration.globals);
+                mapping.warn_of_unobeyed();
             }
             plan.errands.push(errand);
         }
@@ -136,6 +139,7 @@ pub fn resolve_rcfile(
 
 /// One user on the way to an errand.
 struct Mapping<'a> {
+    globals: &'a Globals,
     entry: &'a Entry,
     user: &'a User,
     wishes: &'a RcWishes,
@@ -197,6 +201,10 @@ impl Mapping<'_> {
                 Keep::Never
             },
             select: self.select(),
+            every: EVERY,
+            filter: None,
+            edits: self.edits()?,
+            multidrop: self.multidrop()?,
             timeout: self.timeout(),
             deliver: vec![deliver],
             allow_plaintext,
@@ -304,6 +312,9 @@ impl Mapping<'_> {
             limit: (self.user.limit > 0).then_some(self.user.limit.into()),
             limit_flush: self.user.limitflush,
             fetch_limit: (self.user.fetchlimit > 0).then_some(self.user.fetchlimit),
+            fetch_all: self.user.fetchall,
+            flush: self.user.flush,
+            expunge: NonZeroU32::new(self.user.expunge),
         }
     }
 

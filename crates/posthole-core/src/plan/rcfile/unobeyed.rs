@@ -5,11 +5,11 @@
 
 use super::Mapping;
 use crate::config::Diagnostic;
-use crate::fetchmailrc::{BadHeader, Globals};
+use crate::fetchmailrc::BadHeader;
 
 impl Mapping<'_> {
-    pub(super) fn warn_of_unobeyed(&mut self, globals: &Globals) {
-        let written = [self.of_run(globals), self.of_server(), self.of_user()];
+    pub(super) fn warn_of_unobeyed(&mut self) {
+        let written = [self.of_run(), self.of_server(), self.of_user()];
         for (option, reason) in written.into_iter().flatten().flatten() {
             let message = format!("`{option}` is not obeyed: {reason}");
             self.warn(
@@ -19,7 +19,8 @@ impl Mapping<'_> {
         }
     }
 
-    fn of_run(&self, globals: &Globals) -> Vec<Unobeyed> {
+    fn of_run(&self) -> Vec<Unobeyed> {
+        let globals = self.globals;
         vec![
             globals.spambounce.then_some(("spambounce", NO_BOUNCES)),
             (!globals.softbounce).then_some((
@@ -51,7 +52,6 @@ impl Mapping<'_> {
             entry
                 .sdps
                 .then_some(("proto sdps", "the server is asked as any POP3 server")),
-            entry.tracepolls.then_some(("tracepolls", NO_EDITS)),
             (entry.bad_header == BadHeader::Accept).then_some((
                 "bad-header accept",
                 "every message is taken, however its header looks",
@@ -66,18 +66,11 @@ impl Mapping<'_> {
     fn of_user(&self) -> Vec<Unobeyed> {
         let user = self.user;
         vec![
-            user.dropdelivered.then_some(("dropdelivered", NO_EDITS)),
-            user.dropstatus.then_some(("dropstatus", NO_EDITS)),
-            user.forcecr.then_some(("forcecr", NO_EDITS)),
-            user.mimedecode.then_some(("mimedecode", NO_EDITS)),
-            user.pass8bits.then_some(("pass8bits", NO_EDITS)),
-            (user.fetchall && user.keep)
-                .then_some(("fetchall", "what was fetched once is not fetched again")),
-            user.flush.then_some((
-                "flush",
-                "without `keep`, whatever was fetched is deleted anyway",
+            user.forcecr.then_some(("forcecr", OWN_LINE_ENDS)),
+            user.pass8bits.then_some((
+                "pass8bits",
+                "8BITMIME is declared where the server has it and a message needs it",
             )),
-            (user.expunge > 0).then_some(("expunge", "deletions are final at the end of the poll")),
             user.idle.then_some(("idle", "it is IMAP's")),
             (!user.folders.is_empty()).then_some(("folder", "POP3 has no folders")),
             user.passwordfd.is_some().then_some((
@@ -95,6 +88,6 @@ impl Mapping<'_> {
 type Unobeyed = Option<(&'static str, &'static str)>;
 
 const NO_BOUNCES: &str = "posthole sends no mail of its own; it says what was refused";
-const NO_EDITS: &str = "every octet of a message stays as it came";
+const OWN_LINE_ENDS: &str = "each destination gets the line ends that belong there";
 const NO_INTERFACES: &str =
     "posthole looks at no network interface; it waits until the server is there";

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -67,6 +68,7 @@ impl Resolver<'_> {
                         None => None,
                     },
                     recipients: addresses(&recipients, "localhost"),
+                    domain: "localhost".to_owned(),
                 })
             }
             Deliver::Lmtp(server) => {
@@ -75,7 +77,10 @@ impl Resolver<'_> {
                     LmtpServer::Tcp(to) => SmtpServer::Tcp(to.clone()),
                     LmtpServer::Unix(path) => SmtpServer::Unix(self.place(path, span)?),
                 };
-                DeliverTo::Smtp(SmtpTo::new(server, SmtpProtocol::Lmtp, &recipients))
+                DeliverTo::Smtp(SmtpTo {
+                    batch_limit: self.batch_limit(wanted),
+                    ..SmtpTo::new(server, SmtpProtocol::Lmtp, &recipients)
+                })
             }
             Deliver::Maildir(path) => DeliverTo::Maildir(self.place(path, span)?),
             Deliver::Mbox(path) => DeliverTo::Mbox(MboxTo {
@@ -111,12 +116,21 @@ impl Resolver<'_> {
                     host: host.clone(),
                     port: port.unwrap_or(SMTP_PORT),
                 });
-                DeliverTo::Smtp(SmtpTo::new(server, SmtpProtocol::Smtp, &recipients))
+                DeliverTo::Smtp(SmtpTo {
+                    batch_limit: self.batch_limit(wanted),
+                    ..SmtpTo::new(server, SmtpProtocol::Smtp, &recipients)
+                })
             }
         })
     }
 
-    fn place(&mut self, path: &Path, span: Option<&Range<usize>>) -> Option<PathBuf> {
+    fn batch_limit(&self, wanted: &Wanted<'_>) -> Option<NonZeroU32> {
+        let limit = self.overrides.batch_limit;
+        let limit = limit.or_else(|| self.option(wanted, |options| options.batch_limit.as_ref()));
+        limit.and_then(NonZeroU32::new)
+    }
+
+    pub(super) fn place(&mut self, path: &Path, span: Option<&Range<usize>>) -> Option<PathBuf> {
         match span {
             Some(span) => self.file_path(path, span),
             None => self.command_line_path(path),
@@ -155,8 +169,12 @@ impl Resolver<'_> {
         recipients.map(|recipients| recipients.value.clone())
     }
 
-    /// The local user that root delivers for: the first recipient who is named, without a domain.
+    /// The local user that root delivers for: the first recipient who is named, without a domain;
+    /// nobody where each message says whom it is for.
     fn local_user(&self, wanted: &Wanted<'_>) -> Option<String> {
+        if self.multidrop_options(wanted).is_some() {
+            return None;
+        }
         let first = self.named_recipients(wanted)?.into_iter().next()?;
         Some(match first.split_once('@') {
             Some((local, _)) => local.to_owned(),
@@ -180,6 +198,7 @@ impl SmtpTo {
             servers: vec![server],
             protocol,
             recipients: addresses(recipients, &domain),
+            domain,
             antispam: Vec::new(),
             batch_limit: None,
             timeout: SMTP_TIMEOUT,

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-use jiff::ZonedDateTime;
+use jiff::Zoned;
 
 /// Whether messages go to the system's log at all.
 pub(super) const LOG: &str = "/dev/log";
@@ -34,7 +34,7 @@ impl Syslog {
 impl Write for Syslog {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let priority = LOG_MAIL | self.severity;
-        let time = ZonedDateTime::now().strftime("%b %e %H:%M:%S");
+        let time = Zoned::now().strftime("%b %e %H:%M:%S");
         let head = format!("<{priority}>{time} fetchmail[{}]: ", std::process::id());
         self.lines.take(text, |line| {
             let message = [head.as_bytes(), line].concat();
@@ -74,7 +74,7 @@ impl LogFile {
 
 impl Write for LogFile {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let time = ZonedDateTime::now()
+        let time = Zoned::now()
             .strftime("%Y-%m-%d %H:%M:%S%:z")
             .to_string();
         let mut whole = Vec::new();
