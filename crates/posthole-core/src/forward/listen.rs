@@ -119,9 +119,10 @@ impl Listeners {
         poll_fn(|cx| {
             for listener in &self.0 {
                 let accepted = match listener {
-                    Listener::Tcp(listener) => listener
-                        .poll_accept(cx)
-                        .map_ok(|(stream, from)| Client::Tcp { stream, from }),
+                    Listener::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, from)| {
+                        set_linger(&stream, Some(Duration::ZERO));
+                        Client::Tcp { stream, from }
+                    }),
                     Listener::Unix(listener, _) => listener
                         .poll_accept(cx)
                         .map_ok(|(stream, _)| Client::Unix(stream)),
@@ -232,6 +233,10 @@ impl Drop for SocketFile {
 }
 
 /// A program that has connected.
+///
+/// Until it is said that it [`ends_in_order`](Self::ends_in_order), dropping it resets the
+/// connection, so that nobody takes that for the end of what the server says. A Unix socket has no
+/// such way to end.
 #[derive(Debug)]
 pub(super) enum Client {
     Tcp { stream: TcpStream, from: SocketAddr },
@@ -291,14 +296,18 @@ impl Client {
         }
     }
 
-    /// Ends the connection in a way that nobody takes for the end of what the server says.
-    ///
-    /// A Unix socket has no such way.
-    pub(super) fn reset(self) {
-        if let Self::Tcp { stream, .. } = &self {
-            rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO)).ok();
+    /// Says that its connection was served to the end, and may end in order.
+    pub(super) fn ends_in_order(&self) {
+        if let Self::Tcp { stream, .. } = self {
+            set_linger(stream, None);
         }
     }
+}
+
+/// With no time to linger, a socket that is closed resets its connection.
+fn set_linger(stream: &TcpStream, time: Option<Duration>) {
+    // Fails only on what is no socket.
+    rustix::net::sockopt::set_socket_linger(stream, time).ok();
 }
 
 /// In case the system says that something is ready and it is not.

@@ -210,7 +210,6 @@ impl Service {
         if !allow_any && let Err(reason) = client.check_owner().await {
             self.shared.refuse();
             self.tell(ClientEvent::Refused { reason });
-            client.reset();
             return;
         }
         let presence = self.shared.enter();
@@ -232,15 +231,13 @@ impl Service {
         let end = relay::run(&mut client, channel, &self.shared, self.limits).await;
         drop(presence);
         match end {
-            End::Closed { received, sent } => self.tell(ClientEvent::Closed { received, sent }),
-            End::Left(reason) => self.tell(ClientEvent::Cut { reason }),
-            End::Stalled(reason) => {
-                client.reset();
-                self.tell(ClientEvent::Cut { reason });
+            End::Closed { received, sent } => {
+                client.ends_in_order();
+                self.tell(ClientEvent::Closed { received, sent });
             }
+            End::Cut(reason) => self.tell(ClientEvent::Cut { reason }),
             End::Lost(reason) => {
                 self.shared.lost(connection);
-                client.reset();
                 self.tell(ClientEvent::Cut { reason });
             }
         }

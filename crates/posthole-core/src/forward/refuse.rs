@@ -10,9 +10,9 @@ use super::listen::Client;
 /// without a word if that is none in which the server speaks first and in the clear.
 pub(super) async fn say(mut client: Client, port: u16, reason: &str) {
     let Some(greeting) = greeting(port, reason) else {
-        client.reset();
         return;
     };
+    client.ends_in_order();
     let telling = async {
         client.stream().write_all(greeting.as_bytes()).await?;
         client.stream().shutdown().await?;

@@ -20,12 +20,10 @@ use crate::transport::BoxStream;
 pub(super) enum End {
     /// Both sides were through.
     Closed { received: u64, sent: u64 },
-    /// The client broke off.
-    Left(String),
+    /// The client broke off, or must be.
+    Cut(String),
     /// The connection to the server was lost.
     Lost(String),
-    /// The client must be broken off.
-    Stalled(String),
 }
 
 /// Relays until both sides have ended, each in its own time, or something broke.
@@ -73,10 +71,10 @@ pub(super) async fn run(
                 received: counts.taken.load(Relaxed),
                 sent: counts.sent.load(Relaxed),
             },
-            Err((Side::Client, error)) => End::Left(format!("the client broke off: {error}")),
+            Err((Side::Client, error)) => End::Cut(format!("the client broke off: {error}")),
             Err((Side::Server, error)) => End::Lost(error.to_string()),
         },
-        reason = counts.watch(shared, limits) => End::Stalled(reason),
+        reason = counts.watch(shared, limits) => End::Cut(reason),
     }
 }
 
