@@ -73,6 +73,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Stop => run.to_end(commands::stop),
         Command::Check(args) => run.in_runtime(async |run| commands::check(run, &args).await),
         Command::Trust(args) => run.in_runtime(async |run| commands::trust(run, &args).await),
+        Command::Forward(args) => run.in_runtime(async |run| commands::forward(run, &args).await),
         // Its own command line is read elsewhere; this one has none.
         Command::Fetchmail(_) => return commands::fetchmail(run.global.clone(), []),
         Command::Completions(args) => commands::completions(run, &args),

@@ -12,6 +12,7 @@ mod deliver;
 mod describe;
 mod edits;
 mod environment;
+mod forward;
 mod hop;
 mod mailbox;
 mod overrides;
@@ -37,12 +38,13 @@ pub use deliver::{
 };
 pub use edits::{Edits, Filter, Multidrop, NameService, StatusFields, Trace};
 pub use environment::Environment;
+pub use forward::{Forward, Forwards, ListenOn, Wish};
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{EditOverrides, Overrides, SshOverrides, TlsOverrides};
 pub use password::{Keyring, NetrcEntry, PasswordSource};
 pub use rcfile::{Errand, RcPlan, RcWishes, TunnelFor, Undoable, Who, resolve_rcfile};
 pub(crate) use resolve::is_loopback;
-pub use resolve::{ConfigFile, resolve, resolve_way};
+pub use resolve::{ConfigFile, resolve, resolve_forwards, resolve_way};
 pub use tls::{Authorities, NameFrom, Pin, SystemStore, Tls, TlsIdentity, TlsStart};
 
 /// Everything one run will do.

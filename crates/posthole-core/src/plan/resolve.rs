@@ -4,6 +4,7 @@ mod backend;
 mod daemon;
 mod deliver;
 mod edits;
+mod forward;
 mod hop;
 mod password;
 mod said;
@@ -31,6 +32,7 @@ use crate::config::{
 use crate::openssh::OpenSsh;
 
 pub(super) use deliver::{MDA_TIMEOUT, SMTP_PORT, for_commands};
+pub use forward::resolve_forwards;
 use password::Login;
 pub(super) use tls::usual_port;
 use way::Listed;

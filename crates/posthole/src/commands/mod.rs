@@ -5,6 +5,7 @@ mod control;
 mod daemon;
 mod fetch;
 mod fetchmail;
+mod forward;
 mod jobs;
 mod plan;
 mod print;
@@ -32,6 +33,7 @@ pub(crate) use control::{pause, reload, resume, stop, wake};
 pub(crate) use daemon::daemon;
 pub(crate) use fetch::fetch;
 pub(crate) use fetchmail::{fetchmail, is_called_fetchmail};
+pub(crate) use forward::forward;
 #[cfg(test)]
 pub(crate) use print::MANUAL;
 pub(crate) use print::{completions, man};

@@ -22,7 +22,11 @@ pub(crate) use diagnostic::{diagnostics, mistakes};
 pub(crate) use status::status;
 pub(crate) use units::{size, time};
 
-use crate::report::{Checked, Failed, Fetched, Message, Previewed, Problem, Trusted, printable};
+use crate::report::{
+    Checked, Failed, Fetched, ForwardEnded, Forwarding, Message, Previewed, Problem, Trusted,
+    printable,
+};
+use crate::steps::count;
 
 /// `posthole: account: what failed`, its causes and what to do.
 pub(crate) fn problem(account: Option<&str>, problem: &Problem, colour: bool) -> String {
@@ -44,6 +48,39 @@ pub(crate) fn notice(account: &str, text: &str, colour: bool) -> String {
         "posthole: {}: {note}note:{note:#} {text}",
         printable(account)
     )
+}
+
+/// `netscape: 127.0.0.1:11110, [::1]:11110 leads to localhost:110 through msingh@popserver`
+pub(crate) fn forwarding(forwarding: &Forwarding) -> String {
+    let Forwarding {
+        forward,
+        listen,
+        to,
+        via,
+    } = forwarding;
+    let (listen, via) = (listen.join(", "), via.join(", "));
+    format!(
+        "{}: {} leads to {} through {}",
+        printable(forward),
+        printable(&listen),
+        printable(to),
+        printable(&via)
+    )
+}
+
+/// `netscape: 3 clients, 1.2 MiB received, 345 B sent, 1 not let in`
+pub(crate) fn forward_ended(ended: &ForwardEnded) -> String {
+    let mut text = format!(
+        "{}: {}, {} received, {} sent",
+        printable(&ended.forward),
+        count(ended.clients, "client"),
+        size(ended.received),
+        size(ended.sent)
+    );
+    if ended.refused > 0 {
+        push!(text, ", {} not let in", ended.refused);
+    }
+    text
 }
 
 /// `work: 12 new (345 KiB), 12 deleted, 3 left, 0.8s`

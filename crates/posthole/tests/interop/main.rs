@@ -14,6 +14,7 @@ mod destinations;
 mod dropbear;
 mod fetch;
 mod fetchmail;
+mod forward;
 mod host_key;
 mod interrupted;
 mod kerberos;
@@ -56,5 +57,6 @@ fn main() -> ExitCode {
     let suite = changes::tests(suite);
     let suite = tls::tests(suite);
     let suite = daemon::tests(suite);
+    let suite = forward::tests(suite);
     suite.run()
 }
