@@ -64,6 +64,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Trust(args) => run.in_runtime(async |run| commands::trust(run, &args).await),
         // Its own command line is read elsewhere; this one has none.
         Command::Fetchmail(_) => return commands::fetchmail(run.global, []),
+        Command::Import(args) => run.in_runtime(async |run| commands::import(run, &args)),
         Command::Completions(args) => commands::completions(&run, &args),
         Command::Man => commands::man(&run),
     };

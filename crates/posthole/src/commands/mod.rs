@@ -3,6 +3,7 @@
 mod check;
 mod fetch;
 mod fetchmail;
+mod import;
 mod jobs;
 mod plan;
 mod print;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use check::check;
 pub(crate) use fetch::fetch;
 pub(crate) use fetchmail::{fetchmail, is_called_fetchmail};
+pub(crate) use import::import;
 #[cfg(test)]
 pub(crate) use print::MANUAL;
 pub(crate) use print::{completions, man};
