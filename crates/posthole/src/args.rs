@@ -88,6 +88,9 @@ pub(crate) enum Command {
     /// Make servers behind SSH hosts appear on this machine, for other mail programs
     #[command(after_long_help = forward::EXAMPLES)]
     Forward(ForwardArgs),
+    /// Translate an rc file of fetchmail, or take over what another program has fetched
+    #[command(after_long_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -217,6 +220,37 @@ pub(crate) struct FetchmailArgs {
         trailing_var_arg = true
     )]
     pub(crate) words: Vec<std::ffi::OsString>,
+}
+
+/// `posthole import`
+#[derive(Args, Debug)]
+pub(crate) struct ImportArgs {
+    /// The file: a .fetchmailrc, or a file of unique-ids
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+
+    /// What the file is, where its name does not tell
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<ImportFormat>,
+
+    /// The account of the configuration that the unique-ids are for
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) account: Option<String>,
+}
+
+/// What a file to be imported is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum ImportFormat {
+    /// fdm's cache
+    Fdm,
+    /// fetchmail's .fetchids
+    Fetchids,
+    /// fetchmail's rc file
+    Fetchmailrc,
+    /// An oldmail file of getmail
+    Getmail,
+    /// mpop's uidls file
+    Mpop,
 }
 
 /// `posthole completions`
@@ -652,6 +686,13 @@ Examples:
   posthole completions bash > ~/.local/share/bash-completion/completions/posthole
   posthole completions zsh > ~/.zfunc/_posthole
   posthole completions fish > ~/.config/fish/completions/posthole.fish";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  posthole import ~/.fetchmailrc > ~/.config/posthole/config.toml
+  chmod 600 ~/.config/posthole/config.toml
+  posthole import ~/.fetchids
+  posthole import --format mpop --account work ~/.local/share/mpop_uidls";
 
 const MAN_EXAMPLES: &str = "\
 Examples:

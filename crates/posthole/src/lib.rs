@@ -76,6 +76,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Forward(args) => run.in_runtime(async |run| commands::forward(run, &args).await),
         // Its own command line is read elsewhere; this one has none.
         Command::Fetchmail(_) => return commands::fetchmail(run.global.clone(), []),
+        Command::Import(args) => run.in_runtime(async |run| commands::import(run, &args)),
         Command::Completions(args) => commands::completions(run, &args),
         Command::Man => commands::man(run),
     };

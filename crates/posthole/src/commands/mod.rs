@@ -6,6 +6,7 @@ mod daemon;
 mod fetch;
 mod fetchmail;
 mod forward;
+mod import;
 mod jobs;
 mod plan;
 mod print;
@@ -34,6 +35,7 @@ pub(crate) use daemon::daemon;
 pub(crate) use fetch::fetch;
 pub(crate) use fetchmail::{fetchmail, is_called_fetchmail};
 pub(crate) use forward::forward;
+pub(crate) use import::import;
 #[cfg(test)]
 pub(crate) use print::MANUAL;
 pub(crate) use print::{completions, man};

@@ -29,7 +29,7 @@ use super::resolve::{EVERY, usual_port};
 use super::{
     Auth, Environment, HostPort, Job, Keep, NetrcEntry, PasswordSource, Remarks, Select, TlsStart,
 };
-use crate::config::Diagnostic;
+use crate::config::{Diagnostic, SshTarget};
 use crate::fetchmailrc::{self, Configuration, Entry, Globals, Protocol, User};
 use crate::openssh::OpenSsh;
 
@@ -66,6 +66,10 @@ pub struct Errand {
     pub preconnect: Option<BString>,
     /// The command to run after.
     pub postconnect: Option<BString>,
+    /// The SSH host that the mailbox lies behind, as the command names it.
+    pub via: Option<SshTarget>,
+    /// What else the command says about the connection: keywords of ssh_config(5) and values.
+    pub ssh_settings: Vec<(String, String)>,
     /// What our own tunnel stands for, if there is one.
     pub tunnel_for: Option<TunnelFor>,
     /// It is polled in every so many-eth cycle; zero is every one.
@@ -179,6 +183,7 @@ impl Mapping<'_> {
             via,
             tunnel_for,
             preconnect,
+            ssh_settings,
         } = self.way(server)?;
         let (tls, allow_plaintext) = self.tls(&server, &route, auth)?;
         let deliver = self.deliver()?;
@@ -215,6 +220,8 @@ impl Mapping<'_> {
             who: self.who(),
             preconnect,
             postconnect: self.user.postconnect.clone(),
+            via,
+            ssh_settings,
             tunnel_for,
             interval: self.entry.interval,
         })

@@ -24,6 +24,8 @@ pub(super) struct Way {
     /// The SSH host by which the mailbox is remembered.
     pub(super) via: Option<SshTarget>,
     pub(super) tunnel_for: Option<TunnelFor>,
+    /// What the `ssh` command says besides.
+    pub(super) ssh_settings: Vec<(String, String)>,
     /// The command that is to be run as it is written.
     pub(super) preconnect: Option<BString>,
 }
@@ -77,6 +79,7 @@ impl Mapping<'_> {
                         server: target,
                         via,
                         tunnel_for: Some(TunnelFor::Preconnect),
+                        ssh_settings: settings_of(&ssh),
                         preconnect: None,
                     });
                 }
@@ -122,6 +125,7 @@ impl Mapping<'_> {
                         server: target,
                         via: Some(target_of(&command)),
                         tunnel_for: Some(TunnelFor::Plugin),
+                        ssh_settings: settings_of(&command),
                         preconnect: None,
                     })
                 }
@@ -194,6 +198,7 @@ impl Way {
             server,
             via: None,
             tunnel_for: None,
+            ssh_settings: Vec::new(),
             preconnect: None,
         }
     }
@@ -263,6 +268,13 @@ fn without_openssh(command: &SshCommand) -> Result<Overrides, Diagnostic> {
         ssh,
         ..Overrides::default()
     })
+}
+
+fn settings_of(command: &SshCommand) -> Vec<(String, String)> {
+    let settings = command.settings.iter();
+    settings
+        .map(|setting| (setting.keyword.clone(), setting.value.clone()))
+        .collect()
 }
 
 fn target_of(command: &SshCommand) -> SshTarget {
