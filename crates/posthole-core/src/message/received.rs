@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use jiff::ZonedDateTime;
+use jiff::Zoned;
 use jiff::tz::TimeZone;
 
 /// What a `Received` field says (RFC 5321 §4.4).
@@ -82,7 +82,7 @@ impl Received {
 fn time(at: SystemTime, zone: &TimeZone) -> String {
     // Clocks before year -9999 or after 9999 are wrong in any case.
     let timestamp = jiff::Timestamp::try_from(at).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    let zoned = ZonedDateTime::new(timestamp, zone.clone());
+    let zoned = Zoned::new(timestamp, zone.clone());
     jiff::fmt::rfc2822::to_string(&zoned).unwrap_or_else(|_| timestamp.to_string())
 }
 
