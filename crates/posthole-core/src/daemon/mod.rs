@@ -576,7 +576,7 @@ fn limits(plan: &Plan) -> Limits {
 
 fn route(job: &Job) -> Option<&[Hop]> {
     match &job.route {
-        Route::Direct => None,
+        Route::Direct | Route::Plugin(_) => None,
         Route::Ssh(hops) => Some(hops),
     }
 }

@@ -9,7 +9,7 @@ use super::address::addresses;
 use super::header::{self, Field};
 
 /// How recipients are found in the header of a message.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Multidrop {
     /// Where the envelope's recipient stands.
     pub envelope: Envelope,

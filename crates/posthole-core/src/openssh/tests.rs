@@ -146,6 +146,7 @@ fn what_is_known_already_is_told_to_ssh() {
         hostname: Some("192.0.2.1".to_owned()),
         is_behind: true,
         files: Files::All,
+        arguments: Vec::new(),
     };
     ssh.answer(&query).unwrap();
     let log = fs::read_to_string(dir.path().join("ssh.log")).unwrap();

@@ -65,7 +65,7 @@ impl fmt::Display for Filter {
 }
 
 /// How the mail of several people in one mailbox is told apart.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Multidrop {
     /// Where recipients are looked for, and which of them are ours.
     pub rules: message::Multidrop,

@@ -17,6 +17,10 @@ impl Mapping<'_> {
             return Ok(DeliverTo::Bsmtp(BsmtpTo {
                 path: (file != "-").then(|| path_of(file)),
                 recipients: self.addresses(&local, "localhost")?,
+                domain: match &self.user.smtpaddress {
+                    Some(address) => self.text(address, "smtpaddress")?,
+                    None => "localhost".to_owned(),
+                },
             }));
         }
         if let Some(command) = &self.user.mda {

@@ -8,7 +8,7 @@ use bstr::{BString, ByteSlice};
 use posthole_core::config::Diagnostic;
 use posthole_core::error::Class;
 use posthole_core::exec;
-use posthole_core::plan::{Errand, PasswordSource, Plan, Undoable};
+use posthole_core::plan::{DaemonPlan, Errand, PasswordSource, Plan, Undoable};
 use posthole_core::record::import;
 use posthole_core::retrieve::{self, Context};
 
@@ -58,6 +58,7 @@ impl<'a> Workshop<'a> {
         let plan = Plan {
             jobs: errands.map(|errand| Arc::new(errand.job.clone())).collect(),
             state_dir,
+            daemon: DaemonPlan::default(),
             remarks: posthole_core::plan::Remarks::default(),
         };
         let progress = Arc::new(Progress::new(Arc::clone(&run.console), !run.global.quiet));

@@ -74,9 +74,7 @@ impl LogFile {
 
 impl Write for LogFile {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let time = Zoned::now()
-            .strftime("%Y-%m-%d %H:%M:%S%:z")
-            .to_string();
+        let time = Zoned::now().strftime("%Y-%m-%d %H:%M:%S%:z").to_string();
         let mut whole = Vec::new();
         self.lines.take(text, |line| {
             whole.extend([time.as_bytes(), b" ", line, b"\n"].concat());
