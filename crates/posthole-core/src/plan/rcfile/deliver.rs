@@ -45,6 +45,9 @@ impl Mapping<'_> {
         if self.user.smtpname.is_some() || self.user.smtpaddress.is_some() {
             to.recipients = self.addresses(&local, "localhost")?;
         }
+        if let Some(address) = &self.user.smtpaddress {
+            to.domain = self.text(address, "smtpaddress")?;
+        }
         to.servers = servers;
         to.antispam = self
             .user

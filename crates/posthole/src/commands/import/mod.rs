@@ -15,7 +15,7 @@ use posthole_core::config::{AccountArg, Diagnostic};
 use posthole_core::error::Class;
 use posthole_core::fetchmailrc::{self, Request};
 use posthole_core::openssh::Ssh;
-use posthole_core::plan::{Environment, Job, Overrides, RcWishes, resolve_rcfile};
+use posthole_core::plan::{Environment, Job, Overrides, RcWishes, Route, resolve_rcfile};
 use posthole_core::record::Records;
 use posthole_core::record::import::{self, Account, Import};
 
@@ -172,9 +172,9 @@ impl Run {
         let mut left = known.seen.len();
         for job in &plan.jobs {
             let is_theirs = |account: Option<&Account>| match account {
-                _ if args.account.is_some() => true,
+                Some(account) if args.account.is_some() => account.user == job.user.as_bytes(),
                 Some(account) => is_mailbox(job, account),
-                None => false,
+                None => args.account.is_some(),
             };
             let seen: Vec<_> = known
                 .seen
@@ -228,11 +228,23 @@ impl Run {
 
 /// Whether a mailbox may be the one of an account.
 ///
-/// What others reach as `localhost` through a tunnel is `localhost` to the SSH host as well.
+/// What others reach through a tunnel is this machine to them, whatever it is called behind it.
 fn is_mailbox(job: &Job, account: &Account) -> bool {
-    let port = account.port.is_none_or(|port| port == job.server.port);
-    let host = job.server.host.as_bytes();
-    account.user == job.user.as_bytes() && account.host.eq_ignore_ascii_case(host) && port
+    if account.user != job.user.as_bytes() {
+        return false;
+    }
+    let is_named = |name: &str| account.host.eq_ignore_ascii_case(name.as_bytes());
+    match &job.route {
+        Route::Ssh(hops) => {
+            let is_hop = hops.last().is_some_and(|hop| is_named(&hop.name));
+            let is_here = ["localhost", "127.0.0.1", "::1"].into_iter().any(is_named);
+            is_hop || is_here || is_named(&job.server.host)
+        }
+        _ => {
+            let port = account.port.is_none_or(|port| port == job.server.port);
+            port && is_named(&job.server.host)
+        }
+    }
 }
 
 const LINES_SHOWN: usize = 20;
