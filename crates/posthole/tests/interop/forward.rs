@@ -121,7 +121,7 @@ fn pop3(stream: impl Read + Write) -> Vec<Vec<u8>> {
         stream.read_until(b'\n', &mut line).unwrap();
         line
     };
-    let mut say = |stream: &mut BufReader<_>, command: &str| {
+    let say = |stream: &mut BufReader<_>, command: &str| {
         if !command.is_empty() {
             let writer: &mut _ = BufReader::get_mut(stream);
             Write::write_all(writer, format!("{command}\r\n").as_bytes()).unwrap();

@@ -1,8 +1,11 @@
 //! What an rc file comes to.
 
 use super::*;
+use crate::message::Envelope;
 use crate::openssh::NoOpenSsh;
-use crate::plan::{Authorities, DeliverTo, MdaCommand, Route, SmtpProtocol};
+use crate::plan::{
+    Authorities, DeliverTo, Edits, MdaCommand, NameService, Route, SmtpProtocol, StatusFields,
+};
 
 fn plan(text: &str) -> RcPlan {
     plan_with(text, true)
@@ -36,7 +39,7 @@ fn plan_with(text: &str, native_tunnels: bool) -> RcPlan {
     };
     let vars = [("HOME", "/home/manish"), ("USER", "manish")];
     let vars = vars.map(|(name, value)| (name.into(), value.into()));
-    let environment = Environment::new("/work".into(), vars);
+    let environment = Environment::new("/cwd".into(), vars);
     resolve_rcfile(&configuration, &wishes, &environment, &NoOpenSsh)
 }
 
@@ -208,7 +211,8 @@ fn mail_goes_where_fetchmail_brings_it() {
 #[test]
 fn numbers_mean_what_they_mean_to_fetchmail() {
     let job = errand(
-        "poll mail proto pop3 timeout 90 user u pass p keep limit 5000 limitflush fetchlimit 3",
+        "poll mail proto pop3 timeout 90 user u pass p keep limit 5000 limitflush fetchlimit 3 \
+         fetchall flush expunge 5",
     )
     .job;
     assert_eq!(job.timeout, Duration::from_secs(90));
@@ -217,8 +221,13 @@ fn numbers_mean_what_they_mean_to_fetchmail() {
         limit: Some(5000),
         limit_flush: true,
         fetch_limit: Some(3),
+        fetch_all: true,
+        flush: true,
+        expunge: NonZeroU32::new(5),
     };
     assert_eq!(job.select, select);
+    let deleting = errand("poll mail proto pop3 user u pass p fetchall").job;
+    assert!(!deleting.select.fetch_all, "nothing comes twice");
     let plain = errand("poll mail proto pop3 user u pass p").job;
     assert_eq!(plain.timeout, Duration::from_secs(300));
     assert_eq!(plain.select, Select::default());
@@ -245,11 +254,6 @@ fn what_cannot_be_done_is_refused_and_the_rest_goes_on() {
         ("proto etrn user u pass p", "ETRN", true),
         ("proto pop3 auth ntlm user u pass p", "ntlm", false),
         ("proto pop3 auth ssh user u pass p", "ssh", false),
-        (
-            "proto pop3 user u pass p is a b",
-            "several local names",
-            false,
-        ),
         ("proto pop3 service nntp user u pass p", "nntp", false),
     ] {
         let mut plan = plan(&format!("poll a {text}\npoll b proto pop3 user v pass q"));
@@ -264,9 +268,9 @@ fn what_cannot_be_done_is_refused_and_the_rest_goes_on() {
 #[test]
 fn what_is_not_obeyed_is_said_once() {
     let plan = plan(
-        "poll a proto pop3 user u pass p mimedecode\n\
-         poll b proto pop3 tracepolls user v pass q mimedecode\n\
-         skip c proto pop3 user w pass r dropstatus",
+        "poll a proto pop3 user u pass p forcecr\n\
+         poll b proto pop3 plugout x user v pass q forcecr\n\
+         skip c proto pop3 user w pass r pass8bits",
     );
     let messages: Vec<_> = plan
         .remarks
@@ -277,8 +281,65 @@ fn what_is_not_obeyed_is_said_once() {
     assert_eq!(
         messages,
         [
-            "`mimedecode` is not obeyed: every octet of a message stays as it came",
-            "`tracepolls` is not obeyed: every octet of a message stays as it came",
+            "`forcecr` is not obeyed: each destination gets the line ends that belong there",
+            "`plugout` is not obeyed: mail is handed to the SMTP server directly",
         ]
     );
+}
+
+#[test]
+fn messages_are_changed_as_fetchmail_would() {
+    let plain = errand("poll label via mail.example.org proto pop3 user u pass p is me here").job;
+    let trace = plain.edits.received.unwrap();
+    assert_eq!(
+        (&*trace.from, trace.account, trace.recipient.as_deref()),
+        ("mail.example.org", None, Some("me"))
+    );
+    assert_eq!(plain.edits.rewrite.as_deref(), Some("mail.example.org"));
+    assert_eq!(plain.edits.status, StatusFields::DropEmpty);
+
+    let text = "set invisible\n\
+                poll mail proto pop3 user u pass p no rewrite dropstatus dropdelivered mimedecode \
+                stripcr";
+    let edits = Edits {
+        status: StatusFields::Drop,
+        drop_delivered: true,
+        mimedecode: true,
+        strip_cr: true,
+        ..Edits::default()
+    };
+    assert_eq!(errand(text).job.edits, edits);
+    let traced = errand("poll mail proto pop3 tracepolls user u pass p").job;
+    let account = traced.edits.received.unwrap().account;
+    assert_eq!(account, Some(("mail".to_owned(), "u".to_owned())));
+}
+
+#[test]
+fn several_names_are_a_mailbox_of_several_people() {
+    assert!(
+        errand("poll mail proto pop3 user u pass p is me here")
+            .job
+            .multidrop
+            .is_none()
+    );
+    let job = errand(
+        "set postmaster root\n\
+         poll label via mail proto pop3 envelope 1 X-Original-To qvirtual joe- aka a.example \
+         localdomains b.example no dns user u pass p is ann=anna bob * here",
+    )
+    .job;
+    let multidrop = job.multidrop.unwrap();
+    let rules = &multidrop.rules;
+    let name = "X-Original-To".to_owned();
+    assert_eq!(rules.envelope, Envelope::Field { name, skip: 1 });
+    assert_eq!(rules.prefix.as_deref(), Some("joe-"));
+    assert_eq!(rules.servers, ["label", "mail"]);
+    assert_eq!(rules.aliases, ["a.example"]);
+    assert_eq!(rules.local_domains, ["b.example"]);
+    let names = [("ann", "anna"), ("bob", "bob")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(rules.names, names);
+    assert!(rules.passes_others);
+    assert_eq!(multidrop.dns, NameService::Off);
+    assert_eq!(multidrop.postmaster.as_deref(), Some("root"));
+    assert_eq!(job.edits.received.unwrap().recipient, None);
 }
