@@ -57,7 +57,7 @@ pub(crate) enum Command {
     /// options, and posthole-fetchmail(1) says what becomes of each.
     #[command(disable_help_flag = true)]
     Fetchmail(FetchmailArgs),
-    /// Translate an rc file of fetchmail, or take over what another program has fetched
+    /// Translate fetchmail's rc file, or take over what others have fetched
     #[command(after_long_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
     /// Print a completion script for a shell

@@ -203,7 +203,7 @@ fn the_short_help_fits_on_a_screen() {
           check        Walk every step towards the mailbox and say how it went
           trust        Show an SSH host's key and record it in known_hosts after a yes
           fetchmail    Fetch mail as fetchmail does, with its options and its .fetchmailrc
-          import       Translate an rc file of fetchmail, or take over what another program has fetched
+          import       Translate fetchmail's rc file, or take over what others have fetched
           completions  Print a completion script for a shell
           man          Print the manual page
           help         Print this message or the help of the given subcommand(s)

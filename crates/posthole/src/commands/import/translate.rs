@@ -415,7 +415,9 @@ mod tests {
                 assert_eq!(old.auth, new.auth, "{text}");
                 assert_eq!(old.tls.start, new.tls.start, "{text}");
                 assert_eq!(old.allow_plaintext, new.allow_plaintext, "{text}");
-                let to = |job: &posthole_core::plan::Job| job.deliver[0].to_string();
+                // Without a shell, words are shown in quotes.
+                let to =
+                    |job: &posthole_core::plan::Job| job.deliver[0].to_string().replace('\'', "");
                 assert_eq!(to(old), to(new), "{text}");
                 let secret = |job: &posthole_core::plan::Job| match &job.password {
                     PasswordSource::Given { secret, .. } => secret.expose_secret().to_owned(),
