@@ -126,7 +126,7 @@ mod tests {
         let mut syslog = Syslog::open(&path, true).unwrap();
         syslog.write_all(b"one\n\ntwo").unwrap();
         syslog.write_all(b" halves\n").unwrap();
-        let mut received = || {
+        let received = || {
             let mut buffer = [0; 256];
             let length = log.recv(&mut buffer).unwrap();
             String::from_utf8(buffer[..length].to_vec()).unwrap()

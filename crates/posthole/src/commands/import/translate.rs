@@ -401,7 +401,7 @@ mod tests {
             "poll mail proto pop3 timeout 0 user 'joe@x.org' pass p ssl keep limit 5000",
             "poll mail proto pop3 auth password user a pass p sslproto '' fetchlimit 3 \
              user b pass q mda 'procmail -d %T' limitflush",
-            "set daemon 300 poll mail proto pop3 plugin 'ssh -i /k gw:2222 nc %h %p' user a \
+            "set daemon 300 poll mail proto pop3 plugin 'ssh -i /k -p 2222 gw nc %h %p' user a \
              smtphost '/run/lmtp'",
         ] {
             let (old, new, text) = both(rc);
