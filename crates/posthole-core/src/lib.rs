@@ -22,6 +22,7 @@ pub mod durable;
 pub mod error;
 pub mod exec;
 pub mod fetchmailrc;
+pub mod forward;
 pub mod message;
 pub mod openssh;
 pub mod plan;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::forward::ClientEvent;
 use crate::transport::tls::Parameters;
 
 /// Somebody who is told what happens.
@@ -26,6 +27,8 @@ impl Observer for Silent {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// A client of the forward of that name came or went.
+    Client(ClientEvent),
     /// Messages are safe here.
     Delivered {
         /// How many became durable and were recorded.

@@ -9,6 +9,8 @@
     reason = "the comments are the help texts, in which brackets mean optional"
 )]
 
+mod forward;
+mod ssh;
 mod tls;
 
 use std::net::SocketAddr;
@@ -19,12 +21,14 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use posthole_core::config::{
-    AccountArg, Agent, Deliver, Password, SshTarget, ValueError, parse_duration, parse_keep,
-    parse_path, parse_recipient, parse_size,
+    AccountArg, Deliver, Password, SshTarget, ValueError, parse_duration, parse_keep, parse_path,
+    parse_recipient, parse_size,
 };
 use posthole_core::plan::{Auth, Keep, Overrides, SshOverrides};
 use posthole_core::tunnel::HostKey;
 
+pub(crate) use forward::ForwardArgs;
+use ssh::SshArgs;
 use tls::TlsArgs;
 
 /// Fetch POP3 mail through SSH into a Maildir, each message exactly once
@@ -51,6 +55,9 @@ pub(crate) enum Command {
     /// Show an SSH host's key and record it in known_hosts after a yes
     #[command(after_long_help = TRUST_EXAMPLES)]
     Trust(TrustArgs),
+    /// Make servers behind SSH hosts appear on this machine, for other mail programs
+    #[command(after_long_help = forward::EXAMPLES)]
+    Forward(ForwardArgs),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -237,42 +244,8 @@ pub(crate) struct AccountArgs {
     #[arg(long, help_heading = "SSH", conflicts_with = "via")]
     no_via: bool,
 
-    /// Log in to the SSH host with this private key (can be repeated)
-    #[arg(short, long, value_name = "FILE", help_heading = "SSH", value_parser = path)]
-    #[arg(value_hint = ValueHint::FilePath)]
-    identity: Vec<PathBuf>,
-
-    /// Ask the SSH agent at this socket instead of the one at $SSH_AUTH_SOCK
-    #[arg(long, value_name = "SOCKET", help_heading = "SSH", value_parser = path)]
-    #[arg(value_hint = ValueHint::FilePath)]
-    agent: Option<PathBuf>,
-
-    /// Ask no SSH agent
-    #[arg(long, help_heading = "SSH", conflicts_with = "agent")]
-    no_agent: bool,
-
-    /// Look for host keys in this file instead of ~/.ssh/known_hosts (can be repeated)
-    ///
-    /// New keys are recorded in the first.
-    #[arg(long, value_name = "FILE", help_heading = "SSH", value_parser = path)]
-    #[arg(value_hint = ValueHint::FilePath)]
-    known_hosts: Vec<PathBuf>,
-
-    /// Compress what goes over SSH
-    #[arg(short = 'C', long, help_heading = "SSH")]
-    compress: bool,
-
-    /// Compress nothing, whatever the configuration says
-    #[arg(long, help_heading = "SSH", conflicts_with = "compress")]
-    no_compress: bool,
-
-    /// Ask the SSH host for a sign of life after this much silence; 0 never asks
-    #[arg(long, value_name = "DURATION", help_heading = "SSH", value_parser = duration)]
-    keepalive: Option<Duration>,
-
-    /// Give up when an SSH connection does not stand after this long
-    #[arg(long, value_name = "DURATION", help_heading = "SSH", value_parser = duration)]
-    connect_timeout: Option<Duration>,
+    #[command(flatten)]
+    ssh: SshArgs,
 
     /// Log in by this mechanism, such as user, plain, scram-sha-256 or xoauth2
     ///
@@ -382,18 +355,7 @@ impl AccountArgs {
             fetch_limit: self.fetch_limit,
             timeout: self.timeout,
             allow_plaintext: self.allow_plaintext.then_some(true),
-            ssh: SshOverrides {
-                identity: given(&self.identity),
-                known_hosts: given(&self.known_hosts),
-                compression: either(self.compress, self.no_compress),
-                keepalive: self.keepalive,
-                connect_timeout: self.connect_timeout,
-                agent: self
-                    .agent
-                    .clone()
-                    .map(Agent::Socket)
-                    .or_else(|| self.no_agent.then_some(Agent::Off)),
-            },
+            ssh: self.ssh.overrides(),
             tls: self.tls.overrides(),
         })
     }

@@ -59,6 +59,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Fetch(args) => run.in_runtime(async |run| commands::fetch(run, &args).await),
         Command::Check(args) => run.in_runtime(async |run| commands::check(run, &args).await),
         Command::Trust(args) => run.in_runtime(async |run| commands::trust(run, &args).await),
+        Command::Forward(args) => run.in_runtime(async |run| commands::forward(run, &args).await),
         Command::Completions(args) => commands::completions(&run, &args),
         Command::Man => commands::man(&run),
     };

@@ -2,6 +2,8 @@
 //!
 //! The names of the fields are a promise, made in posthole(1).
 
+mod forward;
+
 use std::error::Error;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use posthole_core::retrieve::{MessageFailure, Preview, PreviewEntry, Report};
 use serde::{Serialize, Serializer};
 
 use crate::exit::Exit;
+
+pub(crate) use forward::{ForwardEnded, ForwardEvent, Forwarding};
 
 /// Something that went wrong, for whom it concerns.
 #[derive(Clone, Debug, Serialize)]

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::name::check_section_name;
 use super::section::{Entry, Limits, Reader, entries, one_line};
-use super::value::{parse_host_port, parse_keep_some, parse_size};
+use super::value::{parse_allow, parse_host_port, parse_keep_some, parse_size};
 use super::{
     Account, Config, Diagnostic, Forward, Options, Spanned, SshHost, did_you_mean, secrets, syntax,
 };
@@ -224,9 +224,10 @@ impl Reader<'_> {
     fn forward(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<Forward> {
         let name = self.section_name(named, "forward", check_section_name);
         let place = format!("[forward.{}]", one_line(named.key));
-        let (mut listen, mut via, mut to, mut idle) = (None, None, None, None);
+        let (mut listen, mut via, mut to, mut idle, mut allow_any) = (None, None, None, None, None);
         for entry in entries(table) {
             match entry.key {
+                "allow" => allow_any = self.parsed_with(entry, parse_allow),
                 "idle" => idle = self.duration(entry, Limits::TIMEOUT_OR_NEVER),
                 "listen" => listen = self.parsed(entry),
                 "to" => to = self.parsed_with(entry, parse_host_port),
@@ -257,6 +258,7 @@ impl Reader<'_> {
             via: via?,
             to: to?,
             idle,
+            allow_any,
         })
     }
 
@@ -433,7 +435,7 @@ const ACCOUNT_KEYS: &[&str] = &[
     "tls-name",
     "via",
 ];
-const FORWARD_KEYS: &[&str] = &["idle", "listen", "to", "via"];
+const FORWARD_KEYS: &[&str] = &["allow", "idle", "listen", "to", "via"];
 
 /// What other retrievers call it.
 const FOREIGN_KEYS: &[(&str, &str)] = &[

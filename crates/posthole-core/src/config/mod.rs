@@ -32,7 +32,7 @@ pub use load::{LoadError, Source, check_permissions, load};
 pub use tls::{TlsOptions, parse_tls_name};
 pub use value::{
     AccountArg, Deliver, Listen, LmtpServer, Pin, ServerUrl, SshTarget, TlsWhen, ValueError,
-    parse_duration, parse_keep, parse_path, parse_recipient, parse_size,
+    parse_duration, parse_host_port, parse_keep, parse_path, parse_recipient, parse_size,
 };
 
 pub(crate) use section::{Limits, check_password, one_line};
@@ -275,6 +275,8 @@ pub struct Forward {
     pub to: Spanned<HostPort>,
     /// Idle time after which the SSH connection closes; zero keeps it open.
     pub idle: Option<Spanned<Duration>>,
+    /// Whether programs of other users may connect.
+    pub allow_any: Option<Spanned<bool>>,
 }
 
 /// Where a password comes from, as written.

@@ -186,7 +186,7 @@ fn unknown_keys_are_answered_with_the_nearest_known_one_or_with_all() {
         1:10 [forward.f] has no `to` ^f^ needed here
           help: write to = "localhost:110"
         2:1 unknown key `from` in [forward.f] ^from^
-          help: known are idle, listen, to, via
+          help: known are allow, idle, listen, to, via
     "#]],
     );
 }
@@ -969,6 +969,7 @@ listen = '127.0.0.1'
 via = []
 to = 'localhost'
 idle = '5'
+allow = 'all'
 ",
         expect![[r#"
             2:11 `listen`: the port is missing ^127.0.0.1^
@@ -978,6 +979,8 @@ idle = '5'
               help: write `host:port`, such as `localhost:110` or `[::1]:110`
             5:9 `idle`: the number has no unit ^5^
               help: write `5s` for seconds, `5m` for minutes
+            6:10 `allow`: whom to allow is not known ^all^
+              help: write "same-user" for programs of your own, or "any" for all that can connect
         "#]],
     );
 }
@@ -1064,6 +1067,7 @@ listen = "11110"
 via = "popserver"
 to = "localhost:110"
 idle = "10m"
+allow = "any"
 
 [forward.socket]
 listen = "unix:~/pop.sock"
@@ -1166,11 +1170,8 @@ fn everything_that_can_be_said_is_understood() {
     let [netscape, socket] = &config.forwards[..] else {
         panic!("{:?}", config.forwards)
     };
-    let loopback = HostPort {
-        host: "127.0.0.1".to_owned(),
-        port: 11110,
-    };
-    assert_eq!(netscape.listen.value, Listen::Tcp(loopback));
+    assert_eq!(netscape.listen.value, Listen::Loopback(11110));
+    assert!(netscape.allow_any.as_ref().unwrap().value);
     assert_eq!(netscape.to.value.to_string(), "localhost:110");
     assert_eq!(
         netscape.idle.as_ref().unwrap().value,

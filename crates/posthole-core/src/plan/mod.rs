@@ -10,6 +10,7 @@ mod auth;
 mod deliver;
 mod describe;
 mod environment;
+mod forward;
 mod hop;
 mod mailbox;
 mod overrides;
@@ -29,11 +30,12 @@ pub use deliver::{
     BsmtpTo, DeliverTo, MboxTo, MdaCommand, MdaTo, SmtpProtocol, SmtpServer, SmtpTo,
 };
 pub use environment::Environment;
+pub use forward::{Forward, Forwards, ListenOn, Wish};
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{Overrides, SshOverrides, TlsOverrides};
 pub use password::{Keyring, NetrcEntry, PasswordSource};
 pub(crate) use resolve::is_loopback;
-pub use resolve::{ConfigFile, resolve, resolve_way};
+pub use resolve::{ConfigFile, resolve, resolve_forwards, resolve_way};
 pub use tls::{Authorities, NameFrom, Pin, SystemStore, Tls, TlsIdentity, TlsStart};
 
 /// Everything one run will do.

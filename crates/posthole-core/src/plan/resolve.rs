@@ -2,6 +2,7 @@
 
 mod backend;
 mod deliver;
+mod forward;
 mod hop;
 mod password;
 mod said;
@@ -28,6 +29,7 @@ use crate::config::{
 };
 use crate::openssh::OpenSsh;
 
+pub use forward::resolve_forwards;
 use password::Login;
 use tls::usual_port;
 use way::Listed;

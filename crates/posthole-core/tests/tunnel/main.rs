@@ -6,6 +6,7 @@ mod auth;
 mod channel;
 mod connection;
 mod fake_agent;
+mod forward;
 mod host_key;
 mod hostile;
 mod world;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use posthole_core::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
+use posthole_core::forward::ClientEvent;
 use posthole_core::plan::{Hop, HostPort, PasswordSource};
 use posthole_core::progress::{Event, Observer, Step};
 use posthole_core::transport::BoxStream;
@@ -112,6 +113,16 @@ impl Notes {
             _ => None,
         });
         notices.collect()
+    }
+
+    /// What became of the clients of a forward.
+    pub(crate) fn clients(&self) -> Vec<ClientEvent> {
+        let notes = self.0.lock().unwrap();
+        let events = notes.iter().filter_map(|(_, event)| match event {
+            Event::Client(event) => Some(event.clone()),
+            _ => None,
+        });
+        events.collect()
     }
 
     /// How the last login was done.

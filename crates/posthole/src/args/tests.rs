@@ -202,6 +202,7 @@ fn the_short_help_fits_on_a_screen() {
           fetch        Fetch new mail from all accounts, or from those named
           check        Walk every step towards the mailbox and say how it went
           trust        Show an SSH host's key and record it in known_hosts after a yes
+          forward      Make servers behind SSH hosts appear on this machine, for other mail programs
           completions  Print a completion script for a shell
           man          Print the manual page
           help         Print this message or the help of the given subcommand(s)

@@ -2,6 +2,7 @@
 
 mod check;
 mod fetch;
+mod forward;
 mod jobs;
 mod plan;
 mod print;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use check::check;
 pub(crate) use fetch::fetch;
+pub(crate) use forward::forward;
 #[cfg(test)]
 pub(crate) use print::MANUAL;
 pub(crate) use print::{completions, man};

@@ -13,7 +13,10 @@ use clap::builder::styling::{AnsiColor, Style};
 pub(crate) use diagnostic::{diagnostics, mistakes};
 pub(crate) use units::{size, time};
 
-use crate::report::{Checked, Fetched, Message, Previewed, Problem, Trusted, printable};
+use crate::report::{
+    Checked, Fetched, ForwardEnded, Forwarding, Message, Previewed, Problem, Trusted, printable,
+};
+use crate::steps::count;
 
 /// Appends to a string, which cannot fail.
 macro_rules! push {
@@ -41,6 +44,39 @@ pub(crate) fn notice(account: &str, text: &str, colour: bool) -> String {
         "posthole: {}: {note}note:{note:#} {text}",
         printable(account)
     )
+}
+
+/// `netscape: 127.0.0.1:11110, [::1]:11110 leads to localhost:110 through msingh@popserver`
+pub(crate) fn forwarding(forwarding: &Forwarding) -> String {
+    let Forwarding {
+        forward,
+        listen,
+        to,
+        via,
+    } = forwarding;
+    let (listen, via) = (listen.join(", "), via.join(", "));
+    format!(
+        "{}: {} leads to {} through {}",
+        printable(forward),
+        printable(&listen),
+        printable(to),
+        printable(&via)
+    )
+}
+
+/// `netscape: 3 clients, 1.2 MiB received, 345 B sent, 1 not let in`
+pub(crate) fn forward_ended(ended: &ForwardEnded) -> String {
+    let mut text = format!(
+        "{}: {}, {} received, {} sent",
+        printable(&ended.forward),
+        count(ended.clients, "client"),
+        size(ended.received),
+        size(ended.sent)
+    );
+    if ended.refused > 0 {
+        push!(text, ", {} not let in", ended.refused);
+    }
+    text
 }
 
 /// `work: 12 new (345 KiB), 12 deleted, 3 left, 0.8s`

@@ -11,6 +11,7 @@ mod check;
 mod destinations;
 mod dropbear;
 mod fetch;
+mod forward;
 mod host_key;
 mod interrupted;
 mod kerberos;
@@ -50,5 +51,6 @@ fn main() -> ExitCode {
     let suite = output::tests(suite);
     let suite = destinations::tests(suite);
     let suite = tls::tests(suite);
+    let suite = forward::tests(suite);
     suite.run()
 }

@@ -11,7 +11,9 @@ use crate::plan::HostPort;
 /// Where a forward's clients connect.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Listen {
-    /// `[host:]port`; without a host it is the loopback interface.
+    /// `port`: the loopback interface, whether IPv4 or IPv6.
+    Loopback(u16),
+    /// `host:port`.
     Tcp(HostPort),
     /// `unix:PATH`.
     Unix(PathBuf),
@@ -26,18 +28,31 @@ impl FromStr for Listen {
             return Ok(Self::Unix(path));
         }
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            let port = parse_port(text, 0)?;
-            return Ok(Self::Tcp(HostPort {
-                host: "127.0.0.1".to_owned(),
-                port,
-            }));
+            return parse_port(text, 0).map(Self::Loopback);
         }
         parse_host_port(text).map(Self::Tcp)
     }
 }
 
+/// Reads whom a forward serves: `same-user` or `any`, which is what the answer says.
+pub(in crate::config) fn parse_allow(text: &str) -> Result<bool, ValueError> {
+    match text {
+        "any" => Ok(true),
+        "same-user" => Ok(false),
+        _ => Err(
+            ValueError::new("whom to allow is not known", 0..text.len()).help(
+                "write \"same-user\" for programs of your own, or \"any\" for all that can connect",
+            ),
+        ),
+    }
+}
+
 /// Reads `host:port`.
-pub(in crate::config) fn parse_host_port(text: &str) -> Result<HostPort, ValueError> {
+///
+/// # Errors
+///
+/// The text is something else.
+pub fn parse_host_port(text: &str) -> Result<HostPort, ValueError> {
     let (host, port) = parse_authority(text)?;
     let port = port.ok_or_else(|| {
         ValueError::new("the port is missing", 0..text.len())

@@ -1,0 +1,87 @@
+//! Why a forward cannot be served.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::error::Class;
+
+/// A place where clients should connect and cannot.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForwardError {
+    /// The system does not let us listen there.
+    #[error("cannot listen on {place}")]
+    Listen {
+        /// The place.
+        place: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A socket that was passed to us is of no use.
+    #[error("a socket that was passed to this process cannot be used")]
+    Passed(#[source] io::Error),
+    /// It can be reached from other machines, and nobody said that it may.
+    #[error("{place}, which was passed to this process, can be reached from other machines")]
+    PassedExposed {
+        /// The place.
+        place: String,
+    },
+    /// Somebody else is there.
+    #[error("{place} is taken{}", by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default())]
+    Taken {
+        /// The place.
+        place: String,
+        /// Who, as far as it can be seen.
+        by: Option<String>,
+    },
+    /// There is a file that is not a socket of ours.
+    #[error("{} is not a socket of this user, and is left alone", path.display())]
+    NotOurSocket {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl ForwardError {
+    /// Says who must act.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Listen { .. } | Self::Passed(_) | Self::Taken { .. } => Class::Local,
+            Self::NotOurSocket { .. } | Self::PassedExposed { .. } => Class::Config,
+        }
+    }
+
+    /// Says what to do about it, where there is something to say.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(
+            match self {
+                Self::Listen { source, .. } => match source.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "ports below 1024 are for root: take a higher one, such as 11110, or have \
+                         systemd pass the socket; a socket needs a directory that can be written to"
+                    }
+                    io::ErrorKind::AddrNotAvailable => {
+                        "this machine does not have that address: listen on a port alone"
+                    }
+                    io::ErrorKind::NotFound => "make its directory first",
+                    io::ErrorKind::InvalidInput => {
+                        "the path of a Unix socket has some 90 octets at most: take a shorter one"
+                    }
+                    _ => return None,
+                },
+                Self::Passed(_) => "pass listening stream sockets: TCP, or Unix",
+                Self::PassedExposed { .. } => {
+                    "have it listen on 127.0.0.1, or accept it with allow = \"any\" or --allow any"
+                }
+                Self::Taken { .. } => {
+                    "end that program, or listen on another port; whoever is there hears the \
+                     passwords of mail programs that connect"
+                }
+                Self::NotOurSocket { .. } => "remove it, or listen elsewhere",
+            }
+            .to_owned(),
+        )
+    }
+}

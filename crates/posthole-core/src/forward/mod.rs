@@ -1,0 +1,252 @@
+//! Forwards: a server behind an SSH host that appears on this machine, for other mail programs.
+//!
+//! ```text
+//! client ─accept→ its user ─open→ channel of the one SSH connection ─relay→ the end of either
+//! ```
+//!
+//! The SSH connection opens for the first client and closes when none has been there for a while.
+//! A client is not answered before its channel stands, so that it never talks to a socket which
+//! leads nowhere; where there is no channel, a mail program is told why in its own protocol.
+//!
+//! [`Forwarder::bind`] takes the places, [`Forwarder::run`] serves them until it is told to stop,
+//! and a [`Handle`] shows meanwhile what goes on.
+
+mod error;
+mod listen;
+mod owner;
+mod refuse;
+mod relay;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::ask::Ask;
+use crate::plan::Forward;
+use crate::progress::{Event, Observer};
+use crate::tunnel::{TunnelError, Tunnels};
+
+pub use error::ForwardError;
+pub use listen::Passed;
+pub use status::{Handle, Status};
+
+use listen::{Client, Listeners};
+use relay::End;
+use status::{Noting, Shared};
+
+/// A forward whose places are taken, ready to serve.
+#[derive(Debug)]
+pub struct Forwarder {
+    listeners: Listeners,
+    service: Arc<Service>,
+}
+
+/// What all clients of a forward share.
+#[derive(Debug)]
+struct Service {
+    forward: Arc<Forward>,
+    tunnels: Tunnels,
+    shared: Arc<Shared>,
+    limits: Limits,
+}
+
+/// How long and how much a client may leave unread.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many octets are kept for a client that does not take them. When there are more, the SSH
+    /// connection is not read any more, which stops all of its clients.
+    pub backlog: usize,
+    /// How long a client may then stop the others before its connection is reset.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    /// Much more than a message, and less than a mail program waits for an answer.
+    fn default() -> Self {
+        Self {
+            backlog: 8 << 20,
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What became of a client.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// It was let in and has a channel.
+    Opened,
+    /// Both sides ended it, or the client did.
+    Closed {
+        /// Octets that the server sent and the client took.
+        received: u64,
+        /// Octets that the client sent.
+        sent: u64,
+    },
+    /// It was cut off.
+    Cut {
+        /// Why.
+        reason: String,
+    },
+    /// There was no channel for it.
+    Failed(TunnelError),
+    /// It was not let in.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// It could not even be accepted.
+    NotAccepted {
+        /// What the system said.
+        reason: String,
+    },
+}
+
+impl Forwarder {
+    /// Takes the places where clients connect: those of the forward or, if there are any, those
+    /// that were passed to this process.
+    ///
+    /// Nothing is connected to yet. Must be called from within the runtime. The forward has SSH
+    /// connections of its own, so that no account waits for one of its clients.
+    ///
+    /// # Errors
+    ///
+    /// A place is taken by another, or not to be had.
+    pub async fn bind(
+        forward: Arc<Forward>,
+        passed: Vec<Passed>,
+        ask: Arc<dyn Ask>,
+        observer: Arc<dyn Observer>,
+        limits: Limits,
+    ) -> Result<Self, ForwardError> {
+        let listeners = if passed.is_empty() {
+            Listeners::bind(&forward).await?
+        } else {
+            Listeners::passed(&forward, passed)?
+        };
+        let shared = Arc::new(Shared::new(&forward.name, Arc::clone(&observer)));
+        let noting = Noting::new(Arc::clone(&shared), &forward);
+        let tunnels = Tunnels::new(ask, Arc::new(noting));
+        Ok(Self {
+            listeners,
+            service: Arc::new(Service {
+                forward,
+                tunnels,
+                shared,
+                limits,
+            }),
+        })
+    }
+
+    /// Where clients connect, as text for people.
+    #[must_use]
+    pub fn places(&self) -> Vec<String> {
+        self.listeners.places()
+    }
+
+    /// What shows how it goes.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.service.shared))
+    }
+
+    /// Serves clients until `stop` is cancelled; then their connections are reset, and SSH is told
+    /// goodbye.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { listeners, service } = self;
+        let mut clients = JoinSet::new();
+        loop {
+            // Only an empty house is locked.
+            let is_idle = clients.is_empty() && service.shared.is_open();
+            let idle = async {
+                match service.forward.idle {
+                    Some(idle) if is_idle => tokio::time::sleep(idle).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                client = listeners.accept() => match client {
+                    Ok(client) => {
+                        clients.spawn(Arc::clone(&service).serve(client));
+                    }
+                    Err(error) => {
+                        service.tell(ClientEvent::NotAccepted { reason: error.to_string() });
+                        // There are none to be had for now, as a rule: descriptors or memory.
+                        tokio::select! {
+                            () = tokio::time::sleep(BREATH) => {}
+                            () = stop.cancelled() => break,
+                        }
+                    }
+                },
+                // If that was a panic, it is one client's, and was reported where it happened.
+                Some(_) = clients.join_next() => {}
+                () = idle => {
+                    service.tunnels.close().await;
+                    service.shared.closed();
+                }
+            }
+        }
+        drop(listeners);
+        clients.shutdown().await;
+        service.tunnels.close().await;
+        service.shared.closed();
+    }
+}
+
+impl Service {
+    /// Serves a client from its first moment to its last.
+    async fn serve(self: Arc<Self>, mut client: Client) {
+        let Forward {
+            name,
+            hops,
+            to,
+            allow_any,
+            ..
+        } = &*self.forward;
+        if !allow_any && let Err(reason) = client.check_owner().await {
+            self.shared.refuse();
+            self.tell(ClientEvent::Refused { reason });
+            return;
+        }
+        let presence = self.shared.enter();
+        let opened = tokio::select! {
+            opened = self.tunnels.open(name, hops, to) => opened,
+            () = client.gone() => return,
+        };
+        let channel = match opened {
+            Ok(channel) => channel,
+            Err(error) => {
+                let reason = error.to_string();
+                self.tell(ClientEvent::Failed(error));
+                refuse::say(client, to.port, &reason).await;
+                return;
+            }
+        };
+        let connection = self.shared.opened();
+        self.tell(ClientEvent::Opened);
+        let end = relay::run(&mut client, channel, &self.shared, self.limits).await;
+        drop(presence);
+        match end {
+            End::Closed { received, sent } => {
+                client.ends_in_order();
+                self.tell(ClientEvent::Closed { received, sent });
+            }
+            End::Cut(reason) => self.tell(ClientEvent::Cut { reason }),
+            End::Lost(reason) => {
+                self.shared.lost(connection);
+                self.tell(ClientEvent::Cut { reason });
+            }
+        }
+    }
+
+    fn tell(&self, event: ClientEvent) {
+        self.shared.tell(&Event::Client(event));
+    }
+}
+
+/// How long nothing is accepted after the system refused to.
+const BREATH: Duration = Duration::from_millis(100);

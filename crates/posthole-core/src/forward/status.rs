@@ -1,0 +1,173 @@
+//! What a forward does right now.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crate::plan::{Forward, Hop};
+use crate::progress::{Event, Observer, Step};
+
+/// Shows how a forward goes, for as long as anybody likes.
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Shared>);
+
+impl Handle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// What the forward is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What it does right now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let shared = &self.0;
+        Status {
+            clients: shared.clients.load(Ordering::Relaxed),
+            served: shared.served.load(Ordering::Relaxed),
+            refused: shared.refused.load(Ordering::Relaxed),
+            received: shared.received.load(Ordering::Relaxed),
+            sent: shared.sent.load(Ordering::Relaxed),
+            open_since: *shared.open_since(),
+        }
+    }
+}
+
+/// What a forward does at one moment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Status {
+    /// Clients that are connected.
+    pub clients: u64,
+    /// Clients that have had a channel, those that are connected included.
+    pub served: u64,
+    /// Clients that were not let in.
+    pub refused: u64,
+    /// Octets that clients took from the server.
+    pub received: u64,
+    /// Octets that clients sent to the server.
+    pub sent: u64,
+    /// Since when the SSH connection is open, if it is.
+    pub open_since: Option<SystemTime>,
+}
+
+/// The counts of a forward.
+pub(super) struct Shared {
+    name: String,
+    observer: Arc<dyn Observer>,
+    clients: AtomicU64,
+    served: AtomicU64,
+    refused: AtomicU64,
+    pub(super) received: AtomicU64,
+    pub(super) sent: AtomicU64,
+    open_since: Mutex<Option<SystemTime>>,
+}
+
+impl Shared {
+    pub(super) fn new(name: &str, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            name: name.to_owned(),
+            observer,
+            clients: AtomicU64::new(0),
+            served: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            open_since: Mutex::default(),
+        }
+    }
+
+    pub(super) fn tell(&self, event: &Event) {
+        self.observer.event(&self.name, event);
+    }
+
+    /// Counts a client for as long as the presence is kept.
+    pub(super) fn enter(self: &Arc<Self>) -> Presence {
+        self.clients.fetch_add(1, Ordering::Relaxed);
+        Presence(Arc::clone(self))
+    }
+
+    /// Whether more than one client is here.
+    pub(super) fn is_shared(&self) -> bool {
+        self.clients.load(Ordering::Relaxed) > 1
+    }
+
+    pub(super) fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A channel was opened, so the connection is open if nobody said so before.
+    ///
+    /// Returns which connection it is.
+    pub(super) fn opened(&self) -> SystemTime {
+        self.served.fetch_add(1, Ordering::Relaxed);
+        *self.open_since().get_or_insert_with(SystemTime::now)
+    }
+
+    /// The connection was lost, unless there is another since.
+    pub(super) fn lost(&self, opened: SystemTime) {
+        self.open_since().take_if(|since| *since == opened);
+    }
+
+    pub(super) fn closed(&self) {
+        *self.open_since() = None;
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open_since().is_some()
+    }
+
+    fn open_since(&self) -> MutexGuard<'_, Option<SystemTime>> {
+        self.open_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client that is here.
+#[derive(Debug)]
+pub(super) struct Presence(Arc<Shared>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Notes when the SSH connection opens, and passes everything on.
+pub(super) struct Noting {
+    shared: Arc<Shared>,
+    login: Option<String>,
+}
+
+impl Noting {
+    pub(super) fn new(shared: Arc<Shared>, forward: &Forward) -> Self {
+        let login = forward.hops.last().map(Hop::login);
+        Self { shared, login }
+    }
+}
+
+impl Observer for Noting {
+    fn event(&self, account: &str, event: &Event) {
+        if let Event::Step {
+            step: Step::Authenticated { login, .. },
+            ..
+        } = event
+            && Some(login) == self.login.as_ref()
+        {
+            *self.shared.open_since() = Some(SystemTime::now());
+        }
+        self.shared.observer.event(account, event);
+    }
+}

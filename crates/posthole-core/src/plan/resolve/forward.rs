@@ -1,0 +1,186 @@
+//! From `[forward.NAME]`, or a forward of the command line, to one that can be served.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::way::Listed;
+use super::{ConfigFile, Resolver, is_loopback};
+use crate::config::{self, Config, Diagnostic, Limits, Listen, did_you_mean, one_line};
+use crate::openssh::OpenSsh;
+use crate::plan::{Environment, Forward, Forwards, HostPort, ListenOn, Overrides, Wish};
+
+/// Works out which forwards are served and how, as [`resolve`](super::resolve) does for accounts.
+///
+/// # Errors
+/// All problems at once, as with [`resolve`](super::resolve).
+pub fn resolve_forwards(
+    file: Option<ConfigFile<'_>>,
+    wish: &Wish,
+    overrides: &Overrides,
+    environment: &Environment,
+    openssh: &dyn OpenSsh,
+) -> Result<Forwards, Vec<Diagnostic>> {
+    let empty = Config::default();
+    let mut resolver = Resolver::new(file, &empty, overrides, environment, openssh);
+    let wanted = resolver.wanted(wish);
+    let forwards = wanted.into_iter();
+    let forwards: Vec<_> = forwards
+        .filter_map(|wanted| resolver.forward(wanted))
+        .map(Arc::new)
+        .collect();
+    let remarks = resolver.remarks()?;
+    Ok(Forwards { forwards, remarks })
+}
+
+/// A forward to be served, of the file or of the command line.
+struct Wanted {
+    name: String,
+    listen: Listen,
+    listen_span: Option<Range<usize>>,
+    via: Vec<Listed>,
+    to: HostPort,
+    idle: Option<Duration>,
+    allow_any: bool,
+}
+
+impl<'a> Resolver<'a> {
+    fn wanted(&mut self, wish: &Wish) -> Vec<Wanted> {
+        match wish {
+            Wish::New {
+                listen,
+                via,
+                to,
+                idle,
+                allow_any,
+            } => vec![Wanted {
+                name: to.to_string(),
+                listen: listen.clone(),
+                listen_span: None,
+                via: via.iter().map(|target| (target.clone(), None)).collect(),
+                to: to.clone(),
+                idle: self.checked_idle(*idle),
+                allow_any: *allow_any,
+            }],
+            Wish::Named {
+                names,
+                idle,
+                allow_any,
+            } => {
+                let idle = self.checked_idle(*idle);
+                let mut wanted: Vec<&config::Forward> = Vec::new();
+                if names.is_empty() {
+                    wanted.extend(&self.config.forwards);
+                    if wanted.is_empty() {
+                        self.note(no_forward());
+                    }
+                }
+                for name in names {
+                    match self.config.forwards.iter().find(|f| f.name.value == *name) {
+                        // Naming one twice is no reason to serve it twice.
+                        Some(known) if wanted.iter().any(|f| f.name == known.name) => {}
+                        Some(known) => wanted.push(known),
+                        None => self.note(self.unknown_forward(name)),
+                    }
+                }
+                let from_file = |forward: &config::Forward| Wanted {
+                    name: forward.name.value.clone(),
+                    listen: forward.listen.value.clone(),
+                    listen_span: Some(forward.listen.span.clone()),
+                    via: forward
+                        .via
+                        .value
+                        .iter()
+                        .map(|target| (target.clone(), Some(forward.via.span.clone())))
+                        .collect(),
+                    to: forward.to.value.clone(),
+                    idle: idle.or_else(|| Some(forward.idle.as_ref()?.value)),
+                    allow_any: *allow_any
+                        || forward.allow_any.as_ref().is_some_and(|allow| allow.value),
+                };
+                wanted.into_iter().map(from_file).collect()
+            }
+        }
+    }
+
+    fn forward(&mut self, wanted: Wanted) -> Option<Forward> {
+        let span = wanted.listen_span.clone();
+        let listen = match wanted.listen {
+            Listen::Loopback(port) => Some(ListenOn::Loopback(port)),
+            // The name stands for both addresses, whatever a resolver makes of it.
+            Listen::Tcp(HostPort { host, port })
+                if is_loopback(&host) && host.parse::<std::net::IpAddr>().is_err() =>
+            {
+                Some(ListenOn::Loopback(port))
+            }
+            Listen::Tcp(address) => {
+                self.check_exposure(&address, wanted.allow_any, span);
+                Some(ListenOn::Tcp(address))
+            }
+            Listen::Unix(path) => match &span {
+                Some(span) => self.file_path(&path, span),
+                None => self.command_line_path(&path),
+            }
+            .map(ListenOn::Unix),
+        };
+        let hops = self.way(&wanted.via);
+        Some(Forward {
+            name: wanted.name,
+            listen: listen?,
+            hops: hops?.into(),
+            to: wanted.to,
+            idle: Some(wanted.idle.unwrap_or(IDLE)).filter(|idle| !idle.is_zero()),
+            allow_any: wanted.allow_any,
+        })
+    }
+
+    /// Other machines have no users that could be told apart.
+    fn check_exposure(&mut self, address: &HostPort, allow_any: bool, span: Option<Range<usize>>) {
+        if is_loopback(&address.host) {
+            return;
+        }
+        let mut diagnostic = if allow_any {
+            Diagnostic::warning(format!(
+                "everybody who can reach {address} can connect to this forward"
+            ))
+        } else {
+            let allow = match span {
+                Some(_) => "allow = \"any\"",
+                None => "--allow any",
+            };
+            Diagnostic::error(format!("{address} can be reached from other machines")).help(
+                format!("listen on a port alone for this machine only, or accept it with {allow}"),
+            )
+        };
+        diagnostic.span = span;
+        self.note(diagnostic);
+    }
+
+    fn checked_idle(&mut self, idle: Option<Duration>) -> Option<Duration> {
+        if let Some(Err(message)) = idle.map(|idle| Limits::TIMEOUT_OR_NEVER.check(idle)) {
+            self.note(Diagnostic::error(format!("`--idle`: {message}")));
+        }
+        idle
+    }
+
+    fn unknown_forward(&self, name: &str) -> Diagnostic {
+        let diagnostic = Diagnostic::error(format!("there is no forward `{}`", one_line(name)));
+        let names = self.config.forwards.iter().map(|f| f.name.value.as_str());
+        let names: Vec<&str> = names.collect();
+        match did_you_mean(name, names.iter().copied()) {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None if names.is_empty() => diagnostic.help(NEW),
+            None => diagnostic.help(format!("known are {}", names.join(", "))),
+        }
+    }
+}
+
+fn no_forward() -> Diagnostic {
+    Diagnostic::error("there is no forward to serve").help(NEW)
+}
+
+/// What can be done where no forward is configured.
+const NEW: &str = "write a [forward.NAME] into the configuration, or say all of it: `posthole \
+                   forward 11110 --via msingh@popserver --to localhost:110`";
+/// Long enough for a mail program that looks every five minutes.
+const IDLE: Duration = Duration::from_secs(600);

@@ -1,0 +1,129 @@
+//! `posthole forward`
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use posthole_core::config::{Listen, SshTarget, ValueError, parse_host_port};
+use posthole_core::plan::{HostPort, Overrides, Wish};
+
+use super::{duration, ssh::SshArgs, with_help};
+
+/// `posthole forward`
+#[derive(Args, Debug)]
+pub(crate) struct ForwardArgs {
+    /// Forwards of the configuration by name; with --to, where programs connect
+    ///
+    /// Without any, all forwards of the configuration. LISTEN is a port of this machine, which only
+    /// this machine can connect to, unix:PATH for a socket, or ADDRESS:PORT.
+    #[arg(value_name = "NAME|LISTEN")]
+    places: Vec<String>,
+
+    /// Go through this SSH host: [ssh://][user@]host[:port] (can be repeated)
+    ///
+    /// Each host is reached through the one before it, and the last one connects to the server. A
+    /// NAME of an [ssh.NAME] section of the configuration will do.
+    #[arg(
+        long,
+        value_name = "SSHHOST",
+        help_heading = "Forward",
+        requires = "to"
+    )]
+    via: Vec<SshTarget>,
+
+    /// Forward to this server, as the last SSH host sees it: HOST:PORT
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        help_heading = "Forward",
+        requires = "via"
+    )]
+    #[arg(value_parser = host_port)]
+    to: Option<HostPort>,
+
+    /// Close the SSH connection when nobody has used it for this long; 0 keeps it open
+    #[arg(long, value_name = "DURATION", help_heading = "Forward", value_parser = duration)]
+    idle: Option<Duration>,
+
+    /// Whose programs may connect
+    #[arg(
+        long,
+        value_name = "WHO",
+        help_heading = "Forward",
+        default_value = "same-user"
+    )]
+    allow: Allow,
+
+    #[command(flatten)]
+    ssh: SshArgs,
+}
+
+/// Whose programs may connect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Allow {
+    /// Those of any user, and of other machines where they can
+    Any,
+    /// Those of the user who runs this, unless the configuration says otherwise
+    SameUser,
+}
+
+impl ForwardArgs {
+    /// What is to be forwarded.
+    ///
+    /// # Errors
+    /// When there is not one place to listen on for `--to`.
+    pub(crate) fn wish(&self) -> Result<Wish, ValueError> {
+        let allow_any = self.allow == Allow::Any;
+        let idle = self.idle;
+        let Some(to) = self.to.clone() else {
+            let names = self.places.clone();
+            return Ok(Wish::Named {
+                names,
+                idle,
+                allow_any,
+            });
+        };
+        let [listen] = &self.places[..] else {
+            let message = "with --to, one place to listen on is needed";
+            let help = "write `posthole forward 11110 --via msingh@popserver --to localhost:110`";
+            return Err(ValueError {
+                message: message.to_owned(),
+                at: 0..0,
+                help: Some(help.to_owned()),
+            });
+        };
+        let listen = listen.parse::<Listen>().map_err(|error| ValueError {
+            message: format!("cannot listen on `{listen}`: {}", error.message),
+            ..error
+        })?;
+        Ok(Wish::New {
+            listen,
+            via: self.via.clone(),
+            to,
+            idle,
+            allow_any,
+        })
+    }
+
+    /// What was said here and wins over the configuration file.
+    pub(crate) fn overrides(&self) -> Overrides {
+        Overrides {
+            ssh: self.ssh.overrides(),
+            ..Overrides::default()
+        }
+    }
+}
+
+fn host_port(text: &str) -> Result<HostPort, String> {
+    parse_host_port(text).map_err(with_help)
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  Serve all forwards of the configuration until interrupted:
+    posthole forward
+
+  Let a mail program read a mailbox behind an SSH host on port 11110 of this machine:
+    posthole forward 11110 --via msingh@popserver --to localhost:110
+
+  The same on a socket that nobody else can connect to:
+    posthole forward unix:$XDG_RUNTIME_DIR/pop --via msingh@popserver --to localhost:110";

@@ -1,0 +1,215 @@
+//! `posthole forward`: servers behind SSH hosts, for other mail programs, until it is told to stop.
+
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use listenfd::ListenFd;
+use posthole_core::ask::Ask;
+use posthole_core::error::{Class, Error};
+use posthole_core::forward::{ClientEvent, Forwarder, Handle, Limits, Passed};
+use posthole_core::openssh::Ssh;
+use posthole_core::plan::{self, ConfigFile, Forward};
+use posthole_core::progress::{Event, Observer};
+use posthole_core::transport::TransportError;
+use tokio::task::JoinSet;
+
+use super::Run;
+use super::plan::Refusal;
+use crate::args::ForwardArgs;
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::progress::Progress;
+use crate::render;
+use crate::report::{ForwardEnded, ForwardEvent, Forwarding, Problem, json};
+
+/// Takes all places, then serves them.
+pub(crate) async fn forward(run: &Run, args: &ForwardArgs) -> Result<Exit, Refusal> {
+    let wish = args.wish()?;
+    let overrides = args.overrides();
+    let environment = run.environment()?;
+    let file = run.config_file(&environment)?;
+    let written = file.as_ref().map(|f| ConfigFile {
+        path: &f.path,
+        config: &f.config,
+    });
+    let plan = plan::resolve_forwards(written, &wish, &overrides, &environment, &Ssh::new())
+        .map_err(|diagnostics| {
+            Refusal::mistakes(file.as_ref().map(|file| file.shown()), diagnostics)
+        })?;
+    run.remark(file.as_ref(), &plan.remarks);
+
+    let ask: Arc<dyn Ask> = run.prompt();
+    let observer: Arc<dyn Observer> = Arc::new(Watch {
+        progress: Progress::new(Arc::clone(&run.console), !run.global.quiet),
+        console: Arc::clone(&run.console),
+        json: run.global.json,
+        quiet: run.global.quiet,
+    });
+    let passed = hand_out(&plan.forwards, passed_sockets()?)?;
+    let mut forwarders = Vec::new();
+    for (forward, passed) in plan.forwards.into_iter().zip(passed) {
+        let (ask, observer) = (Arc::clone(&ask), Arc::clone(&observer));
+        let bound = Forwarder::bind(
+            Arc::clone(&forward),
+            passed,
+            ask,
+            observer,
+            Limits::default(),
+        );
+        let forwarder = bound.await.map_err(|error| {
+            let mut problem = Problem::new(error.class(), &error).hint(error.hint());
+            problem.message = format!("{}: {}", forward.name, problem.message);
+            problem
+        })?;
+        forwarders.push((forward, forwarder));
+    }
+
+    let mut serving = JoinSet::new();
+    let mut handles = Vec::new();
+    for (forward, forwarder) in forwarders {
+        run.show_forwarding(&Forwarding::new(&forward, forwarder.places()));
+        handles.push(forwarder.handle());
+        serving.spawn(forwarder.run(run.stop.clone()));
+    }
+    let mut exit = Exit::Success;
+    while let Some(ended) = serving.join_next().await {
+        if ended.is_err() {
+            exit = Exit::Software;
+        }
+    }
+    for handle in &handles {
+        run.show_end(handle);
+    }
+    Ok(exit)
+}
+
+/// The sockets that systemd passed, with their names.
+fn passed_sockets() -> Result<Vec<(String, Passed)>, Problem> {
+    let mut sockets = ListenFd::from_env();
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    (0..sockets.len())
+        .map(|number| {
+            let name = names.next().unwrap_or_default().to_owned();
+            let socket = take(&mut sockets, number).map_err(|error| {
+                let hint = "pass listening stream sockets: ListenStream= in a .socket unit";
+                Problem::new(Class::Config, &PassedError(number, error)).hint(Some(hint.to_owned()))
+            })?;
+            Ok((name, socket))
+        })
+        .collect()
+}
+
+fn take(sockets: &mut ListenFd, number: usize) -> std::io::Result<Passed> {
+    let nothing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    let tcp: std::io::Result<Option<TcpListener>> = sockets.take_tcp_listener(number);
+    if let Ok(tcp) = tcp {
+        return tcp.map(Passed::Tcp).ok_or_else(nothing);
+    }
+    let unix: Option<UnixListener> = sockets.take_unix_listener(number)?;
+    unix.map(Passed::Unix).ok_or_else(nothing)
+}
+
+/// Gives each forward the sockets of its name; the only one gets all.
+fn hand_out(
+    forwards: &[Arc<Forward>],
+    sockets: Vec<(String, Passed)>,
+) -> Result<Vec<Vec<Passed>>, Problem> {
+    let mut handed: Vec<Vec<Passed>> = forwards.iter().map(|_| Vec::new()).collect();
+    for (name, socket) in sockets {
+        let place = match forwards {
+            [_] => Some(0),
+            _ => forwards.iter().position(|forward| forward.name == name),
+        };
+        let Some(place) = place else {
+            let message =
+                format!("a socket called `{name}` was passed, and no forward is called so");
+            let hint = "write FileDescriptorName= with a forward's name into the .socket unit";
+            return Err(Problem::say(Class::Config, message).hint(Some(hint.to_owned())));
+        };
+        handed[place].push(socket);
+    }
+    Ok(handed)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("socket number {} that was passed to this process cannot be used", .0 + 1)]
+struct PassedError(usize, #[source] std::io::Error);
+
+impl Run {
+    fn show_forwarding(&self, forwarding: &Forwarding) {
+        if self.global.json {
+            self.console.print(json(forwarding));
+        } else if !self.global.quiet {
+            self.console.print(render::forwarding(forwarding));
+        }
+    }
+
+    fn show_end(&self, handle: &Handle) {
+        let ended = ForwardEnded::new(handle.name(), handle.status());
+        if self.global.json {
+            self.console.print(json(&ended));
+        } else if !self.global.quiet {
+            self.console.print(render::forward_ended(&ended));
+        }
+    }
+}
+
+/// Shows what happens to clients.
+struct Watch {
+    progress: Progress,
+    console: Arc<Console>,
+    json: bool,
+    quiet: bool,
+}
+
+impl Observer for Watch {
+    fn event(&self, name: &str, event: &Event) {
+        let Event::Client(event) = event else {
+            return self.progress.event(name, event);
+        };
+        let colour = self.console.stderr_colour();
+        let notice = match event {
+            ClientEvent::Opened => {
+                tracing::info!("{name}: a client is connected");
+                None
+            }
+            ClientEvent::Closed { received, sent } => {
+                tracing::info!(
+                    "{name}: a client has ended: {received} octets to it, {sent} from it"
+                );
+                None
+            }
+            ClientEvent::Failed(error) => {
+                let problem = Problem::from(&Error::from(TransportError::from(error.clone())));
+                if self.json {
+                    self.console
+                        .print(json(&ForwardEvent::failed(name, problem)));
+                } else {
+                    self.console
+                        .eprint(render::problem(Some(name), &problem, colour));
+                }
+                return;
+            }
+            ClientEvent::Cut { reason } => Some(("cut", format!("a client was cut off: {reason}"))),
+            ClientEvent::Refused { reason } => Some(("refused", format!("not let in: {reason}"))),
+            ClientEvent::NotAccepted { reason } => Some((
+                "not-accepted",
+                format!("a client could not be accepted: {reason}"),
+            )),
+            _ => None,
+        };
+        match notice {
+            Some((event, text)) if self.json => {
+                self.console
+                    .print(json(&ForwardEvent::told(name, event, text)));
+            }
+            // Somebody who is not let in is worth a word even so.
+            Some((event, text)) if !self.quiet || event == "refused" => {
+                self.console.eprint(render::notice(name, &text, colour));
+            }
+            _ => {}
+        }
+    }
+}
