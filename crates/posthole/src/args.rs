@@ -88,7 +88,7 @@ pub(crate) enum Command {
     /// Make servers behind SSH hosts appear on this machine, for other mail programs
     #[command(after_long_help = forward::EXAMPLES)]
     Forward(ForwardArgs),
-    /// Translate an rc file of fetchmail, or take over what another program has fetched
+    /// Translate fetchmail's rc file, or take over what others have fetched
     #[command(after_long_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
     /// Print a completion script for a shell

@@ -187,7 +187,7 @@ fn unknown_keys_are_answered_with_the_nearest_known_one_or_with_all() {
         1:10 [forward.f] has no `to` ^f^ needed here
           help: write to = "localhost:110"
         2:1 unknown key `from` in [forward.f] ^from^
-          help: known are idle, listen, to, via
+          help: known are allow, idle, listen, to, via
     "#]],
     );
 }

@@ -168,7 +168,7 @@ impl Since {
     }
 }
 
-/// As much as fits into a packet of SSH's, half.
+/// Half of what fits into a packet of SSH.
 const CHUNK: usize = 16 << 10;
 /// How often patience is looked after while it lasts.
 const TICKS: u32 = 5;

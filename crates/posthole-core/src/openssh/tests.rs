@@ -146,11 +146,12 @@ fn what_is_known_already_is_told_to_ssh() {
         hostname: Some("192.0.2.1".to_owned()),
         is_behind: true,
         files: Files::All,
-        arguments: Vec::new(),
+        arguments: vec!["-o".to_owned(), "ConnectTimeout=5".to_owned()],
     };
     ssh.answer(&query).unwrap();
     let log = fs::read_to_string(dir.path().join("ssh.log")).unwrap();
-    let expected = "-G -T -p 2222 -l u -o HostName=192.0.2.1 -o ProxyJump=none -- h\n";
+    let expected = "-G -T -p 2222 -l u -o HostName=192.0.2.1 -o ProxyJump=none \
+                    -o ConnectTimeout=5 -- h\n";
     assert!(log.contains(expected), "{log}");
 }
 

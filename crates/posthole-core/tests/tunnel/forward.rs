@@ -257,7 +257,10 @@ async fn a_mail_program_is_told_why_there_is_no_channel() {
 #[tokio::test]
 async fn a_lost_connection_resets_the_client_and_the_next_one_gets_another() {
     let server = server(echo().await);
-    let relay = Relay::to(server.addr()).ending(Ending::Close).start();
+    let relay = Relay::to(server.addr())
+        .ending(Ending::Close)
+        .cut_to_client(200_000)
+        .start();
     let known = server.known_hosts_line("127.0.0.1");
     let known = known.replace(&server.port().to_string(), &relay.port().to_string());
     let client = Client::at(relay.addr(), &known, Person::absent()).given_password("sesame");
@@ -266,12 +269,11 @@ async fn a_lost_connection_resets_the_client_and_the_next_one_gets_another() {
     first.write_all(b"CAPA").await.unwrap();
     let mut answer = [0; 4];
     first.read_exact(&mut answer).await.unwrap();
-    relay.cut_to_client(Some(0));
-    first.write_all(b"STAT").await.unwrap();
+    relay.cut_to_client(None);
+    first.write_all(&vec![b'x'; 300_000]).await.unwrap();
     let error = read_all(first).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     until(|| served.handle.status().open_since.is_none()).await;
-    relay.cut_to_client(None);
     let mut second = served.connect().await;
     second.write_all(b"NOOP").await.unwrap();
     second.read_exact(&mut answer).await.unwrap();

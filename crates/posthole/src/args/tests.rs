@@ -261,6 +261,9 @@ fn the_short_help_fits_on_a_screen() {
           stop         End the daemon, after the message in hand
           check        Walk every step towards the mailbox and say how it went
           trust        Show an SSH host's key and record it in known_hosts after a yes
+          fetchmail    Fetch mail as fetchmail does, with its options and its .fetchmailrc
+          forward      Make servers behind SSH hosts appear on this machine, for other mail programs
+          import       Translate fetchmail's rc file, or take over what others have fetched
           completions  Print a completion script for a shell
           man          Print the manual page
           help         Print this message or the help of the given subcommand(s)

@@ -11,7 +11,7 @@ use crate::plan::{
 };
 
 impl Mapping<'_> {
-    pub(super) fn deliver(&mut self) -> Result<DeliverTo, Refused> {
+    pub(super) fn deliver(&self) -> Result<DeliverTo, Refused> {
         let local = self.recipient()?;
         if let Some(file) = &self.user.bsmtp {
             return Ok(DeliverTo::Bsmtp(BsmtpTo {

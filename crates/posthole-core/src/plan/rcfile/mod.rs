@@ -180,6 +180,7 @@ impl Mapping<'_> {
         let Way {
             route,
             server,
+            known_as,
             via,
             tunnel_for,
             preconnect,
@@ -191,7 +192,7 @@ impl Mapping<'_> {
             account: format!("{user} at {}", self.entry.name),
             mailbox: mailbox::key(
                 &user,
-                &server,
+                &known_as,
                 usual_port(tls.start == TlsStart::AtOnce),
                 via.as_ref(),
             ),

@@ -95,6 +95,13 @@ fn as_it_is_written_it_is_the_same_mailbox() {
     assert_eq!(written.job.server.to_string(), "localhost:11110");
     assert!(matches!(written.job.route, Route::Direct));
     assert!(written.preconnect.is_some());
+
+    let text = "poll mail proto pop3 plugin 'ssh gate nc %h %p' user u pass p";
+    let native = errand(text);
+    let mut plan = plan_with(text, false);
+    let written = plan.errands.remove(0).unwrap();
+    assert_eq!(written.job.mailbox, native.job.mailbox);
+    assert!(matches!(written.job.route, Route::Plugin(_)));
 }
 
 #[test]
@@ -136,13 +143,13 @@ fn no_password_is_exposed_unless_the_file_says_so() {
     use TlsStart::*;
     for (options, start, allowed) in [
         ("mail|", Required, false),
-        ("mail|sslproto auto", Required, false),
-        ("mail|sslproto tls1.2+", Required, false),
+        ("mail|sslproto 'auto'", Required, false),
+        ("mail|sslproto 'tls1.2+'", Required, false),
         ("mail|sslproto ''", Never, true),
         ("mail|ssl", AtOnce, false),
         ("mail|ssl sslproto ''", AtOnce, false),
         ("localhost|", Never, false),
-        ("127.0.0.1|sslproto auto", Required, false),
+        ("127.0.0.1|sslproto 'auto'", Required, false),
     ] {
         let (host, options) = options.split_once('|').unwrap();
         let errand = errand(&format!("poll {host} proto pop3 user u pass p {options}"));

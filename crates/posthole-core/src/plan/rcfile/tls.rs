@@ -65,7 +65,7 @@ impl Mapping<'_> {
                     self.account(),
                     String::from_utf8_lossy(version)
                 ))
-                .help("write `sslproto auto`"),
+                .help("write `sslproto 'auto'`"),
             );
         }
         self.check_certificate_options(server)?;

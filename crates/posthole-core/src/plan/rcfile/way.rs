@@ -21,7 +21,10 @@ use crate::plan::{Backend, Hop, HostPort, Overrides, Route, SshOverrides, resolv
 pub(super) struct Way {
     pub(super) route: Route,
     pub(super) server: HostPort,
-    /// The SSH host by which the mailbox is remembered.
+    /// The server by which the mailbox is remembered: the same whichever way leads there, or all
+    /// its mail would be new.
+    pub(super) known_as: HostPort,
+    /// The SSH host by which it is remembered.
     pub(super) via: Option<SshTarget>,
     pub(super) tunnel_for: Option<TunnelFor>,
     /// What the `ssh` command says besides.
@@ -64,8 +67,6 @@ impl Mapping<'_> {
                 });
             }
         };
-        // The mailbox keeps its name whichever way leads there, or all its mail would be new.
-        let via = Some(target_of(&ssh));
         if self.wishes.native_tunnels {
             match self.hops(&ssh)? {
                 Ok(hops) => {
@@ -74,66 +75,63 @@ impl Mapping<'_> {
                         self.account(),
                         target_of(&ssh),
                     ));
-                    return Ok(Way {
-                        route: Route::Ssh(hops),
-                        server: target,
-                        via,
-                        tunnel_for: Some(TunnelFor::Preconnect),
-                        ssh_settings: settings_of(&ssh),
-                        preconnect: None,
-                    });
+                    return Ok(Way::tunnel(hops, &ssh, target, TunnelFor::Preconnect));
                 }
                 Err(why) => self.as_written("preconnect", &why),
             }
         }
         Ok(Way {
             preconnect: Some(command.clone()),
+            known_as: target,
+            via: Some(target_of(&ssh)),
             ..Way::direct(server)
         })
     }
 
     fn plugin(&mut self, plugin: &BString, server: HostPort) -> Result<Way, Refused> {
-        let as_written = |server| Way {
+        let as_written = Way {
             route: Route::Plugin(plugin_words(plugin, &server)),
             ..Way::direct(server)
         };
         let understood = match Plugin::of(self.entry, plugin) {
-            _ if !self.wishes.native_tunnels => return Ok(as_written(server)),
             Ok(understood) => understood,
             Err(why) => {
                 self.as_written("plugin", &why);
-                return Ok(as_written(server));
+                return Ok(as_written);
             }
         };
         match understood {
-            Plugin::Tcp(target) => {
+            Plugin::Tcp(target) if self.wishes.native_tunnels => {
                 self.notice(format!(
                     "{}: `plugin` becomes a connection of our own to {target}",
                     self.account()
                 ));
                 Ok(Way::direct(target))
             }
-            Plugin::Ssh { command, target } => match self.hops(&command)? {
-                Ok(hops) => {
-                    self.notice(format!(
-                        "{}: `plugin` becomes a tunnel of our own through {} to {target}",
-                        self.account(),
-                        target_of(&command),
-                    ));
-                    Ok(Way {
-                        route: Route::Ssh(hops),
-                        server: target,
-                        via: Some(target_of(&command)),
-                        tunnel_for: Some(TunnelFor::Plugin),
-                        ssh_settings: settings_of(&command),
-                        preconnect: None,
-                    })
+            Plugin::Tcp(target) => Ok(Way {
+                known_as: target,
+                ..as_written
+            }),
+            Plugin::Ssh { command, target } => {
+                if self.wishes.native_tunnels {
+                    match self.hops(&command)? {
+                        Ok(hops) => {
+                            self.notice(format!(
+                                "{}: `plugin` becomes a tunnel of our own through {} to {target}",
+                                self.account(),
+                                target_of(&command),
+                            ));
+                            return Ok(Way::tunnel(hops, &command, target, TunnelFor::Plugin));
+                        }
+                        Err(why) => self.as_written("plugin", &why),
+                    }
                 }
-                Err(why) => {
-                    self.as_written("plugin", &why);
-                    Ok(as_written(server))
-                }
-            },
+                Ok(Way {
+                    known_as: target,
+                    via: Some(target_of(&command)),
+                    ..as_written
+                })
+            }
         }
     }
 
@@ -195,10 +193,28 @@ impl Way {
     fn direct(server: HostPort) -> Self {
         Self {
             route: Route::Direct,
+            known_as: server.clone(),
             server,
             via: None,
             tunnel_for: None,
             ssh_settings: Vec::new(),
+            preconnect: None,
+        }
+    }
+
+    fn tunnel(
+        hops: Arc<[Hop]>,
+        command: &SshCommand,
+        target: HostPort,
+        tunnel_for: TunnelFor,
+    ) -> Self {
+        Self {
+            route: Route::Ssh(hops),
+            known_as: target.clone(),
+            server: target,
+            via: Some(target_of(command)),
+            tunnel_for: Some(tunnel_for),
+            ssh_settings: settings_of(command),
             preconnect: None,
         }
     }

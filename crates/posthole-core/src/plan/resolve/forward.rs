@@ -94,7 +94,7 @@ impl<'a> Resolver<'a> {
                         .map(|target| (target.clone(), Some(forward.via.span.clone())))
                         .collect(),
                     to: forward.to.value.clone(),
-                    idle: idle.or(forward.idle.as_ref().map(|idle| idle.value)),
+                    idle: idle.or_else(|| Some(forward.idle.as_ref()?.value)),
                     allow_any: *allow_any
                         || forward.allow_any.as_ref().is_some_and(|allow| allow.value),
                 };

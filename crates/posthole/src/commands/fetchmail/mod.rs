@@ -415,7 +415,7 @@ impl Front {
 }
 
 fn path_of(path: &[u8]) -> &Path {
-    path.to_path().unwrap_or(Path::new(""))
+    path.to_path().unwrap_or_else(|_| Path::new(""))
 }
 
 fn bytes_of(path: &Path) -> bstr::BString {

@@ -106,7 +106,7 @@ impl Source {
             .collect();
         // A dump is for programs, and warnings are for when something is done.
         if !shown.is_empty() && (failed || front.invocation.action != Action::Configdump) {
-            let path = self.path.as_deref().unwrap_or(Path::new("-"));
+            let path = self.path.as_deref().unwrap_or_else(|| Path::new("-"));
             front.eprint_diagnostics(Some((path, &self.redacted)), &shown);
         }
         if failed { Err(Code::Syntax) } else { Ok(()) }

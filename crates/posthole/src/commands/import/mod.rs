@@ -36,15 +36,12 @@ pub(crate) fn import(run: &Run, args: &ImportArgs) -> Result<Exit, Refusal> {
         problem.causes.push(error.to_string());
         problem
     })?;
-    let format = match args.format.or_else(|| format_of(&path)) {
-        Some(format) => format,
-        None => {
-            let message = format!("what {} is cannot be told by its name", path.display());
-            let hint = "say it: --format fetchmailrc, fetchids, mpop, getmail or fdm";
-            return Err(Problem::say(Class::Config, message)
-                .hint(Some(hint.to_owned()))
-                .into());
-        }
+    let Some(format) = args.format.or_else(|| format_of(&path)) else {
+        let message = format!("what {} is cannot be told by its name", path.display());
+        let hint = "say it: --format fetchmailrc, fetchids, mpop, getmail or fdm";
+        return Err(Problem::say(Class::Config, message)
+            .hint(Some(hint.to_owned()))
+            .into());
     };
     match format {
         ImportFormat::Fetchmailrc => run.translate(&path, &text, &environment),
@@ -106,7 +103,7 @@ impl Run {
             }
         }
         let user = environment.user.clone().unwrap_or_default();
-        let dir = path.parent().unwrap_or(Path::new("/"));
+        let dir = path.parent().unwrap_or_else(|| Path::new("/"));
         let request = Request {
             check_all: true,
             flags: fetchmailrc::Flags::default(),

@@ -69,7 +69,7 @@ pub(super) fn toml(
 
 fn account(text: &mut String, name: &str, errand: &Errand) {
     let job = &errand.job;
-    push!(text, "[account.{}]", quoted(name));
+    push!(text, "[account.{}]", key(name));
     let is_tls = job.tls.start == TlsStart::AtOnce;
     let usual = if is_tls { 995 } else { 110 };
     let server = ServerUrl {
@@ -215,7 +215,7 @@ fn deliver(text: &mut String, to: &DeliverTo) {
             let path = to
                 .path
                 .as_ref()
-                .map_or("-".into(), |path| path.display().to_string());
+                .map_or_else(|| "-".to_owned(), |path| path.display().to_string());
             (format!("bsmtp:{path}"), Some(&to.recipients), "bsmtp")
         }
         DeliverTo::Mda(to) => {
@@ -270,7 +270,7 @@ fn without_shell(command: &str) -> Option<String> {
         .replace("%F", "")
         .contains(special);
     let words = shell_words::split(command).ok()?;
-    (is_plain && !words.is_empty()).then(|| shell_words::join(words))
+    (is_plain && !words.is_empty()).then(|| command.trim().to_owned())
 }
 
 /// What the command says about an SSH host, once for each.
@@ -281,7 +281,7 @@ fn ssh(text: &mut String, errand: &Errand, hosts: &mut HashSet<String>) {
     if !hosts.insert(host.clone()) || errand.ssh_settings.is_empty() {
         return;
     }
-    push!(text, "\n[ssh.{}]", quoted(host));
+    push!(text, "\n[ssh.{}]", key(host));
     for (keyword, value) in &errand.ssh_settings {
         let lower = keyword.to_ascii_lowercase();
         let shown = one_line(&format!("{keyword} {value}"));
@@ -321,6 +321,16 @@ fn name(errand: &Errand, taken: &mut HashSet<String>) -> String {
         .unwrap_or(by_user)
 }
 
+/// A key of TOML, in quotes where it needs them.
+fn key(text: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if !text.is_empty() && text.chars().all(is_bare) {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
+}
+
 /// A basic string of TOML.
 fn quoted(text: &str) -> String {
     let json = serde_json::to_string(text).unwrap_or_default();
@@ -332,4 +342,107 @@ fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use posthole_core::config::{self, Diagnostic};
+    use posthole_core::fetchmailrc::{self, Flags, Request};
+    use posthole_core::openssh::NoOpenSsh;
+    use posthole_core::plan::{
+        ConfigFile, Environment, Overrides, Plan, RcWishes, resolve, resolve_rcfile,
+    };
+
+    use super::*;
+
+    /// What the rc file comes to, and what its translation comes to.
+    fn both(rc: &str) -> (RcPlan, Plan, String) {
+        let (rcfile, _) = fetchmailrc::parse(rc.as_bytes());
+        let request = Request {
+            check_all: true,
+            flags: Flags::default(),
+            hostname: "here".into(),
+            idfile: "ids".into(),
+            names: Vec::new(),
+            rcfile_dir: "/home/manish".into(),
+            superuser: false,
+            user: "manish".into(),
+        };
+        let (configuration, diagnostics) = rcfile.resolve(&request);
+        assert!(
+            !diagnostics.iter().any(Diagnostic::is_error),
+            "{diagnostics:?}"
+        );
+        let wishes = RcWishes {
+            native_tunnels: true,
+            superuser: false,
+            netrc: Some("/home/manish/.netrc".into()),
+        };
+        let vars = [("HOME", "/home/manish"), ("USER", "manish")];
+        let vars = vars.map(|(name, value)| (name.into(), value.into()));
+        let environment = Environment::new("/work".into(), vars);
+        let old = resolve_rcfile(&configuration, &wishes, &environment, &NoOpenSsh);
+        let text = toml("/home/manish/.fetchmailrc", &configuration, &old, &[]);
+        let (config, diagnostics) = config::parse(&text);
+        assert!(diagnostics.is_empty(), "{diagnostics:?}\n{text}");
+        let file = ConfigFile {
+            path: std::path::Path::new("/home/manish/config.toml"),
+            config: &config,
+        };
+        let new = resolve(Some(file), &Overrides::default(), &environment, &NoOpenSsh);
+        (old, new.unwrap(), text)
+    }
+
+    #[test]
+    fn a_translation_comes_to_the_same() {
+        for rc in [
+            "poll localhost proto pop3 port 11110 user msingh is joe pass 'a\"b\\\\ü' \
+             preconnect 'ssh -C -f me@popserver -L 11110:localhost:110 sleep 5'",
+            "poll mail proto pop3 timeout 0 user 'joe@x.org' pass p ssl keep limit 5000",
+            "poll mail proto pop3 auth password user a pass p sslproto '' fetchlimit 3 \
+             user b pass q mda 'procmail -d %T' limitflush",
+            "set daemon 300 poll mail proto pop3 plugin 'ssh -i /k -p 2222 gw nc %h %p' user a \
+             smtphost '/run/lmtp'",
+        ] {
+            let (old, new, text) = both(rc);
+            assert_eq!(old.errands.len(), new.jobs.len(), "{text}");
+            for (old, new) in old.errands.iter().flatten().zip(&new.jobs) {
+                let old = &old.job;
+                assert_eq!(old.mailbox, new.mailbox, "{text}");
+                assert_eq!(old.server, new.server, "{text}");
+                assert_eq!(old.keep, new.keep, "{text}");
+                assert_eq!(old.select, new.select, "{text}");
+                assert_eq!(old.auth, new.auth, "{text}");
+                assert_eq!(old.tls.start, new.tls.start, "{text}");
+                assert_eq!(old.allow_plaintext, new.allow_plaintext, "{text}");
+                // Without a shell, words are shown in quotes.
+                let to =
+                    |job: &posthole_core::plan::Job| job.deliver[0].to_string().replace('\'', "");
+                assert_eq!(to(old), to(new), "{text}");
+                let secret = |job: &posthole_core::plan::Job| match &job.password {
+                    PasswordSource::Given { secret, .. } => secret.expose_secret().to_owned(),
+                    other => other.to_string(),
+                };
+                assert_eq!(secret(old), secret(new), "{text}");
+                if let (Route::Ssh(old), Route::Ssh(new)) = (&old.route, &new.route) {
+                    assert_eq!(old[0].compression, new[0].compression, "{text}");
+                    assert_eq!(old[0].address, new[0].address, "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_needs_a_shell_is_told_from_what_does_not() {
+        for (command, plain) in [
+            ("procmail -d %T", Some("mda:procmail -d %T")),
+            ("'/opt/my agent' %F", Some("mda:'/opt/my agent' %F")),
+            ("formail -s | cat", None),
+            ("cat >> $HOME/mail", None),
+            ("", None),
+        ] {
+            let words = without_shell(command).map(|command| format!("mda:{command}"));
+            assert_eq!(words.as_deref(), plain, "{command}");
+        }
+    }
 }
