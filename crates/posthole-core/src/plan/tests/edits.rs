@@ -97,6 +97,7 @@ multidrop = {{ names = ['joe', 'max.power=max', '*'], aka = 'example.com', local
           flush: what was fetched before is deleted first
           fetch all: also what was fetched before
           expunge: after 9 deletions
+          every: 5m
           filter: f 'a b'
           edits: Received added, naming work, Return-Path added where it is missing, Status fields dropped, Delivered-To dropped, quoted-printable decoded, carriage returns dropped, addresses completed with mail.example.org
           timeout: 1m
@@ -135,7 +136,10 @@ fn multidrop_is_warned_of_where_it_guesses() {
 
 #[test]
 fn this_machine_is_no_name_for_addresses() {
-    case(&format!("{ACCOUNT}rewrite = true")).refused(expect![[""]]);
+    case(&format!("{ACCOUNT}rewrite = true")).refused(expect![[r#"
+        the mail server of `work` has no name that addresses could be completed with ^true^
+          help: name the host, as in rewrite = "mail.example.org"
+    "#]]);
     let behind = case(&format!("{ACCOUNT}rewrite = true\nvia = 'popserver'")).job();
     assert_eq!(behind.edits.rewrite.as_deref(), Some("popserver"));
 }
