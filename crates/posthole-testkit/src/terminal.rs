@@ -118,6 +118,30 @@ impl Terminal {
             .expect("a terminal takes what is typed");
     }
 
+    /// Presses Ctrl-C until the program ends, as [`end`](Self::end) has it.
+    ///
+    /// A script goes on after a program that was about to end by itself when the key was pressed.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end.
+    #[must_use]
+    pub fn interrupt(self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut shown = self.screen.lock();
+        while !shown.is_over && Instant::now() < deadline {
+            // Nothing is there to take it if the program has just ended.
+            (&*self.pty).write_all(b"\x03").ok();
+            let next = Instant::now() + Duration::from_secs(1);
+            while !shown.is_over && Instant::now() < next {
+                let patience = next.saturating_duration_since(Instant::now());
+                shown = self.screen.wait(shown, patience);
+            }
+        }
+        drop(shown);
+        self.end()
+    }
+
     /// Waits for the end of the program; returns everything that was on the screen.
     ///
     /// # Panics

@@ -178,9 +178,8 @@ fn the_files_of_the_howto_run_unchanged() {
     wait_until("all mail came", || {
         host.dovecot().messages().is_empty() && !home.path().join("pid").exists()
     });
-    terminal.press("\x03");
-    let (_, screen) = terminal.end();
-    assert!(!screen.contains("posthole:"), "{screen}");
+    let (_, screen) = terminal.interrupt();
+    assert!(!screen.contains("hint:"), "{screen}");
     let delivered = smtp.messages();
     assert_eq!(delivered.len(), messages.len(), "{screen}");
     for one in &delivered {
