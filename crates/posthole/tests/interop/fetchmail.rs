@@ -176,9 +176,10 @@ fn the_files_of_the_howto_run_unchanged() {
     terminal.type_line("correct horse");
     terminal.expect("Identity added");
     wait_until("all mail came", || {
-        host.dovecot().messages().is_empty() && !home.path().join("pid").exists()
+        smtp.messages().len() == messages.len() && !home.path().join("pid").exists()
     });
     let (_, screen) = terminal.interrupt();
+    assert!(host.dovecot().messages().is_empty(), "{screen}");
     assert!(!screen.contains("hint:"), "{screen}");
     let delivered = smtp.messages();
     assert_eq!(delivered.len(), messages.len(), "{screen}");

@@ -2,8 +2,7 @@
 //!
 //! The command line, the rc file, the exit codes and the daemon are fetchmail's; what moves the
 //! mail is ours. A run goes in three steps: [`args`] and the rc file become a
-//! [`Configuration`](posthole_core::fetchmailrc::Configuration), that becomes an
-//! [`RcPlan`](posthole_core::plan::RcPlan), and [`cycle`] carries it out, server by server in the
+//! [`Configuration`], that becomes an [`RcPlan`], and [`cycle`] carries it out, server by server in the
 //! order of the file. [`daemon`] does that again and again. This has nothing to do with `posthole
 //! daemon`, which polls side by side by a configuration of ours.
 
