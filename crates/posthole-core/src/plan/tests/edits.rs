@@ -91,6 +91,7 @@ multidrop = {{ names = ['joe', 'max.power=max', '*'], aka = 'example.com', local
     let shown: Vec<_> = shown
         .lines()
         .skip_while(|line| !line.starts_with("  keep"))
+        .map(|line| line.strip_prefix("  ").unwrap_or(line))
         .collect();
     expect![[r#"
           keep: always
