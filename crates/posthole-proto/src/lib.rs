@@ -25,6 +25,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod conceal;
 pub mod dot;
 #[doc(hidden)]
 pub mod fuzz;

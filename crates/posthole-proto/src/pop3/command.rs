@@ -8,13 +8,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use data_encoding::BASE64;
 use secrecy::zeroize::{Zeroize, Zeroizing};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use super::error::Misuse;
 use super::types::MessageNumber;
-use crate::sasl::Mechanism;
+use crate::sasl::{self, Mechanism};
 use crate::text;
 
 /// A command to the server.
@@ -241,7 +240,7 @@ impl Output {
         } = command
         {
             // An empty response would look like none (RFC 5034 §4).
-            match base64(initial) {
+            match sasl::base64(initial) {
                 response if response.is_empty() => self.append(b" ="),
                 response => {
                     self.append(b" ");
@@ -299,14 +298,6 @@ impl fmt::Debug for Output {
             .field("pending", &self.pending().len())
             .finish()
     }
-}
-
-/// Encodes a response, leaving no copy behind.
-pub(super) fn base64(octets: &SecretSlice<u8>) -> Zeroizing<String> {
-    let octets = octets.expose_secret();
-    let mut encoded = Zeroizing::new(String::with_capacity(BASE64.encode_len(octets.len())));
-    BASE64.encode_append(octets, &mut encoded);
-    encoded
 }
 
 /// RFC 2449 §4.

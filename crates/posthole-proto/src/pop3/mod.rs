@@ -8,7 +8,6 @@
 mod apop;
 mod capability;
 mod command;
-mod conceal;
 mod error;
 mod event;
 mod queue;
@@ -22,13 +21,14 @@ use secrecy::{SecretSlice, SecretString};
 
 pub use self::apop::ApopChallenge;
 pub use self::capability::{Capabilities, Expire, LoginDelay};
+use self::command::Output;
 pub use self::command::{Command, CommandKind};
-use self::command::{Output, base64};
 pub use self::error::{Closed, Error, Limit, Misuse, Violation};
 pub use self::event::{Event, Received};
 use self::replies::Replies;
 pub use self::response::RespCode;
 pub use self::types::{Maildrop, MessageNumber, UniqueId};
+use crate::sasl;
 
 /// One POP3 session, from the greeting to the reply to QUIT.
 ///
@@ -117,7 +117,7 @@ impl Client {
                 initial: Some(initial),
                 ..
             } => {
-                let encoded = base64(initial);
+                let encoded = sasl::base64(initial);
                 self.replies.conceal_mut().response(encoded.as_str().into());
             }
             Command::Pass(password) => self.conceal(password),
@@ -132,7 +132,7 @@ impl Client {
     ///
     /// It may be of any length (RFC 5034 §4).
     pub fn respond(&mut self, response: &SecretSlice<u8>) -> Result<(), Misuse> {
-        let encoded = base64(response);
+        let encoded = sasl::base64(response);
         self.push_response(&encoded)?;
         self.replies.conceal_mut().response(encoded.as_str().into());
         Ok(())

@@ -18,9 +18,12 @@ mod plain;
 mod prepare;
 mod scram;
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use secrecy::SecretSlice;
+use data_encoding::BASE64;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretSlice};
 
 pub use self::authentication::Authentication;
 pub use self::cram_md5::CramMd5;
@@ -61,4 +64,12 @@ fn join(parts: &[&[u8]]) -> SecretSlice<u8> {
     }
     // As long as its capacity, so that it becomes a box without moving.
     joined.into()
+}
+
+/// Encodes a response, leaving no copy behind.
+pub(crate) fn base64(octets: &SecretSlice<u8>) -> Zeroizing<String> {
+    let octets = octets.expose_secret();
+    let mut encoded = Zeroizing::new(String::with_capacity(BASE64.encode_len(octets.len())));
+    BASE64.encode_append(octets, &mut encoded);
+    encoded
 }

@@ -4,11 +4,22 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use secrecy::{ExposeSecret, SecretSlice};
+
 use super::error::Misuse;
+use crate::sasl::{self, Mechanism};
 
 /// A command with its arguments.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Command {
+    /// Logs in (RFC 4954 §4). Challenges come as replies 334.
+    Auth {
+        /// How.
+        mechanism: Mechanism,
+        /// The initial response, of at most [`initial_response_room`](Self::initial_response_room)
+        /// octets.
+        initial: Option<SecretSlice<u8>>,
+    },
     /// Asks for the text (RFC 5321 §4.1.1.4).
     Data,
     /// Introduces us and asks for extensions (RFC 5321 §4.1.1.1).
@@ -51,6 +62,8 @@ pub struct MailParameters {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum CommandKind {
+    /// AUTH, or a response in its exchange.
+    Auth,
     /// The connection itself, which is answered with the greeting.
     Connect,
     /// DATA.
@@ -80,6 +93,7 @@ pub enum CommandKind {
 impl fmt::Display for CommandKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Auth => "AUTH",
             Self::Connect => "the connection",
             Self::Data => "DATA",
             Self::Ehlo => "EHLO",
@@ -101,6 +115,7 @@ impl Command {
     #[must_use]
     pub const fn kind(&self) -> CommandKind {
         match self {
+            Self::Auth { .. } => CommandKind::Auth,
             Self::Data => CommandKind::Data,
             Self::Ehlo(_) => CommandKind::Ehlo,
             Self::Helo(_) => CommandKind::Helo,
@@ -114,6 +129,16 @@ impl Command {
         }
     }
 
+    /// How long an initial response may be, before it is encoded.
+    ///
+    /// A command line has at most 512 octets, also for AUTH (RFC 4954 §4); a longer response has to
+    /// wait for the server's empty challenge.
+    #[must_use]
+    pub const fn initial_response_room(mechanism: Mechanism) -> usize {
+        let around = "AUTH ".len() + mechanism.name().len() + " \r\n".len();
+        (COMMAND_LINE - around) / 4 * 3
+    }
+
     /// Refuses arguments that would be more than an argument.
     pub(super) fn check(&self) -> Result<(), Misuse> {
         let fits = match self {
@@ -122,6 +147,10 @@ impl Command {
             }
             Self::Mail { reverse_path, .. } => reverse_path.is_empty() || is_path(reverse_path),
             Self::Rcpt(forward_path) => is_path(forward_path),
+            Self::Auth {
+                mechanism,
+                initial: Some(initial),
+            } => initial.expose_secret().len() <= Self::initial_response_room(*mechanism),
             _ => true,
         };
         if fits {
@@ -135,15 +164,34 @@ impl Command {
 
     pub(super) fn write(&self, output: &mut Vec<u8>) {
         use alloc::string::ToString;
-        output.extend_from_slice(self.to_string().as_bytes());
+        match self {
+            Self::Auth { mechanism, initial } => {
+                let encoded = initial.as_ref().map(sasl::base64);
+                // In one piece, so that no copy stays behind where a buffer grows.
+                output.reserve(COMMAND_LINE);
+                output.extend_from_slice(b"AUTH ");
+                output.extend_from_slice(mechanism.name().as_bytes());
+                if let Some(encoded) = encoded {
+                    // An empty response would look like none (RFC 4954 §4).
+                    let response = if encoded.is_empty() { "=" } else { &encoded };
+                    output.push(b' ');
+                    output.extend_from_slice(response.as_bytes());
+                }
+            }
+            _ => output.extend_from_slice(self.to_string().as_bytes()),
+        }
         output.extend_from_slice(b"\r\n");
     }
 }
 
-/// As it is sent, without the line end.
+/// As it is sent, without the line end and without what is secret.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Auth { mechanism, initial } => {
+                let secret = if initial.is_some() { " ****" } else { "" };
+                write!(f, "AUTH {}{secret}", mechanism.name())
+            }
             Self::Ehlo(name) | Self::Helo(name) | Self::Lhlo(name) => {
                 write!(f, "{} {name}", self.kind())
             }
@@ -192,3 +240,6 @@ pub(crate) fn is_path(text: &str) -> bool {
 /// RFC 5321 §4.5.3.1.3 has 256 octets; addresses in the wild are longer, lines of commands are not
 /// to be longer than 512 (§4.5.3.1.4) by much.
 const PATH_LENGTH: usize = 480;
+
+/// RFC 5321 §4.5.3.1.4.
+const COMMAND_LINE: usize = 512;

@@ -83,6 +83,9 @@ pub enum Misuse {
         /// The command.
         command: CommandKind,
     },
+    /// A response that the server has not asked for.
+    #[error("the server has not sent a challenge")]
+    NoChallenge,
     /// A text that the server has not asked for.
     #[error("the server has not asked for a message")]
     TextUnasked,

@@ -5,7 +5,7 @@
 //! that no server sees its end where it is not: see [`text`].
 //!
 //! What is sent when, and what a refusal means for a message, is the caller's business, as are the
-//! stream, time limits, TLS and logging in.
+//! stream and its TLS, time limits, and who answers the challenges of a login ([`crate::sasl`]).
 //!
 //! ```
 //! use posthole_proto::smtp::{Client, Command, CommandKind, Event, Limits, Protocol};
@@ -35,6 +35,10 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 
+use secrecy::zeroize::{Zeroize, Zeroizing};
+use secrecy::{SecretSlice, SecretString};
+
+use crate::sasl;
 use reply::ReplyReader;
 use text::TextEncoder;
 
@@ -60,13 +64,16 @@ pub enum Protocol {
 /// input returns the same error.
 pub struct Client {
     protocol: Protocol,
-    output: Vec<u8>,
+    /// A password may be among it.
+    output: Zeroizing<Vec<u8>>,
     replies: ReplyReader,
     awaiting: VecDeque<CommandKind>,
     /// Recipients that were accepted since MAIL.
     accepted: usize,
     /// Whether DATA was answered with 354.
     may_send_text: bool,
+    /// Whether a challenge waits for its response.
+    challenged: bool,
     text: Option<TextEncoder>,
     quitting: bool,
     failed: Option<Error>,
@@ -102,11 +109,12 @@ impl Client {
     pub fn new(protocol: Protocol, limits: Limits) -> Self {
         Self {
             protocol,
-            output: Vec::new(),
+            output: Zeroizing::default(),
             replies: ReplyReader::new(limits),
             awaiting: VecDeque::from([CommandKind::Connect]),
             accepted: 0,
             may_send_text: false,
+            challenged: false,
             text: None,
             quitting: false,
             failed: None,
@@ -133,9 +141,59 @@ impl Client {
         if kind == CommandKind::Mail {
             self.accepted = 0;
         }
+        if let Command::Auth {
+            initial: Some(initial),
+            ..
+        } = &command
+        {
+            let encoded = sasl::base64(initial);
+            let concealed = self.replies.conceal_mut();
+            concealed.response(encoded.as_str().into());
+        }
         command.write(&mut self.output);
         self.awaiting.push_back(kind);
         Ok(())
+    }
+
+    /// Queues the response to a challenge (334); it may be of any length (RFC 4954 §4).
+    pub fn respond(&mut self, response: &SecretSlice<u8>) -> Result<(), Misuse> {
+        let encoded = sasl::base64(response);
+        self.push_response(&encoded)?;
+        let concealed = self.replies.conceal_mut();
+        concealed.response(encoded.as_str().into());
+        Ok(())
+    }
+
+    /// Remembers a password so as not to show it when the server repeats it.
+    pub fn conceal(&mut self, password: &SecretString) {
+        self.replies.conceal_mut().password(password.clone());
+    }
+
+    /// Queues the `*` that cancels the exchange; the server answers with a refusal.
+    pub fn cancel(&mut self) -> Result<(), Misuse> {
+        self.push_response("*")
+    }
+
+    fn push_response(&mut self, encoded: &str) -> Result<(), Misuse> {
+        if self.failed.is_some() {
+            return Ok(());
+        }
+        if !core::mem::take(&mut self.challenged) {
+            return Err(Misuse::NoChallenge);
+        }
+        self.output.reserve(encoded.len() + 2);
+        self.output.extend_from_slice(encoded.as_bytes());
+        self.output.extend_from_slice(b"\r\n");
+        self.awaiting.push_back(CommandKind::Auth);
+        Ok(())
+    }
+
+    /// Whether something of the server has arrived that is not told yet: part of a reply.
+    ///
+    /// After the answer to STARTTLS there must be nothing, since somebody may have put it there.
+    #[must_use]
+    pub const fn is_midway(&self) -> bool {
+        self.replies.is_midway()
     }
 
     /// Queues a piece of a message, whose lines end in LF.
@@ -194,7 +252,10 @@ impl Client {
     /// A count beyond the output stands for all of it.
     pub fn output_written(&mut self, count: usize) {
         let count = count.min(self.output().len());
-        self.output.drain(..count);
+        let left = self.output.len() - count;
+        self.output.copy_within(count.., 0);
+        self.output[left..].zeroize();
+        self.output.truncate(left);
     }
 
     /// Takes one step through octets from the server.
@@ -232,6 +293,7 @@ impl Client {
         match to {
             CommandKind::Rcpt if reply.is_positive() => self.accepted += 1,
             CommandKind::Data => self.may_send_text = reply.is_intermediate(),
+            CommandKind::Auth => self.challenged = reply.is_intermediate(),
             _ => {}
         }
         Ok(Event::Reply { to, reply })
@@ -252,7 +314,7 @@ impl Client {
     }
 
     fn fail(&mut self, error: Error) -> Error {
-        self.output.clear();
+        self.output.zeroize();
         self.awaiting.clear();
         self.failed.insert(error).clone()
     }

@@ -5,13 +5,15 @@ use alloc::vec::Vec;
 
 use super::command::CommandKind;
 use super::error::{Error, Limit, Violation};
+use crate::conceal::Concealed;
 use crate::line::LineReader;
 use crate::text;
 
 /// How much is taken from a server before it is called mad.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// How much of a line is kept; RFC 5321 §4.5.3.1.5 has 512 octets.
+    /// How much of a line is kept; RFC 5321 §4.5.3.1.5 has 512 octets, challenges
+    /// may be longer (RFC 4954 §4).
     pub line: usize,
     /// How long a line may be before it is given up on.
     pub unended_line: usize,
@@ -20,10 +22,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// At worst 64 KiB.
+    /// At worst 128 KiB.
     fn default() -> Self {
         Self {
-            line: 512,
+            line: 1024,
             unended_line: 64 << 10,
             lines: 128,
         }
@@ -79,6 +81,13 @@ impl Reply {
         self.lines.iter().map(Vec::as_slice)
     }
 
+    /// The challenge in a reply 334 to AUTH (RFC 4954 §4); none if it is not encoded as it must be.
+    #[must_use]
+    pub fn challenge(&self) -> Option<Vec<u8>> {
+        let line = self.lines.first().map_or(&b""[..], Vec::as_slice);
+        data_encoding::BASE64.decode(line.trim_ascii()).ok()
+    }
+
     /// Code and words for a person, on one line, cleaned and at most a few hundred characters.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -113,6 +122,7 @@ pub(super) struct ReplyReader {
     limits: Limits,
     code: Option<u16>,
     collected: Vec<Vec<u8>>,
+    concealed: Concealed,
 }
 
 impl ReplyReader {
@@ -122,7 +132,18 @@ impl ReplyReader {
             limits,
             code: None,
             collected: Vec::new(),
+            concealed: Concealed::default(),
         }
+    }
+
+    /// What replies are not to repeat.
+    pub(super) const fn conceal_mut(&mut self) -> &mut Concealed {
+        &mut self.concealed
+    }
+
+    /// Whether a reply has begun that has not ended.
+    pub(super) const fn is_midway(&self) -> bool {
+        self.code.is_some() || self.lines.is_midway()
     }
 
     /// Consumes input up to the end of the current line; returns the reply if that ended it.
@@ -144,7 +165,7 @@ impl ReplyReader {
             return Ok((consumed, None));
         };
         let Some((code, more, words)) = parse(line.bytes) else {
-            let received = text::excerpt(line.bytes);
+            let received = text::excerpt(self.concealed.hide(line.bytes));
             let greeting = awaiting == Some(CommandKind::Connect) && self.code.is_none();
             return Err(if greeting {
                 Violation::NotSmtp { received }.into()
@@ -153,7 +174,7 @@ impl ReplyReader {
             });
         };
         if self.code.is_some_and(|first| first != code) {
-            let received = text::excerpt(line.bytes);
+            let received = text::excerpt(self.concealed.hide(line.bytes));
             return Err(Violation::MixedCodes { received }.into());
         }
         if self.collected.len() >= self.limits.lines {
@@ -162,7 +183,7 @@ impl ReplyReader {
             }
             .into());
         }
-        self.collected.push(words.into());
+        self.collected.push(self.concealed.hide(words).into());
         self.code = Some(code);
         if more {
             return Ok((consumed, None));

@@ -286,3 +286,68 @@ proptest! {
         client.end_of_input().ok();
     }
 }
+
+#[test]
+fn a_login_goes_step_by_step() {
+    let mut client = greeted(Protocol::Smtp);
+    let initial = Some(b"\0me\0hunter2".to_vec().into());
+    let mechanism = sasl::Mechanism::Plain;
+    client.send(Command::Auth { mechanism, initial }).unwrap();
+    assert_eq!(sent(&mut client), "AUTH PLAIN AG1lAGh1bnRlcjI=\r\n");
+    assert_eq!(
+        hear(&mut client, b"235 welcome\r\n"),
+        Ok(std::vec!["AUTH 235".into()])
+    );
+
+    let mechanism = sasl::Mechanism::Login;
+    let command = Command::Auth {
+        mechanism,
+        initial: None,
+    };
+    client.send(command).unwrap();
+    assert_eq!(sent(&mut client), "AUTH LOGIN\r\n");
+    let response = b"me".to_vec().into();
+    assert_eq!(client.respond(&response), Err(Misuse::NoChallenge));
+    hear(&mut client, b"334 VXNlcm5hbWU6\r\n").unwrap();
+    client.respond(&response).unwrap();
+    assert_eq!(sent(&mut client), "bWU=\r\n");
+    assert_eq!(client.respond(&response), Err(Misuse::NoChallenge));
+    hear(&mut client, b"334 UGFzc3dvcmQ6\r\n").unwrap();
+    client.cancel().unwrap();
+    assert_eq!(sent(&mut client), "*\r\n");
+    assert_eq!(
+        hear(&mut client, b"501 cancelled\r\n"),
+        Ok(std::vec!["AUTH 501".into()])
+    );
+}
+
+#[test]
+fn neither_a_command_nor_a_reply_shows_the_password() {
+    let mut client = greeted(Protocol::Smtp);
+    let initial = Some(b"\0me\0hunter2".to_vec().into());
+    let mechanism = sasl::Mechanism::Plain;
+    let command = Command::Auth { mechanism, initial };
+    assert_eq!(command.to_string(), "AUTH PLAIN ****");
+    assert!(!std::format!("{command:?}").contains("hunter2"));
+    client.conceal(&"hunter2".into());
+    client.send(command).unwrap();
+    for echo in ["hunter2", "AUTH PLAIN AG1lAGh1bnRlcjI="] {
+        let input = std::format!("535 refused: {echo}\r\n");
+        let event = client.receive(input.as_bytes()).unwrap().event;
+        let Some(Event::Reply { reply, .. }) = event else {
+            panic!("no reply: {event:?}");
+        };
+        assert!(!reply.to_text().contains(echo), "{}", reply.to_text());
+        client.awaiting.push_back(CommandKind::Auth);
+    }
+}
+
+#[test]
+fn written_octets_are_wiped() {
+    let mut client = greeted(Protocol::Smtp);
+    client.send(Command::Noop).unwrap();
+    client.output_written(2);
+    assert_eq!(client.output(), b"OP\r\n");
+    client.output_written(4);
+    assert_eq!(client.output(), b"");
+}

@@ -5,23 +5,23 @@ use secrecy::{ExposeSecret, SecretString};
 /// What nobody is to see though the server may repeat it: servers have been seen to quote the
 /// command they refuse.
 #[derive(Default)]
-pub(super) struct Concealed {
+pub(crate) struct Concealed {
     password: Option<SecretString>,
     /// The last that was made from a password: a response in base64, or a digest.
     response: Option<SecretString>,
 }
 
 impl Concealed {
-    pub(super) fn password(&mut self, password: SecretString) {
+    pub(crate) fn password(&mut self, password: SecretString) {
         self.password = Some(password);
     }
 
-    pub(super) fn response(&mut self, response: SecretString) {
+    pub(crate) fn response(&mut self, response: SecretString) {
         self.response = Some(response);
     }
 
     /// The text, unless something of this is in it.
-    pub(super) fn hide<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+    pub(crate) fn hide<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         let secrets = [&self.password, &self.response];
         let repeated = secrets.into_iter().flatten().any(|secret| {
             let secret = secret.expose_secret().as_bytes();
