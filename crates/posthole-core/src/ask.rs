@@ -33,6 +33,20 @@ pub trait Ask: Send + Sync {
     }
 }
 
+/// Nobody is there: every question goes unanswered.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobody;
+
+impl Ask for Nobody {
+    fn secret(&self, _question: &SecretQuestion) -> Result<SecretString, Unanswered> {
+        Err(Unanswered::NoTerminal)
+    }
+
+    fn trust_host_key(&self, _question: &HostKeyQuestion) -> Result<bool, Unanswered> {
+        Err(Unanswered::NoTerminal)
+    }
+}
+
 /// Which secret is wanted.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]

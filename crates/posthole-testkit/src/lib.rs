@@ -37,6 +37,7 @@ pub mod world;
 mod background;
 mod base64;
 mod rng;
+mod sasl;
 
 pub use home::Home;
 pub use terminal::Terminal;

@@ -1,10 +1,10 @@
 //! Destinations and recipients out of TOML.
 
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 use super::section::{Entry, Limits, Reader, entries};
-use super::value::{Deliver, check_command, parse_recipient};
-use super::{Diagnostic, Spanned};
+use super::value::{Deliver, SmtpOptions, check_command, parse_recipient};
+use super::{Diagnostic, Spanned, TlsOptions};
 
 impl Reader<'_> {
     /// `deliver`: a destination, or a list of them.
@@ -54,35 +54,23 @@ impl Reader<'_> {
                 Some(parsed.value)
             }
             DeValue::Table(table) => {
-                let (mut command, mut timeout, mut user) = (None, None, None);
-                for inner in entries(table) {
-                    match inner.key {
-                        "mda" => command = self.command(inner),
-                        "timeout" => timeout = self.duration(inner, Limits::TIMEOUT),
-                        "user" => user = self.parsed_with(inner, parse_recipient),
-                        _ => self.unknown_key(
-                            inner,
-                            "in a destination",
-                            &["mda", "timeout", "user"],
-                            Some("other destinations are strings, such as \"maildir:~/Mail\""),
-                        ),
+                let keys = ["mda", "smtp", "smtps"];
+                let kinds = keys.into_iter().filter(|key| table.contains_key(*key));
+                match kinds.collect::<Vec<_>>()[..] {
+                    ["mda"] => self.mda_table(table),
+                    ["smtp" | "smtps"] => self.smtp_table(table),
+                    _ => {
+                        self.note(
+                            Diagnostic::error("`deliver`: this table has not one of `mda`, `smtp`, `smtps`")
+                                .at(value.span())
+                                .help(
+                                    "write { mda = [\"procmail\", \"-d\", \"%T\"] } or { smtp = \"HOST\", \
+                                     user = \"NAME\" }; other destinations are strings",
+                                ),
+                        );
+                        None
                     }
                 }
-                let others = entries(table)
-                    .iter()
-                    .any(|inner| !matches!(inner.key, "mda" | "timeout" | "user"));
-                if !table.contains_key("mda") && !others {
-                    self.note(
-                        Diagnostic::error("`deliver`: this table has no `mda`")
-                            .at(value.span())
-                            .help("write { mda = [\"procmail\", \"-d\", \"%T\"] }"),
-                    );
-                }
-                Some(Deliver::Mda {
-                    command: command?,
-                    timeout: timeout.map(|timeout| timeout.value),
-                    user: user.map(|user| user.value),
-                })
             }
             _ => {
                 let expected = "a destination, such as \"maildir:~/Mail\", or a list of them";
@@ -90,6 +78,48 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// `{ mda = …, timeout = …, user = … }`.
+    fn mda_table(&mut self, table: &DeTable<'_>) -> Option<Deliver> {
+        let (mut command, mut timeout, mut user) = (None, None, None);
+        for inner in entries(table) {
+            match inner.key {
+                "mda" => command = self.command(inner),
+                "timeout" => timeout = self.duration(inner, Limits::TIMEOUT),
+                "user" => user = self.parsed_with(inner, parse_recipient),
+                _ => self.unknown_key(inner, "beside `mda`", &["timeout", "user"], None),
+            }
+        }
+        Some(Deliver::Mda {
+            command: command?,
+            timeout: timeout.map(|timeout| timeout.value),
+            user: user.map(|user| user.value),
+        })
+    }
+
+    /// `{ smtp = "HOST[:PORT]", user = …, password = …, tls = … }`.
+    fn smtp_table(&mut self, table: &DeTable<'_>) -> Option<Deliver> {
+        let mut tls = TlsOptions::default();
+        let (mut to, mut user, mut password) = (None, None, None);
+        for inner in entries(table) {
+            match inner.key {
+                "smtp" => to = self.parsed_with(inner, |place| SmtpOptions::parse(place, false)),
+                "smtps" => to = self.parsed_with(inner, |place| SmtpOptions::parse(place, true)),
+                "password" => password = self.password(inner),
+                "user" => user = self.nonempty(inner, "name"),
+                "tls" | "tls-ca-file" if self.tls_option(inner, &mut tls) => {}
+                _ if self.tls_account_option(inner, &mut tls) => {}
+                _ => self.unknown_key(inner, "beside `smtp`", SMTP_KEYS, None),
+            }
+        }
+        let to = to?.value;
+        Some(Deliver::Smtp(Box::new(SmtpOptions {
+            user,
+            password,
+            tls,
+            ..to
+        })))
     }
 
     /// The words of a command, as a list.
@@ -120,3 +150,12 @@ impl Reader<'_> {
         }
     }
 }
+
+const SMTP_KEYS: &[&str] = &[
+    "password",
+    "tls",
+    "tls-ca-file",
+    "tls-fingerprint",
+    "tls-name",
+    "user",
+];

@@ -35,8 +35,9 @@ pub use edits::{EditOptions, MultidropOptions, Rewrite, parse_filter, parse_host
 pub use load::{LoadError, Source, check_permissions, load};
 pub use tls::{TlsOptions, parse_tls_name};
 pub use value::{
-    AccountArg, Deliver, Listen, LmtpServer, Pin, ServerUrl, SshTarget, TlsWhen, ValueError,
-    parse_duration, parse_host_port, parse_keep, parse_path, parse_recipient, parse_size,
+    AccountArg, Deliver, Listen, LmtpServer, Pin, ServerUrl, SmtpOptions, SshTarget, TlsWhen,
+    ValueError, parse_duration, parse_host_port, parse_keep, parse_path, parse_recipient,
+    parse_size,
 };
 
 pub(crate) use section::{Limits, check_password, one_line};

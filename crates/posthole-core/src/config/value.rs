@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 pub use account::AccountArg;
-pub use deliver::{Deliver, LmtpServer, parse_recipient};
+pub use deliver::{Deliver, LmtpServer, SmtpOptions, parse_recipient};
 pub use duration::{parse_duration, parse_keep};
 pub use listen::{Listen, parse_host_port};
 pub use server::ServerUrl;

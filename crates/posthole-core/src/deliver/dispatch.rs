@@ -19,7 +19,7 @@ use super::maildir::Maildir;
 use super::mda::Mda;
 use super::smtp::Smtp;
 use super::staging::{Parcel, Spooled, Staging};
-use super::{DeliverError, envelope};
+use super::{DeliverError, Means, envelope};
 use crate::durable::{self, At};
 use crate::error::Error;
 use crate::plan::DeliverTo;
@@ -137,20 +137,16 @@ pub(super) fn open_staging(mailbox: &Mailbox) -> Result<Staging, Error> {
 }
 
 impl Dispatch {
-    pub(super) fn open(
-        to: &[DeliverTo],
-        mailbox: &Mailbox,
-        stop: CancellationToken,
-    ) -> Result<Self, Error> {
+    pub(super) fn open(to: &[DeliverTo], mailbox: &Mailbox, means: &Means) -> Result<Self, Error> {
         let staging = open_staging(mailbox)?;
         staging.sweep()?;
-        let destinations = to.iter().map(|to| Destination::open(to, mailbox));
+        let destinations = to.iter().map(|to| Destination::open(to, mailbox, means));
         Ok(Self {
             destinations: destinations.collect::<Result<_, _>>()?,
             staging: Arc::new(staging),
             layout: Arc::new(Layout::of(to, None)),
             to: to.to_owned(),
-            stop,
+            stop: means.stop.clone(),
         })
     }
 
@@ -209,7 +205,7 @@ impl Dispatch {
 }
 
 impl Destination {
-    fn open(to: &DeliverTo, mailbox: &Mailbox) -> Result<Self, Error> {
+    fn open(to: &DeliverTo, mailbox: &Mailbox, means: &Means) -> Result<Self, Error> {
         Ok(match to {
             DeliverTo::Bsmtp(to) => match &to.path {
                 Some(path) => Self::File(AppendFile::bsmtp(path, &to.recipients)?),
@@ -222,7 +218,7 @@ impl Destination {
             }
             DeliverTo::Mbox(to) => Self::File(AppendFile::mbox(to)?),
             DeliverTo::Mda(to) => Self::Mda(Mda::new(to)?),
-            DeliverTo::Smtp(to) => Self::Smtp(Box::new(Smtp::new(to))),
+            DeliverTo::Smtp(to) => Self::Smtp(Box::new(Smtp::new(to, means))),
         })
     }
 

@@ -44,12 +44,27 @@ use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::ask::Ask;
 use crate::error::Error;
 use crate::plan::{BsmtpTo, DeliverTo};
 use crate::record::{Identity, Mailbox, StoredIntent};
 use crate::session::MessageRef;
+use crate::transport::tls::TrustStores;
 use append::AppendFile;
 use dispatch::{Dispatch, Layout};
+
+/// What destinations need besides knowing where the mail goes.
+#[derive(Clone)]
+pub(crate) struct Means {
+    /// The account, for whoever is asked.
+    pub(crate) account: String,
+    /// Who is asked for passwords.
+    pub(crate) ask: Arc<dyn Ask>,
+    /// Ends what is not in hand.
+    pub(crate) stop: CancellationToken,
+    /// The certificate authorities that are trusted.
+    pub(crate) trust_stores: Arc<TrustStores>,
+}
 
 /// Where the messages of an account go, open for delivery.
 pub(crate) enum Delivery {
@@ -62,17 +77,13 @@ pub(crate) enum Delivery {
 impl Delivery {
     /// Opens the destinations, when no intent of the mailbox is open and nothing is being
     /// delivered.
-    pub(crate) fn open(
-        to: &[DeliverTo],
-        mailbox: &Mailbox,
-        stop: &CancellationToken,
-    ) -> Result<Self, Error> {
+    pub(crate) fn open(to: &[DeliverTo], mailbox: &Mailbox, means: &Means) -> Result<Self, Error> {
         if let [DeliverTo::Maildir(root)] = to {
             let maildir = Maildir::open(root, mailbox.tag()?)?;
             maildir.prepare()?;
             return Ok(Self::Moved(maildir));
         }
-        Ok(Self::Copied(Dispatch::open(to, mailbox, stop.clone())?))
+        Ok(Self::Copied(Dispatch::open(to, mailbox, means)?))
     }
 
     /// Where messages are written first.
@@ -120,7 +131,7 @@ impl Delivery {
 }
 
 /// Tries out whether mail could be delivered, and leaves no trace.
-pub(crate) fn check(to: &DeliverTo, mailbox: &Mailbox) -> Result<(), Error> {
+pub(crate) fn check(to: &DeliverTo, mailbox: &Mailbox, means: &Means) -> Result<(), Error> {
     match to {
         DeliverTo::Bsmtp(BsmtpTo { path: None, .. }) => Ok(()),
         DeliverTo::Bsmtp(BsmtpTo {
@@ -131,7 +142,7 @@ pub(crate) fn check(to: &DeliverTo, mailbox: &Mailbox) -> Result<(), Error> {
         DeliverTo::Maildir(root) => Ok(Maildir::check(root, mailbox.tag()?)?),
         DeliverTo::Mbox(to) => Ok(AppendFile::mbox(to)?.check()?),
         DeliverTo::Mda(to) => Ok(mda::Mda::new(to)?.check()?),
-        DeliverTo::Smtp(to) => Ok(smtp::Smtp::new(to).check()?),
+        DeliverTo::Smtp(to) => Ok(smtp::Smtp::new(to, means).check()?),
     }
 }
 

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::HostPort;
+use super::{HostPort, PasswordSource, Tls};
 
 /// Where messages go.
 ///
@@ -23,7 +23,7 @@ pub enum DeliverTo {
     /// A command that delivers mail.
     Mda(MdaTo),
     /// A server that takes mail.
-    Smtp(SmtpTo),
+    Smtp(Box<SmtpTo>),
 }
 
 impl fmt::Display for DeliverTo {
@@ -99,6 +99,10 @@ pub struct SmtpTo {
     pub antispam: Vec<u16>,
     /// How many messages go through one connection.
     pub batch_limit: Option<NonZeroU32>,
+    /// How TLS protects the stream to a server over TCP. The name in it is that of the first.
+    pub tls: Tls,
+    /// With what to log in, where the server wants that.
+    pub login: Option<SmtpLogin>,
     /// How long the server may take for each step; for the message as a whole twice that.
     pub timeout: Duration,
 }
@@ -116,6 +120,15 @@ impl fmt::Display for SmtpTo {
         }
         Ok(())
     }
+}
+
+/// Who logs in to a server that takes mail.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SmtpLogin {
+    /// The name.
+    pub user: String,
+    /// Where the password is from.
+    pub password: PasswordSource,
 }
 
 /// Where a server that takes mail listens.

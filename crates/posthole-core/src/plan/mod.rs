@@ -34,7 +34,7 @@ use crate::config::Diagnostic;
 pub use auth::Auth;
 pub use daemon::DaemonPlan;
 pub use deliver::{
-    BsmtpTo, DeliverTo, MboxTo, MdaCommand, MdaTo, SmtpProtocol, SmtpServer, SmtpTo,
+    BsmtpTo, DeliverTo, MboxTo, MdaCommand, MdaTo, SmtpLogin, SmtpProtocol, SmtpServer, SmtpTo,
 };
 pub use edits::{Edits, Filter, Multidrop, NameService, StatusFields, Trace};
 pub use environment::Environment;

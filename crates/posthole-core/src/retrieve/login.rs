@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use posthole_proto::pop3::Capabilities;
-use posthole_proto::sasl;
 use secrecy::SecretString;
 
 use super::entry::{During, Failure, May, PATIENCE_WITH_PIPELINING, Way};
@@ -11,8 +10,7 @@ use crate::plan::{Job, Route, is_loopback};
 use crate::progress::{Event, Step};
 use crate::record::Secrecy;
 use crate::session::{
-    Circumstances, Listing, LoggedIn, Login, Method, Privacy, Session, SessionError, TlsFacts,
-    methods,
+    Circumstances, Listing, LoggedIn, Login, Method, Privacy, Session, SessionError, methods,
 };
 use crate::transport::tls::ChannelBinding;
 
@@ -174,18 +172,8 @@ impl Way<'_> {
 
 /// Who could listen on the way to a mail server.
 pub(super) fn privacy(job: &Job, tls: Option<ChannelBinding>) -> Privacy {
-    if let Some(ChannelBinding {
-        exporter,
-        server_end_point,
-    }) = tls
-    {
-        let binding = |kind, data| sasl::ChannelBinding { kind, data };
-        let exporter = exporter.map(|data| binding("tls-exporter", data.to_vec()));
-        let end_point = server_end_point.map(|data| binding("tls-server-end-point", data));
-        return Privacy::Tls(TlsFacts {
-            bindings: exporter.into_iter().chain(end_point).collect(),
-            certificate: job.tls.identity.is_some(),
-        });
+    if let Some(binding) = tls {
+        return Privacy::tls(binding, job.tls.identity.is_some());
     }
     let is_local = is_loopback(&job.server.host);
     match &job.route {

@@ -310,6 +310,16 @@ pub async fn preview(job: &Job, cx: &Context) -> Result<Preview, Error> {
     Ok(preview)
 }
 
+/// What the destinations of an account need.
+fn means(job: &Job, cx: &Context) -> deliver::Means {
+    deliver::Means {
+        account: job.account.clone(),
+        ask: Arc::clone(&cx.ask),
+        stop: cx.stop.clone(),
+        trust_stores: Arc::clone(&cx.trust_stores),
+    }
+}
+
 /// Walks every step towards the mailbox and the destination, changing neither.
 ///
 /// Each step is told to the observer as it is done; the first failure ends the walk.
@@ -321,8 +331,8 @@ pub async fn check(job: &Job, cx: &Context) -> Result<(), Error> {
     for to in &job.deliver {
         let started = Instant::now();
         let step = Step::Destination { to: to.to_string() };
-        let (to, mailbox) = (to.clone(), mailbox.clone());
-        blocking(move || deliver::check(&to, &mailbox)).await?;
+        let (to, mailbox, means) = (to.clone(), mailbox.clone(), means(job, cx));
+        blocking(move || deliver::check(&to, &mailbox, &means)).await?;
         cx.observer.event(
             &job.account,
             &Event::Step {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::changes::Changes;
 use super::entry::{self, Entered};
 use super::spool::{Outcome, Spool};
-use super::{Context, MessageFailure, PreviewEntry, Summary, blocking};
+use super::{Context, MessageFailure, PreviewEntry, Summary, blocking, means};
 use crate::deliver::{Delivery, Refusal};
 use crate::error::Error;
 use crate::plan::{Job, Keep};
@@ -177,11 +177,11 @@ impl<'a> Transfer<'a> {
 
     async fn start_spool(&self) -> Result<Spool, Error> {
         let mailbox = self.mailbox.clone();
-        let (limits, stop) = (self.cx.batch, self.cx.stop.clone());
+        let (limits, means) = (self.cx.batch, means(self.job, self.cx));
         let job = self.job.clone();
         blocking(move || {
             let changes = Changes::of(&job);
-            let delivery = Delivery::open(&job.deliver, &mailbox, &stop)?;
+            let delivery = Delivery::open(&job.deliver, &mailbox, &means)?;
             Ok::<_, Error>(Spool::start(delivery, mailbox, limits, changes))
         })
         .await

@@ -18,6 +18,7 @@ use posthole_proto::pop3::Capabilities;
 use posthole_proto::sasl::{ChannelBinding, Mechanism};
 
 use crate::plan::Auth;
+use crate::transport::tls;
 
 /// A way to log in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -82,6 +83,19 @@ pub(crate) struct TlsFacts {
 }
 
 impl Privacy {
+    /// TLS, which a login may bind itself to.
+    pub(crate) fn tls(binding: tls::ChannelBinding, certificate: bool) -> Self {
+        let named = |kind, data| ChannelBinding { kind, data };
+        let exporter = binding.exporter;
+        let exporter = exporter.map(|data| named("tls-exporter", data.to_vec()));
+        let end_point = binding.server_end_point;
+        let end_point = end_point.map(|data| named("tls-server-end-point", data));
+        Self::Tls(TlsFacts {
+            bindings: exporter.into_iter().chain(end_point).collect(),
+            certificate,
+        })
+    }
+
     pub(crate) fn bindings(&self) -> &[ChannelBinding] {
         match self {
             Self::Tls(facts) => &facts.bindings,

@@ -9,6 +9,7 @@
 //! answer to QUIT makes a [`Committed`].
 
 mod error;
+mod exchange;
 #[cfg(feature = "gssapi")]
 mod gssapi;
 mod listing;
@@ -18,10 +19,11 @@ mod opening;
 mod stls;
 
 pub use error::SessionError;
+pub(crate) use exchange::{respond, start};
 pub(crate) use listing::{Listing, ListingBuilder, MessageRef};
 pub(crate) use login::{LoggedIn, Login};
 pub use method::NoMethod;
-pub(crate) use method::{Circumstances, Method, Privacy, TlsFacts, methods};
+pub(crate) use method::{Circumstances, Method, Privacy, methods};
 pub use posthole_proto::pop3::RespCode;
 pub(crate) use stls::Stls;
 

@@ -162,18 +162,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-
-    struct Nobody;
-
-    impl Ask for Nobody {
-        fn secret(&self, _question: &SecretQuestion) -> Result<SecretString, Unanswered> {
-            Err(Unanswered::NoTerminal)
-        }
-
-        fn trust_host_key(&self, _question: &HostKeyQuestion) -> Result<bool, Unanswered> {
-            Err(Unanswered::NoTerminal)
-        }
-    }
+    use crate::ask::Nobody;
 
     fn password_of(login: &str, again: bool) -> SecretQuestion {
         SecretQuestion::SshPassword {

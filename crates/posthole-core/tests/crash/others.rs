@@ -54,7 +54,11 @@ impl Target {
                 host: "127.0.0.1".to_owned(),
                 port: sink,
             });
-            DeliverTo::Smtp(SmtpTo::new(server, protocol, &["msingh".to_owned()]))
+            DeliverTo::Smtp(Box::new(SmtpTo::new(
+                server,
+                protocol,
+                &["msingh".to_owned()],
+            )))
         };
         let mbox = DeliverTo::Mbox(MboxTo {
             path: directory.join("mbox"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthole_core::ask::{Ask, HostKeyQuestion, SecretQuestion, Unanswered};
+use posthole_core::ask::{Ask, Nobody};
 use posthole_core::error::Error;
 use posthole_core::plan::{
     Auth, DeliverTo, Edits, HostPort, Job, Keep, PasswordSource, Route, Select, Tls,
@@ -196,17 +196,5 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", chain(source)),
         None => error.to_string(),
-    }
-}
-
-struct Nobody;
-
-impl Ask for Nobody {
-    fn secret(&self, _question: &SecretQuestion) -> Result<SecretString, Unanswered> {
-        Err(Unanswered::NoTerminal)
-    }
-
-    fn trust_host_key(&self, _question: &HostKeyQuestion) -> Result<bool, Unanswered> {
-        Err(Unanswered::NoTerminal)
     }
 }

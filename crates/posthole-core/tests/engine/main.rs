@@ -14,6 +14,7 @@ mod ordinary;
 mod pipelining;
 mod selection;
 mod smtp;
+mod smtp_login;
 mod stls;
 mod tls;
 mod trouble;

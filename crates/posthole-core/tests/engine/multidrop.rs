@@ -41,7 +41,7 @@ fn smtp(server: &SmtpServer, protocol: SmtpProtocol) -> DeliverTo {
         host: "127.0.0.1".to_owned(),
         port: server.port(),
     });
-    DeliverTo::Smtp(SmtpTo::new(to, protocol, &["msingh".to_owned()]))
+    DeliverTo::Smtp(Box::new(SmtpTo::new(to, protocol, &["msingh".to_owned()])))
 }
 
 fn account(messages: &[Vec<u8>], multidrop: Multidrop, to: DeliverTo) -> Account {

@@ -31,7 +31,7 @@ fn to(server: &SmtpServer, protocol: SmtpProtocol, recipients: &[&str]) -> SmtpT
 /// An account whose mail goes there.
 fn account(messages: &[Vec<u8>], to: SmtpTo) -> Account {
     let mut account = Account::with(messages, Faults::new());
-    account.job.deliver = vec![DeliverTo::Smtp(to)];
+    account.job.deliver = vec![DeliverTo::Smtp(Box::new(to))];
     account
 }
 
@@ -408,10 +408,10 @@ async fn a_server_that_is_not_there_ends_the_poll_and_nothing_else() {
         host: "127.0.0.1".to_owned(),
         port: there.port(),
     });
-    account.job.deliver = vec![DeliverTo::Smtp(SmtpTo {
+    account.job.deliver = vec![DeliverTo::Smtp(Box::new(SmtpTo {
         servers: vec![nowhere, second],
         ..to
-    })];
+    }))];
     account.fetch().await;
     assert_eq!(there.messages().len(), 3);
 }

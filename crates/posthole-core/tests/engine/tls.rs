@@ -54,7 +54,7 @@ pub(crate) fn ordinary(messages: &[Vec<u8>], start: TlsStart, faults: Faults) ->
     })
 }
 
-fn write(account: &Account, name: &str, text: &str) -> PathBuf {
+pub(crate) fn write(account: &Account, name: &str, text: &str) -> PathBuf {
     let path = account.directory().join(name);
     std::fs::write(&path, text).unwrap();
     path

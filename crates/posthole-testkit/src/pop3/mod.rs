@@ -22,7 +22,6 @@ mod answer;
 mod faults;
 mod line;
 mod maildrop;
-mod sasl;
 mod session;
 
 use std::collections::HashMap;
@@ -38,6 +37,7 @@ pub use maildrop::{Body, Entry, Maildrop, Uid};
 
 use crate::background::Background;
 use crate::net::{Connection, Traffic};
+use crate::sasl;
 use crate::tls::Tls;
 
 /// A POP3 server on a loopback port; it stops when this is dropped.

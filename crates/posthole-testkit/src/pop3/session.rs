@@ -10,9 +10,9 @@ use super::answer::{self, Answer};
 use super::faults::{Commit, Faults, GREETING, RESPONSE, Request, Step, split};
 use super::line::Line;
 use super::maildrop::{Entry, Maildrop, MaildropLock};
-use super::sasl::{self, Exchange, Next};
 use super::{CAPABILITIES, Known, Received, Shared};
 use crate::net::{Connection, Ending, Metered};
+use crate::sasl::{self, Exchange, Next};
 
 /// Serves one connection to its end.
 pub(super) async fn serve<S: Connection>(shared: Arc<Shared>, stream: S) {

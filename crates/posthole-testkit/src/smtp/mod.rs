@@ -25,6 +25,8 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 
 use crate::background::Background;
+use crate::sasl;
+use crate::tls::Tls;
 
 /// A server; it stops when this is dropped.
 pub struct SmtpServer {
@@ -127,6 +129,10 @@ pub struct Builder {
     rules: Vec<(String, Reply)>,
     limit: HashMap<String, usize>,
     socket: Option<PathBuf>,
+    tls: Option<Tls>,
+    tls_at_once: bool,
+    accounts: HashMap<String, String>,
+    mechanisms: Vec<String>,
 }
 
 impl SmtpServer {
@@ -226,6 +232,28 @@ impl Builder {
         self.on(command, reply)
     }
 
+    /// Speaks TLS with each connection from its start.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls_at_once = true;
+        self.starttls(tls)
+    }
+
+    /// Offers STARTTLS (RFC 3207).
+    #[must_use]
+    pub fn starttls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Takes mail only from this user, who logs in by one of these mechanisms (RFC 4954).
+    #[must_use]
+    pub fn login(mut self, user: &str, password: &str, mechanisms: &[&str]) -> Self {
+        self.accounts.insert(user.to_owned(), password.to_owned());
+        self.mechanisms = mechanisms.iter().map(|&one| one.to_owned()).collect();
+        self
+    }
+
     /// Listens on a Unix socket in place of a port.
     #[must_use]
     pub fn socket(mut self, path: &Path) -> Self {
@@ -251,6 +279,10 @@ impl Builder {
             commands: Mutex::default(),
             connections: Mutex::default(),
             breaches: Mutex::default(),
+            tls: self.tls.map(|tls| tls.config()),
+            tls_at_once: self.tls_at_once,
+            accounts: self.accounts,
+            mechanisms: self.mechanisms,
         });
         let background = Background::start("smtp server");
         let (listener, addr) = background.listen(Ipv4Addr::LOCALHOST.into());
@@ -264,14 +296,20 @@ impl Builder {
             background.spawn(async move {
                 let listener = UnixListener::from_std(listener).expect("there is an IO driver");
                 while let Ok((stream, _)) = listener.accept().await {
-                    drop(tokio::spawn(session::serve(Arc::clone(&serving), stream)));
+                    drop(tokio::spawn(session::serve(
+                        Arc::clone(&serving),
+                        Box::new(stream),
+                    )));
                 }
             });
         } else {
             background.spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     stream.set_nodelay(true).ok();
-                    drop(tokio::spawn(session::serve(Arc::clone(&serving), stream)));
+                    drop(tokio::spawn(session::serve(
+                        Arc::clone(&serving),
+                        Box::new(stream),
+                    )));
                 }
             });
         }
@@ -294,6 +332,24 @@ struct Shared {
     commands: Mutex<Vec<(usize, String)>>,
     connections: Mutex<usize>,
     breaches: Mutex<Vec<String>>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    tls_at_once: bool,
+    accounts: HashMap<String, String>,
+    mechanisms: Vec<String>,
+}
+
+impl sasl::Users for Shared {
+    fn password(&self, user: &str) -> Option<String> {
+        self.accounts.get(user).cloned()
+    }
+
+    fn offers(&self, mechanism: &str) -> bool {
+        self.mechanisms.iter().any(|offered| offered == mechanism)
+    }
+
+    fn binding(&self, _kind: &str) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 impl Shared {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use data_encoding::BASE64;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
 
 use super::{Delivered, Reply, Shared, Then, lock};
+use crate::sasl::{Exchange, Next};
 
 /// Serves a connection to its end.
-pub(super) async fn serve(shared: Arc<Shared>, stream: impl AsyncRead + AsyncWrite + Unpin) {
+pub(super) async fn serve(shared: Arc<Shared>, stream: Box<dyn Stream>) {
     let connection = {
         let mut connections = lock(&shared.connections);
         *connections += 1;
@@ -17,6 +20,8 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: impl AsyncRead + AsyncWri
         shared,
         stream,
         connection,
+        is_tls: false,
+        is_logged_in: false,
         input: Vec::new(),
         introduced: None,
         sender: None,
@@ -26,9 +31,16 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: impl AsyncRead + AsyncWri
     session.run().await.ok();
 }
 
-struct Session<S> {
+/// What a connection goes through.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
+
+struct Session {
     shared: Arc<Shared>,
-    stream: S,
+    stream: Box<dyn Stream>,
+    is_tls: bool,
+    is_logged_in: bool,
     connection: usize,
     input: Vec<u8>,
     /// Whether extensions were offered, once the client said its name.
@@ -47,8 +59,11 @@ impl From<std::io::Error> for Over {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl Session {
     async fn run(&mut self) -> Result<(), Over> {
+        if self.shared.tls_at_once {
+            self.start_tls().await?;
+        }
         self.answer("GREETING", "220 testkit ESMTP").await?;
         loop {
             let line = self.line().await?;
@@ -57,7 +72,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let verb = line.split([' ', ':']).next().unwrap_or_default();
             let verb = verb.to_ascii_uppercase();
             // RFC 2920 §3.1: these are the last of their group.
-            let last = matches!(verb.as_str(), "EHLO" | "LHLO" | "DATA" | "NOOP" | "QUIT");
+            let last = matches!(verb.as_str(), "EHLO" | "LHLO" | "DATA" | "NOOP" | "QUIT")
+                || matches!(verb.as_str(), "AUTH" | "STARTTLS");
             if !self.input.is_empty() && (last || !self.offers("PIPELINING")) {
                 self.breach(&format!("something was sent ahead of the reply to {verb}"));
             }
@@ -70,6 +86,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 "EHLO" | "LHLO" if (verb == "LHLO") == self.shared.lmtp => {
                     let mut lines = vec!["testkit".to_owned()];
                     lines.extend(self.shared.extensions.iter().cloned());
+                    if self.shared.tls.is_some() && !self.is_tls {
+                        lines.push("STARTTLS".to_owned());
+                    }
+                    if !self.shared.mechanisms.is_empty() {
+                        lines.push(format!("AUTH {}", self.shared.mechanisms.join(" ")));
+                    }
                     let end = lines.len() - 1;
                     let text = lines.iter().enumerate().map(|(idx, line)| {
                         let more = if idx < end { '-' } else { ' ' };
@@ -84,6 +106,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     if self.answer(&line, "250 testkit").await? {
                         self.introduced = Some(false);
                     }
+                }
+                "STARTTLS" if self.shared.tls.is_some() && !self.is_tls => {
+                    if self.answer(&line, "220 go ahead").await? {
+                        self.start_tls().await?;
+                    }
+                }
+                "AUTH" => self.auth(&line).await?,
+                "MAIL" if !self.shared.accounts.is_empty() && !self.is_logged_in => {
+                    self.answer(&line, "530 log in first").await?;
                 }
                 "MAIL" => self.mail(&line).await?,
                 "RCPT" => self.rcpt(&line).await?,
@@ -101,6 +132,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 _ => {
                     self.answer(&line, "500 unknown command").await?;
+                }
+            }
+        }
+    }
+
+    /// Begins anew inside TLS; what was said before is forgotten (RFC 3207 §4.2).
+    async fn start_tls(&mut self) -> Result<(), Over> {
+        let config = self.shared.tls.clone().ok_or(Over)?;
+        if !self.input.is_empty() {
+            self.breach("something was sent ahead of TLS");
+        }
+        let stream = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        let accepted = TlsAcceptor::from(config).accept(stream).await?;
+        self.stream = Box::new(accepted);
+        self.is_tls = true;
+        self.introduced = None;
+        Ok(())
+    }
+
+    async fn auth(&mut self, line: &str) -> Result<(), Over> {
+        let argument = line.split_once(' ').map_or("", |(_, argument)| argument);
+        let shared = Arc::clone(&self.shared);
+        let (mut exchange, mut next) = Exchange::begin(argument, &*shared);
+        loop {
+            match next {
+                Next::Challenge(challenge) => {
+                    let challenge = format!("334 {}", BASE64.encode(&challenge));
+                    if !self.answer("CHALLENGE", &challenge).await? {
+                        return Ok(());
+                    }
+                    let response = self.line().await?;
+                    next = exchange.receive(&response, &*shared);
+                }
+                Next::Accept(_) => {
+                    self.is_logged_in = self.answer(line, "235 welcome").await?;
+                    return Ok(());
+                }
+                Next::Refuse(why) => {
+                    self.answer(line, &format!("535 {why}")).await?;
+                    return Ok(());
                 }
             }
         }

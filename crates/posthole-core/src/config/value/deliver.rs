@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::listen::{parse_authority, parse_host_port};
 use super::{ValueError, parse_path};
-use crate::config::did_you_mean;
+use crate::config::{Password, Spanned, TlsOptions, did_you_mean};
 use crate::plan::HostPort;
 
 /// A destination as written, its path not yet expanded.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Deliver {
     /// `bsmtp:PATH`; without a path it is standard output, written `-`.
     Bsmtp(Option<PathBuf>),
@@ -29,13 +29,41 @@ pub enum Deliver {
         /// As which local user root runs it; only the table says so.
         user: Option<String>,
     },
-    /// `smtp:HOST[:PORT]`.
-    Smtp {
-        /// Name or address.
-        host: String,
-        /// The port, if it is written.
-        port: Option<u16>,
-    },
+    /// `smtp:HOST[:PORT]` or `smtps:HOST[:PORT]`.
+    Smtp(Box<SmtpOptions>),
+}
+
+/// A server that takes mail. Only the table `{ smtp = …, user = … }` says more than where it is.
+#[derive(Clone, Debug, Default)]
+pub struct SmtpOptions {
+    /// Name or address.
+    pub host: String,
+    /// The port, if it is written.
+    pub port: Option<u16>,
+    /// Whether it speaks TLS from the start (`smtps:`, RFC 8314 §3.3).
+    pub is_tls: bool,
+    /// Who logs in.
+    pub user: Option<Spanned<String>>,
+    /// With what.
+    pub password: Option<Spanned<Password>>,
+    /// When TLS is started otherwise, and which certificate is taken.
+    pub tls: TlsOptions,
+}
+
+impl SmtpOptions {
+    /// Reads what stands behind `smtp:` or, with TLS, behind `smtps:`.
+    ///
+    /// # Errors
+    /// When that is not where a server could be.
+    pub(in crate::config) fn parse(place: &str, is_tls: bool) -> Result<Self, ValueError> {
+        let (host, port) = parse_authority(place)?;
+        Ok(Self {
+            host,
+            port,
+            is_tls,
+            ..Self::default()
+        })
+    }
 }
 
 /// Where an LMTP server listens.
@@ -69,7 +97,9 @@ impl FromStr for Deliver {
                 timeout: None,
                 user: None,
             }),
-            "smtp" => parse_authority(place).map(|(host, port)| Self::Smtp { host, port }),
+            "smtp" | "smtps" => {
+                SmtpOptions::parse(place, kind == "smtps").map(|to| Self::Smtp(Box::new(to)))
+            }
             _ => {
                 let error = ValueError::new("unknown kind of destination", 0..kind.len());
                 return Err(match did_you_mean(kind, KINDS) {
@@ -147,4 +177,5 @@ fn lmtp(place: &str) -> Result<LmtpServer, ValueError> {
 }
 
 const EXAMPLE: &str = "`maildir:` and a directory, such as `maildir:~/Mail`";
-pub(in crate::config) const KINDS: &[&str] = &["bsmtp", "lmtp", "maildir", "mbox", "mda", "smtp"];
+pub(in crate::config) const KINDS: &[&str] =
+    &["bsmtp", "lmtp", "maildir", "mbox", "mda", "smtp", "smtps"];

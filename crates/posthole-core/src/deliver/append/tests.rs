@@ -7,13 +7,23 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::ask::Nobody;
 use crate::deliver::dispatch::open_staging;
 use crate::deliver::staging::Staging;
-use crate::deliver::{Delivery, Settled};
+use crate::deliver::{Delivery, Means, Settled};
 use crate::error::Class;
 use crate::plan::DeliverTo;
 use crate::record::{IdentityKind, Mailbox, Records, StoredIntent};
 use crate::session::MessageRef;
+
+fn means() -> Means {
+    Means {
+        account: "test".to_owned(),
+        ask: Arc::new(Nobody),
+        stop: CancellationToken::new(),
+        trust_stores: Arc::default(),
+    }
+}
 
 /// A mailbox with its records, and an mbox to deliver to.
 struct World {
@@ -53,8 +63,8 @@ impl World {
 
     /// Delivers a batch, and returns how many messages were recorded.
     fn deliver(&self, texts: &[&str]) -> Result<usize, Error> {
-        let stop = CancellationToken::new();
-        let mut delivery = Delivery::open(&self.to(), &self.mailbox, &stop)?;
+        let means = means();
+        let mut delivery = Delivery::open(&self.to(), &self.mailbox, &means)?;
         let staging = Arc::clone(delivery.staging());
         let batch = texts.iter().zip(0..).map(|(text, number)| {
             let mut incoming = staging.begin().unwrap();
@@ -369,9 +379,9 @@ fn many_at_once_do_not_mix() {
                     path: path.clone(),
                     owner: None,
                 })];
-                let stop = CancellationToken::new();
+                let means = means();
                 for round in 0..5 {
-                    let mut delivery = Delivery::open(&to, &other.mailbox, &stop).unwrap();
+                    let mut delivery = Delivery::open(&to, &other.mailbox, &means).unwrap();
                     let staging = Arc::clone(delivery.staging());
                     let text = format!("Subject: {thread}-{round}\n\n{thread}-{round}\n");
                     let mut incoming = staging.begin().unwrap();
@@ -557,8 +567,8 @@ fn commands_are_appended_to_a_batch_and_recovered_too() {
         recipients: recipients.to_vec(),
         domain: "localhost".to_owned(),
     })];
-    let stop = CancellationToken::new();
-    let mut delivery = Delivery::open(&to, &world.mailbox, &stop).unwrap();
+    let means = means();
+    let mut delivery = Delivery::open(&to, &world.mailbox, &means).unwrap();
     let mut incoming = delivery.staging().begin().unwrap();
     incoming.write(TEXT.as_bytes()).unwrap();
     let batch = vec![incoming.finish(identity(TEXT), message(0))];

@@ -8,10 +8,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use posthole_proto::smtp::{self, Client, Command, CommandKind, Event, Limits, Protocol, Reply};
+use secrecy::{SecretSlice, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::SmtpError;
 use crate::transport::BoxStream;
+use crate::transport::tls::{self, Secured};
 
 /// A connection to a server, in the middle of a conversation.
 pub(super) struct Link {
@@ -53,6 +55,37 @@ impl Link {
                 None => self.exchange(limit).await?,
             }
         }
+    }
+
+    /// The answer to a challenge, or none to call the exchange off.
+    pub(super) fn respond(&mut self, response: Option<&SecretSlice<u8>>) -> Result<(), SmtpError> {
+        let shown = if response.is_some() { "****" } else { "*" };
+        tracing::debug!(target: "posthole::smtp", server = self.server, "C: {shown}");
+        let sent = match response {
+            Some(response) => self.client.respond(response),
+            None => self.client.cancel(),
+        };
+        sent.map_err(|error| self.failed(error.into()))
+    }
+
+    /// Remembers a password so as not to show it when the server repeats it.
+    pub(super) fn conceal(&mut self, password: &SecretString) {
+        self.client.conceal(password);
+    }
+
+    /// Starts TLS, once the server has said yes to it (RFC 3207 §4).
+    ///
+    /// If more than the yes is here, somebody may have put it there to be taken for the server's
+    /// answers inside TLS (CVE-2011-0411).
+    pub(super) async fn secure(self, client: &tls::Client) -> Result<(Self, Secured), SmtpError> {
+        if self.client.is_midway() || !self.events.is_empty() {
+            return Err(SmtpError::Injected {
+                server: self.server,
+            });
+        }
+        let secured = client.handshake(self.stream).await;
+        let (stream, secured) = secured.map_err(SmtpError::Tls)?;
+        Ok((Self { stream, ..self }, secured))
     }
 
     /// Sends a piece of a message, whose lines end in LF.

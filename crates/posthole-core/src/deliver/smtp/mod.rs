@@ -9,23 +9,29 @@
 
 mod error;
 mod link;
+mod login;
 mod session;
 
 pub use error::SmtpError;
 
 use std::path::Path;
+use std::time::Duration;
 
 use posthole_proto::smtp::{CommandKind, Protocol};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 
-use super::DeliverError;
 use super::dispatch::{Refusal, Round};
+use super::{DeliverError, Means};
+use crate::ask::SecretQuestion;
 use crate::durable::At;
 use crate::error::Error;
-use crate::plan::{SmtpProtocol, SmtpServer, SmtpTo};
+use crate::plan::{
+    HostPort, NameFrom, SmtpLogin, SmtpProtocol, SmtpServer, SmtpTo, Tls, TlsStart, is_loopback,
+};
 use crate::progress::Silent;
-use crate::transport::{BoxStream, dial};
+use crate::session::{Login, Privacy};
+use crate::transport::{BoxStream, dial, tls};
 use link::Link;
 use session::{Parcel, Session, Verdict, survey};
 
@@ -36,11 +42,12 @@ pub(super) struct Smtp {
     session: Option<Session>,
     /// How many sessions broke one after another.
     broken: u32,
+    means: Means,
     runtime: Handle,
 }
 
 impl Smtp {
-    pub(super) fn new(to: &SmtpTo) -> Self {
+    pub(super) fn new(to: &SmtpTo, means: &Means) -> Self {
         Self {
             to: to.clone(),
             protocol: match to.protocol {
@@ -49,6 +56,7 @@ impl Smtp {
             },
             session: None,
             broken: 0,
+            means: means.clone(),
             runtime: Handle::current(),
         }
     }
@@ -192,23 +200,111 @@ impl Smtp {
 
     async fn connect_to(&self, server: &SmtpServer) -> Result<Session, SmtpError> {
         let limit = self.to.timeout.min(CONNECT_TIMEOUT);
-        let stream: BoxStream = match server {
-            SmtpServer::Tcp(to) => {
-                let dialled = dial::tcp(to, dial::Choice::default(), "", &Silent, limit).await;
-                Box::new(dialled.map_err(SmtpError::Dial)?)
-            }
+        match server {
+            SmtpServer::Tcp(to) => self.enter(to, limit).await,
             SmtpServer::Unix(path) => {
                 let connected = tokio::time::timeout(limit, UnixStream::connect(path)).await;
                 let connected =
                     connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
-                Box::new(connected.map_err(|source| SmtpError::Socket {
+                let stream = connected.map_err(|source| SmtpError::Socket {
                     path: path.clone(),
                     source,
-                })?)
+                })?;
+                self.greet(Box::new(stream), server.to_string()).await
+            }
+        }
+    }
+
+    async fn greet(&self, stream: BoxStream, server: String) -> Result<Session, SmtpError> {
+        let link = Link::new(stream, self.protocol, server);
+        Session::open(link, self.protocol, &hello(), self.to.timeout).await
+    }
+
+    /// Goes in by TCP, with TLS and a login as far as they are wanted.
+    async fn enter(&self, to: &HostPort, limit: Duration) -> Result<Session, SmtpError> {
+        let tls = self.tls_for(to);
+        let client = match tls.start {
+            TlsStart::Never => None,
+            _ => {
+                let stores = &self.means.trust_stores;
+                let prepared = tls::Client::prepare(&tls, to, stores, limit).await;
+                Some(prepared.map_err(SmtpError::Tls)?)
             }
         };
-        let link = Link::new(stream, self.protocol, server.to_string());
-        Session::open(link, self.protocol, &hello(), self.to.timeout).await
+        let dialled = dial::tcp(to, dial::Choice::default(), "", &Silent, limit).await;
+        let mut stream: BoxStream = Box::new(dialled.map_err(SmtpError::Dial)?);
+        let mut secured = None;
+        if let Some(client) = &client
+            && tls.start == TlsStart::AtOnce
+        {
+            let (protected, how) = client.handshake(stream).await.map_err(SmtpError::Tls)?;
+            stream = protected;
+            secured = Some(how);
+        }
+        let mut session = self.greet(stream, to.to_string()).await?;
+        if let Some(client) = &client
+            && secured.is_none()
+        {
+            if session.offers_tls() {
+                let (protected, how) = session.start_tls(client, &hello()).await?;
+                session = protected;
+                secured = Some(how);
+            } else if tls.start == TlsStart::Required {
+                return Err(SmtpError::NoTls {
+                    server: to.to_string(),
+                });
+            }
+        }
+        if let Some(login) = &self.to.login {
+            let privacy = match secured {
+                Some(secured) => Privacy::tls(secured.binding, false),
+                None if is_loopback(&to.host) => Privacy::Private,
+                None => Privacy::Open { accepted: false },
+            };
+            self.log_in(&mut session, login, to, &privacy).await?;
+        }
+        Ok(session)
+    }
+
+    async fn log_in(
+        &self,
+        session: &mut Session,
+        login: &SmtpLogin,
+        to: &HostPort,
+        privacy: &Privacy,
+    ) -> Result<(), SmtpError> {
+        let question = SecretQuestion::MailPassword {
+            account: self.means.account.clone(),
+            login: format!("{}@{}", login.user, to.host),
+        };
+        let password = login.password.resolve(&self.means.ask, question).await;
+        let secret = password.map_err(|source| SmtpError::Password {
+            server: to.to_string(),
+            source,
+        })?;
+        let offered = &session.extensions.auth;
+        let login = Login {
+            user: &login.user,
+            secret,
+            host: &to.host,
+            port: to.port,
+            privacy,
+            offers_plus: offered.iter().any(|name| name.ends_with("-PLUS")),
+        };
+        session.log_in(&login).await
+    }
+
+    /// TLS for one of the servers: a certificate is for the name that is dialled, unless a person
+    /// said otherwise.
+    fn tls_for(&self, to: &HostPort) -> Tls {
+        let tls = self.to.tls.clone();
+        match tls.name_from {
+            NameFrom::Person => tls,
+            _ => Tls {
+                name: to.host.trim_end_matches('.').to_owned(),
+                ..tls
+            },
+        }
     }
 
     /// Introduces us to the server and says goodbye.
@@ -260,7 +356,7 @@ async fn patience(stop: &tokio_util::sync::CancellationToken) {
 const TRIES: u32 = 3;
 
 /// How long a connection may take.
-const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a server may take for what is in hand, once the program was asked to stop.
-const PATIENCE_WHEN_STOPPING: std::time::Duration = std::time::Duration::from_secs(5);
+const PATIENCE_WHEN_STOPPING: Duration = Duration::from_secs(5);

@@ -8,17 +8,18 @@ use posthole_proto::smtp::{Command, CommandKind, Extensions, MailParameters, Pro
 
 use super::SmtpError;
 use super::link::Link;
+use crate::transport::tls::{self, Secured};
 
 /// A session that is ready for messages.
 pub(super) struct Session {
-    link: Link,
+    pub(super) link: Link,
     protocol: Protocol,
-    extensions: Extensions,
+    pub(super) extensions: Extensions,
     /// Whether the last message has left something to be reset.
     unclean: bool,
     /// Messages that went through.
     pub(super) messages: u32,
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// What a server is to take.
@@ -56,12 +57,7 @@ pub(super) enum Verdict {
 }
 
 impl Session {
-    /// Introduces us to a server.
-    ///
-    /// One that does not know EHLO is greeted with HELO (RFC 5321 §3.2).
-    ///
-    /// TLS and logging in belong here: after EHLO, when `extensions` are known, and before the
-    /// session is handed out.
+    /// Hears the greeting and introduces us.
     pub(super) async fn open(
         mut link: Link,
         protocol: Protocol,
@@ -70,35 +66,67 @@ impl Session {
     ) -> Result<Self, SmtpError> {
         let (_, greeting) = link.reply(timeout).await?;
         expect_yes(&link, CommandKind::Connect, &greeting)?;
-        let introduce = match protocol {
+        let mut session = Self {
+            link,
+            protocol,
+            extensions: Extensions::default(),
+            unclean: false,
+            messages: 0,
+            timeout,
+        };
+        session.introduce(hello).await?;
+        Ok(session)
+    }
+
+    /// Introduces us to the server.
+    ///
+    /// One that does not know EHLO is greeted with HELO (RFC 5321 §3.2).
+    async fn introduce(&mut self, hello: &str) -> Result<(), SmtpError> {
+        let introduce = match self.protocol {
             Protocol::Lmtp => Command::Lhlo(hello.to_owned()),
             Protocol::Smtp => Command::Ehlo(hello.to_owned()),
         };
         let kind = introduce.kind();
-        link.send(introduce)?;
-        let (_, reply) = link.reply(timeout).await?;
-        let extensions = if reply.is_positive() {
-            Extensions::of(&reply)
-        } else if protocol == Protocol::Smtp && reply.is_permanent() {
-            link.send(Command::Helo(hello.to_owned()))?;
-            let (_, plain) = link.reply(timeout).await?;
+        let reply = self.request(introduce).await?;
+        if reply.is_positive() {
+            self.extensions = Extensions::of(&reply);
+            return Ok(());
+        }
+        if self.protocol == Protocol::Smtp && reply.is_permanent() {
+            let plain = self.request(Command::Helo(hello.to_owned())).await?;
             // Of two refusals the first says more.
-            if !plain.is_positive() {
-                expect_yes(&link, kind, &reply)?;
+            if plain.is_positive() {
+                self.extensions = Extensions::default();
+                return Ok(());
             }
-            Extensions::default()
-        } else {
-            expect_yes(&link, kind, &reply)?;
-            Extensions::default()
-        };
-        Ok(Self {
-            link,
-            protocol,
-            extensions,
-            unclean: false,
-            messages: 0,
-            timeout,
-        })
+        }
+        expect_yes(&self.link, kind, &reply)
+    }
+
+    /// Whether the server offers TLS.
+    pub(super) const fn offers_tls(&self) -> bool {
+        self.extensions.start_tls
+    }
+
+    /// Starts TLS; what the server said before is forgotten (RFC 3207 §4.2).
+    pub(super) async fn start_tls(
+        mut self,
+        client: &tls::Client,
+        hello: &str,
+    ) -> Result<(Self, Secured), SmtpError> {
+        let reply = self.request(Command::StartTls).await?;
+        expect_yes(&self.link, CommandKind::StartTls, &reply)?;
+        let (link, secured) = self.link.secure(client).await?;
+        let mut session = Self { link, ..self };
+        session.introduce(hello).await?;
+        Ok((session, secured))
+    }
+
+    /// Sends a command and waits for the answer.
+    pub(super) async fn request(&mut self, command: Command) -> Result<Reply, SmtpError> {
+        self.link.send(command)?;
+        let (_, reply) = self.link.reply(self.timeout).await?;
+        Ok(reply)
     }
 
     /// Gives the server a message; returns what it says for each recipient.

@@ -5,9 +5,10 @@ use bstr::{BString, ByteSlice};
 use super::{Mapping, Refused, path_of};
 use crate::config::Diagnostic;
 use crate::fetchmailrc::service_port;
-use crate::plan::resolve::{MDA_TIMEOUT, SMTP_PORT, for_commands};
+use crate::plan::resolve::{MDA_TIMEOUT, SMTP_PORT, for_commands, is_loopback};
 use crate::plan::{
-    BsmtpTo, DeliverTo, HostPort, MdaCommand, MdaTo, SmtpProtocol, SmtpServer, SmtpTo,
+    BsmtpTo, DeliverTo, HostPort, MdaCommand, MdaTo, SmtpLogin, SmtpProtocol, SmtpServer, SmtpTo,
+    Tls, TlsStart,
 };
 
 impl Mapping<'_> {
@@ -56,7 +57,23 @@ impl Mapping<'_> {
             .filter_map(|code| u16::try_from(*code).ok())
             .collect();
         to.batch_limit = self.user.batchlimit.try_into().ok();
-        Ok(DeliverTo::Smtp(to))
+        if let Some(secret) = &self.entry.esmtppassword {
+            to.login = Some(SmtpLogin {
+                user: self.text(&self.entry.esmtpname, "esmtpname")?,
+                password: self.given(secret, "`esmtppassword` in the rc file")?,
+            });
+            // fetchmail goes without; what the password is worth to others depends on the way to it.
+            if let Some(SmtpServer::Tcp(HostPort { host, .. })) = to.servers.first()
+                && !is_loopback(host)
+            {
+                to.tls = Tls {
+                    start: TlsStart::IfOffered,
+                    authorities: self.authorities(),
+                    ..Tls::never(host)
+                };
+            }
+        }
+        Ok(DeliverTo::Smtp(Box::new(to)))
     }
 
     /// Whom the mail is for, by the name here; the postmaster, as long as it is not known which of

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
 use posthole_proto::sasl::Mechanism;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use super::mailbox;
 use super::resolve::{EVERY, usual_port};
@@ -334,18 +334,23 @@ impl Mapping<'_> {
         }
     }
 
+    /// A password that the file gives outright.
+    fn given(&self, password: &SecretSlice<u8>, origin: &str) -> Result<PasswordSource, Refused> {
+        let secret = std::str::from_utf8(password.expose_secret()).map_err(|_| {
+            Diagnostic::error(format!("{}: the password is not UTF-8", self.account()))
+                .help("write the file in UTF-8")
+        })?;
+        Ok(PasswordSource::Given {
+            origin: origin.to_owned(),
+            secret: SecretString::from(secret),
+        })
+    }
+
     /// As fetchmail looks for one: in the file, then in `.netrc` for the name or the host, then it
     /// asks.
     fn password(&self, user: &str) -> Result<PasswordSource, Refused> {
         if let Some(password) = &self.user.password {
-            let secret = std::str::from_utf8(password.expose_secret()).map_err(|_| {
-                Diagnostic::error(format!("{}: the password is not UTF-8", self.account()))
-                    .help("write the file in UTF-8")
-            })?;
-            return Ok(PasswordSource::Given {
-                origin: "the rc file".to_owned(),
-                secret: SecretString::from(secret),
-            });
+            return self.given(password, "the rc file");
         }
         if let Some(command) = &self.user.passwordeval {
             return Ok(PasswordSource::Command(self.text(command, "passwordeval")?));

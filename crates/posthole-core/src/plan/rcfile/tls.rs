@@ -127,7 +127,7 @@ impl Mapping<'_> {
         Ok(())
     }
 
-    fn authorities(&self) -> Authorities {
+    pub(super) fn authorities(&self) -> Authorities {
         let file = self.user.sslcertfile.as_ref();
         let directory = self.user.sslcertpath.as_ref();
         let file = file.map(|path| path_of(path));

@@ -45,10 +45,6 @@ impl Mapping<'_> {
                 .plugout
                 .is_some()
                 .then_some(("plugout", "mail is handed to the SMTP server directly")),
-            entry.esmtppassword.is_some().then_some((
-                "esmtppassword",
-                "posthole does not log in to SMTP servers; let the local one relay",
-            )),
             entry
                 .sdps
                 .then_some(("proto sdps", "the server is asked as any POP3 server")),

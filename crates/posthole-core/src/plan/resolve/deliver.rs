@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::{
-    BsmtpTo, DeliverTo, Environment, HostPort, MboxTo, MdaCommand, MdaTo, SmtpProtocol, SmtpServer,
-    SmtpTo,
+    BsmtpTo, DeliverTo, Environment, HostPort, MboxTo, MdaCommand, MdaTo, NameFrom, SmtpLogin,
+    SmtpProtocol, SmtpServer, SmtpTo, Tls, TlsStart,
 };
-use super::{Resolver, Wanted};
-use crate::config::{Deliver, Diagnostic, LmtpServer, Spanned};
+use super::password::Login;
+use super::{Resolver, Wanted, is_loopback};
+use crate::config::{Deliver, Diagnostic, LmtpServer, Password, SmtpOptions, Spanned, TlsWhen};
 
 impl Resolver<'_> {
     pub(super) fn deliver(&mut self, wanted: &Wanted<'_>) -> Option<Vec<DeliverTo>> {
@@ -77,10 +78,10 @@ impl Resolver<'_> {
                     LmtpServer::Tcp(to) => SmtpServer::Tcp(to.clone()),
                     LmtpServer::Unix(path) => SmtpServer::Unix(self.place(path, span)?),
                 };
-                DeliverTo::Smtp(SmtpTo {
+                DeliverTo::Smtp(Box::new(SmtpTo {
                     batch_limit: self.batch_limit(wanted),
                     ..SmtpTo::new(server, SmtpProtocol::Lmtp, &recipients)
-                })
+                }))
             }
             Deliver::Maildir(path) => DeliverTo::Maildir(self.place(path, span)?),
             Deliver::Mbox(path) => DeliverTo::Mbox(MboxTo {
@@ -110,16 +111,24 @@ impl Resolver<'_> {
                     timeout: timeout.unwrap_or(MDA_TIMEOUT),
                 })
             }
-            Deliver::Smtp { host, port } => {
+            Deliver::Smtp(options) => {
                 let recipients = self.recipients(wanted)?;
+                let (tls, login) = self.smtp_security(options)?;
+                let usual = if options.is_tls {
+                    SMTPS_PORT
+                } else {
+                    SMTP_PORT
+                };
                 let server = SmtpServer::Tcp(HostPort {
-                    host: host.clone(),
-                    port: port.unwrap_or(SMTP_PORT),
+                    host: options.host.clone(),
+                    port: options.port.unwrap_or(usual),
                 });
-                DeliverTo::Smtp(SmtpTo {
+                DeliverTo::Smtp(Box::new(SmtpTo {
                     batch_limit: self.batch_limit(wanted),
+                    tls,
+                    login,
                     ..SmtpTo::new(server, SmtpProtocol::Smtp, &recipients)
-                })
+                }))
             }
         })
     }
@@ -128,6 +137,90 @@ impl Resolver<'_> {
         let limit = self.overrides.batch_limit;
         let limit = limit.or_else(|| self.option(wanted, |options| options.batch_limit.as_ref()));
         limit.and_then(NonZeroU32::new)
+    }
+
+    /// How the stream to a server is protected, and who logs in there.
+    ///
+    /// A login goes through TLS or stays on this machine. Without one TLS is a courtesy, and a
+    /// server here needs none.
+    fn smtp_security(&mut self, options: &SmtpOptions) -> Option<(Tls, Option<SmtpLogin>)> {
+        let SmtpOptions {
+            host,
+            is_tls,
+            user,
+            password,
+            tls,
+            ..
+        } = options;
+        let is_remote = !is_loopback(host);
+        let start = match tls.when.as_ref().map(|when| when.value) {
+            Some(TlsWhen::Never) if *is_tls => {
+                let message = "`tls` is never, but `smtps` is TLS from the start";
+                let mut diagnostic = Diagnostic::error(message)
+                    .help("write smtp in place of smtps, or leave `tls` out");
+                diagnostic.span = tls.when.as_ref().map(|when| when.span.clone());
+                self.note(diagnostic);
+                return None;
+            }
+            _ if *is_tls => TlsStart::AtOnce,
+            Some(TlsWhen::Never) => TlsStart::Never,
+            Some(TlsWhen::Required) => TlsStart::Required,
+            None if is_remote && user.is_some() => TlsStart::Required,
+            Some(TlsWhen::Auto) => TlsStart::IfOffered,
+            None if is_remote => TlsStart::IfOffered,
+            None => TlsStart::Never,
+        };
+        let login = match (user, password) {
+            (None, None) => None,
+            (Some(user), Some(Spanned { value, span })) => {
+                if matches!(value, Password::Prompt) {
+                    self.note(
+                        Diagnostic::error("nobody can be asked for this password in the middle of a delivery")
+                            .at(span.clone())
+                            .help("write password = { command = \"…\" }, { file = \"…\" }, { keyring = true } or { netrc = true }"),
+                    );
+                    return None;
+                }
+                let of_smtp = Login::of_smtp(&user.value, host);
+                Some(SmtpLogin {
+                    user: user.value.clone(),
+                    password: self.password(value, Some(span), &of_smtp)?,
+                })
+            }
+            (Some(user), None) => {
+                self.note(
+                    Diagnostic::error("`user` stands without a `password`")
+                        .at(user.span.clone())
+                        .help("write password = { command = \"…\" } beside it"),
+                );
+                return None;
+            }
+            (None, Some(password)) => {
+                self.note(
+                    Diagnostic::error("`password` stands without a `user`")
+                        .at(password.span.clone())
+                        .help("write user = \"NAME\" beside it"),
+                );
+                return None;
+            }
+        };
+        let ca_files = tls.ca_file.as_ref();
+        let ca_files = ca_files.or(self.config.defaults.tls.ca_file.as_ref());
+        let (name, name_from) = match &tls.name {
+            Some(name) => (name.value.clone(), NameFrom::Person),
+            None => (host.trim_end_matches('.').to_owned(), NameFrom::Server),
+        };
+        let pins = tls.fingerprint.iter().flatten().map(|pin| pin.value);
+        let tls = Tls {
+            start,
+            name,
+            name_from,
+            authorities: self.authorities(None, ca_files)?,
+            pins: pins.collect(),
+            revocation_lists: Vec::new(),
+            identity: None,
+        };
+        Some((tls, login))
     }
 
     pub(super) fn place(&mut self, path: &Path, span: Option<&Range<usize>>) -> Option<PathBuf> {
@@ -198,9 +291,11 @@ impl SmtpTo {
             servers: vec![server],
             protocol,
             recipients: addresses(recipients, &domain),
+            tls: Tls::never(&domain),
             domain,
             antispam: Vec::new(),
             batch_limit: None,
+            login: None,
             timeout: SMTP_TIMEOUT,
         }
     }
@@ -272,6 +367,9 @@ pub(in crate::plan) const MDA_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// RFC 5321 §4.5.3.2 wants this much for most steps, and twice as much for the last.
 const SMTP_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// RFC 8314 §3.3.
+const SMTPS_PORT: u16 = 465;
 
 /// RFC 5321 §2.3.4.
 pub(in crate::plan) const SMTP_PORT: u16 = 25;

@@ -41,6 +41,15 @@ impl<'a> Login<'a> {
         }
     }
 
+    /// A login to a server that takes mail.
+    pub(super) fn of_smtp(user: &'a str, host: &'a str) -> Self {
+        Self {
+            service: "smtp",
+            user: Some(user),
+            hosts: vec![host],
+        }
+    }
+
     /// A login to an SSH host, by its name in `via` or its address.
     pub(super) fn of_ssh(user: Option<&'a str>, name: &'a str, address: &'a str) -> Self {
         let mut hosts = vec![name];

@@ -34,7 +34,7 @@ impl Resolver<'_> {
             (None, None) => Vec::new(),
         };
         let ca_files = own.ca_file.as_ref().or(defaults.ca_file.as_ref());
-        let ca_files = self.tls_files(flags.ca_file.as_deref(), ca_files);
+        let authorities = self.authorities(flags.ca_file.as_deref(), ca_files);
         let crl_files = own.crl_file.as_ref().or(defaults.crl_file.as_ref());
         let crl_files = self.tls_files(flags.crl_file.as_deref(), crl_files);
         let identity = self.tls_identity(own);
@@ -42,19 +42,28 @@ impl Resolver<'_> {
             start,
             name,
             name_from,
-            authorities: match ca_files? {
-                Some(files) => Authorities::Files(files),
-                None => Authorities::System(SystemStore {
-                    file: self.environment.var("SSL_CERT_FILE").map(PathBuf::from),
-                    directories: match self.environment.var("SSL_CERT_DIR") {
-                        Some(directories) => std::env::split_paths(directories).collect(),
-                        None => Vec::new(),
-                    },
-                }),
-            },
+            authorities: authorities?,
             pins,
             revocation_lists: crl_files?.unwrap_or_default(),
             identity: identity?,
+        })
+    }
+
+    /// Who may have signed a certificate: whom these files name, or else whom this machine trusts.
+    pub(super) fn authorities(
+        &mut self,
+        flag: Option<&[PathBuf]>,
+        written: Option<&Vec<Spanned<PathBuf>>>,
+    ) -> Option<Authorities> {
+        Some(match self.tls_files(flag, written)? {
+            Some(files) => Authorities::Files(files),
+            None => Authorities::System(SystemStore {
+                file: self.environment.var("SSL_CERT_FILE").map(PathBuf::from),
+                directories: match self.environment.var("SSL_CERT_DIR") {
+                    Some(directories) => std::env::split_paths(directories).collect(),
+                    None => Vec::new(),
+                },
+            }),
         })
     }
 

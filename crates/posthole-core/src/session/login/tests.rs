@@ -1,14 +1,15 @@
 use std::time::Duration;
 
 use posthole_proto::pop3::Capabilities;
-use posthole_proto::sasl::ChannelBinding;
+use posthole_proto::sasl::{ChannelBinding, Mechanism};
 use posthole_testkit::mail;
 use posthole_testkit::pop3::{Faults, Maildrop, Pop3Server, RESPONSE, Reply};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::*;
 use crate::plan::Auth;
-use crate::session::{Circumstances, TlsFacts, methods};
+use crate::session::method::TlsFacts;
+use crate::session::{Circumstances, methods};
 
 fn tls(bindings: &[(&'static str, u8)]) -> Privacy {
     let binding = |&(kind, octet): &(_, _)| ChannelBinding {

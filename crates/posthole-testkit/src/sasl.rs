@@ -8,7 +8,7 @@ use sha2::Sha256;
 
 /// What an exchange comes to next.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// The client is to answer this.
     Challenge(Vec<u8>),
     /// The client is this user.
@@ -18,7 +18,7 @@ pub(super) enum Next {
 }
 
 /// What a server knows of its users, as far as an exchange needs it.
-pub(super) trait Users {
+pub(crate) trait Users {
     /// The password, or the token.
     fn password(&self, user: &str) -> Option<String>;
     /// Whether a mechanism is offered.
@@ -29,7 +29,7 @@ pub(super) trait Users {
 
 /// One exchange.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     mechanism: String,
     state: State,
 }
@@ -57,7 +57,7 @@ struct Scram {
 
 impl Exchange {
     /// Begins with AUTH's arguments.
-    pub(super) fn begin(argument: &str, users: &dyn Users) -> (Self, Next) {
+    pub(crate) fn begin(argument: &str, users: &dyn Users) -> (Self, Next) {
         let (mechanism, initial) = match argument.split_once(' ') {
             Some((mechanism, initial)) => (mechanism, Some(initial)),
             None => (argument, None),
@@ -82,7 +82,7 @@ impl Exchange {
     }
 
     /// Takes a response as it was sent.
-    pub(super) fn receive(&mut self, line: &str, users: &dyn Users) -> Next {
+    pub(crate) fn receive(&mut self, line: &str, users: &dyn Users) -> Next {
         if line == "*" {
             return Next::Refuse("cancelled");
         }
@@ -286,7 +286,7 @@ fn cram_md5(users: &dyn Users, text: &str) -> Next {
 }
 
 /// Checks APOP's arguments, and returns the user.
-pub(super) fn apop(argument: &str, users: &dyn Users) -> Option<String> {
+pub(crate) fn apop(argument: &str, users: &dyn Users) -> Option<String> {
     let (user, digest) = argument.rsplit_once(' ')?;
     let password = users.password(user)?;
     let expected = Md5::digest(format!("{CHALLENGE}{password}"));
@@ -294,7 +294,7 @@ pub(super) fn apop(argument: &str, users: &dyn Users) -> Option<String> {
 }
 
 /// The challenge of CRAM-MD5 and of APOP, from RFC 2195 §2.
-pub(super) const CHALLENGE: &str = "<1896.697170952@postoffice.reston.mci.net>";
+pub(crate) const CHALLENGE: &str = "<1896.697170952@postoffice.reston.mci.net>";
 const SALT: &[u8] = b"a grain of salt";
 const TOKEN_REFUSED: &str = r#"{"status":"401","schemes":"bearer","scope":"mail"}"#;
 /// The words after `-ERR` for a wrong password.
