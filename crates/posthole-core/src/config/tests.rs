@@ -485,6 +485,11 @@ fn destinations_may_be_tables_and_lists() {
             "{ mda = ['a'], timout = '1m' }",
             "{ mda = ['a'], timeout = '0s' }",
             "{ maildir = 'm' }",
+            "{ smtp = 'relay', user = 'me', password = { env = 'P' }, tls = 'required' }",
+            "{ smtps = 'relay:465', tls-name = 'mail.example.org', tls-ca-file = 'ca.pem' }",
+            "{ smtp = 'relay', smtps = 'relay' }",
+            "{ smtp = 'relay:smtp', pasword = 'x' }",
+            "{ smtp = 'relay', user = 'me', password = 'x' }",
         ],
         expect![[r#"
             []
@@ -508,16 +513,28 @@ fn destinations_may_be_tables_and_lists() {
             { mda = ['a', 5] }
               3:25 `mda` must be a string, not a number ^5^
             { timeout = '1m' }
-              3:11 `deliver`: this table has no `mda` ^{ timeout = '1m' }^
-                help: write { mda = ["procmail", "-d", "%T"] }
+              3:11 `deliver`: this table has not one of `mda`, `smtp`, `smtps` ^{ timeout = '1m' }^
+                help: write { mda = ["procmail", "-d", "%T"] } or { smtp = "HOST", user = "NAME" }; other destinations are strings
             { mda = ['a'], timout = '1m' }
-              3:26 unknown key `timout` in a destination ^timout^
-                help: other destinations are strings, such as "maildir:~/Mail"
+              3:26 unknown key `timout` beside `mda` ^timout^ did you mean `timeout`?
+                help: known are timeout, user
             { mda = ['a'], timeout = '0s' }
               3:37 `timeout`: the duration is shorter than 1s ^0s^
             { maildir = 'm' }
-              3:13 unknown key `maildir` in a destination ^maildir^
-                help: other destinations are strings, such as "maildir:~/Mail"
+              3:11 `deliver`: this table has not one of `mda`, `smtp`, `smtps` ^{ maildir = 'm' }^
+                help: write { mda = ["procmail", "-d", "%T"] } or { smtp = "HOST", user = "NAME" }; other destinations are strings
+            { smtp = 'relay', user = 'me', password = { env = 'P' }, tls = 'required' }
+            { smtps = 'relay:465', tls-name = 'mail.example.org', tls-ca-file = 'ca.pem' }
+            { smtp = 'relay', smtps = 'relay' }
+              3:11 `deliver`: this table has not one of `mda`, `smtp`, `smtps` ^{ smtp = 'relay', smtps = 'relay' }^
+                help: write { mda = ["procmail", "-d", "%T"] } or { smtp = "HOST", user = "NAME" }; other destinations are strings
+            { smtp = 'relay:smtp', pasword = 'x' }
+              3:27 `smtp`: the port is not a number from 1 to 65535 ^smtp^
+              3:34 unknown key `pasword` beside `smtp` ^pasword^ did you mean `password`?
+                help: known are password, tls, tls-ca-file, tls-fingerprint, tls-name, user
+            { smtp = 'relay', user = 'me', password = 'x' }
+              3:53 a password does not stand here as it is ^'x'^ "prompt" or where to get it from
+                help: write password = "prompt" or one of { command = "…" }, { keyring = true }, { netrc = true }, { file = "…" }, { env = "…" }, { credential = "…" }, { literal = "…" }
         "#]],
     );
 }

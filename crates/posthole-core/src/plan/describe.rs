@@ -9,7 +9,7 @@ use bstr::BString;
 use super::resolve::is_loopback;
 use super::{
     AddressFamily, Algorithms, Backend, DeliverTo, Edits, Hop, Job, Keep, Multidrop, Plan, Rekey,
-    Route, Select, StatusFields, UnknownHostKey,
+    Route, Select, SmtpLogin, SmtpTo, StatusFields, TlsStart, UnknownHostKey,
 };
 use crate::config::one_line;
 use crate::message::Envelope;
@@ -102,14 +102,39 @@ impl fmt::Display for Job {
         if let Some(multidrop) = multidrop {
             multidrop.fmt(f)?;
         }
-        deliver.iter().try_for_each(|to| match recipients(to) {
-            Some(_) if multidrop.is_some() => {
-                writeln!(f, "  deliver: {to}, told whom each message is for")
+        deliver.iter().try_for_each(|to| {
+            match recipients(to) {
+                Some(_) if multidrop.is_some() => {
+                    writeln!(f, "  deliver: {to}, told whom each message is for")?;
+                }
+                Some(recipients) => {
+                    writeln!(f, "  deliver: {to} for {}", recipients.join(", "))?;
+                }
+                None => writeln!(f, "  deliver: {to}")?,
             }
-            Some(recipients) => writeln!(f, "  deliver: {to} for {}", recipients.join(", ")),
-            None => writeln!(f, "  deliver: {to}"),
+            match to {
+                DeliverTo::Smtp(to) => describe_entrance(to, f),
+                _ => Ok(()),
+            }
         })
     }
+}
+
+/// How a server that takes mail lets us in, unless that goes without saying.
+fn describe_entrance(to: &SmtpTo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let when = match to.tls.start {
+        TlsStart::AtOnce => "from the start",
+        TlsStart::IfOffered => "if the server offers it",
+        TlsStart::Never => "never",
+        TlsStart::Required => "after STARTTLS, or nothing is delivered",
+    };
+    if to.tls.start != TlsStart::Never || to.login.is_some() {
+        writeln!(f, "    tls: {when}")?;
+    }
+    if let Some(SmtpLogin { user, password }) = &to.login {
+        writeln!(f, "    login: {user}, password: {password}")?;
+    }
+    Ok(())
 }
 
 /// What is as it is for most hosts is left out.

@@ -123,10 +123,11 @@ async fn a_mechanism_that_the_server_does_not_know_after_all_is_passed_over() {
     assert_eq!(class, Class::Authentication);
 
     let world = World::new(TlsStart::AtOnce, "hunter2", |builder, tls| {
-        builder
-            .tls(tls)
-            .login("relay", "hunter2", &["SCRAM-SHA-256", "CRAM-MD5"])
-            .on("AUTH SCRAM-SHA-256", Reply::send("504 not that one"))
+        builder.tls(tls).extensions(&["AUTH SCRAM-SHA-256"]).login(
+            "relay",
+            "hunter2",
+            &["CRAM-MD5"],
+        )
     });
     assert_eq!(world.account.fetch().await.fetched, 3);
 }

@@ -206,6 +206,18 @@ fn mail_goes_where_fetchmail_brings_it() {
     assert_eq!(to.antispam, [571, 550]);
     assert_eq!(to.batch_limit.map(u32::from), Some(7));
     assert_eq!(to.protocol, SmtpProtocol::Smtp);
+    for (host, start) in [
+        ("localhost", TlsStart::Never),
+        ("relay", TlsStart::IfOffered),
+    ] {
+        let text = format!("poll p esmtpname me esmtppassword x user u pass y smtphost {host}\n");
+        let DeliverTo::Smtp(to) = errand(&text).job.deliver.remove(0) else {
+            panic!("SMTP")
+        };
+        let login = to.login.unwrap();
+        assert_eq!((login.user.as_str(), to.tls.start), ("me", start), "{host}");
+        assert!(!format!("{login:?}").contains("\"x\""));
+    }
     let DeliverTo::Mda(to) = with("mda 'procmail -d %T'") else {
         panic!("a command")
     };

@@ -97,6 +97,65 @@ fn every_kind_of_destination_is_resolved() {
 }
 
 #[test]
+fn a_login_is_protected_and_other_mail_as_far_as_it_goes() {
+    let login = "user = 'me', password = { file = 'p' }";
+    for (to, expected) in [
+        ("'smtp:localhost'", "Never"),
+        ("'smtp:h'", "IfOffered"),
+        ("'smtps:h'", "AtOnce"),
+        ("{ smtp = 'h', tls = 'never' }", "Never"),
+        (
+            "{ smtp = 'h', LOGIN }",
+            "Required login me, the file /etc/posthole/p",
+        ),
+        (
+            "{ smtps = 'h', LOGIN }",
+            "AtOnce login me, the file /etc/posthole/p",
+        ),
+        (
+            "{ smtp = '::1', LOGIN }",
+            "Never login me, the file /etc/posthole/p",
+        ),
+        (
+            "{ smtp = 'h', tls = 'auto', LOGIN }",
+            "IfOffered login me, the file /etc/posthole/p",
+        ),
+    ] {
+        let lines = format!("deliver = {}", to.replace("LOGIN", login));
+        let [DeliverTo::Smtp(to)] = &deliver(&lines)[..] else {
+            panic!("{lines}");
+        };
+        let mut shown = format!("{:?}", to.tls.start);
+        if let Some(SmtpLogin { user, password }) = &to.login {
+            shown.push_str(&format!(" login {user}, {password}"));
+        }
+        assert_eq!(shown, expected, "{lines}");
+    }
+    for (to, expected) in [
+        (
+            "{ smtp = 'h', user = 'me' }",
+            "`user` stands without a `password`",
+        ),
+        (
+            "{ smtp = 'h', password = { file = 'p' } }",
+            "`password` stands without a `user`",
+        ),
+        (
+            "{ smtp = 'h', user = 'me', password = 'prompt' }",
+            "nobody can be asked",
+        ),
+        (
+            "{ smtps = 'h', tls = 'never' }",
+            "`smtps` is TLS from the start",
+        ),
+    ] {
+        let wrong = plan(&format!("deliver = {to}"), &Overrides::default()).unwrap_err();
+        assert!(wrong[0].message.contains(expected), "{}", wrong[0].message);
+        assert!(wrong[0].span.is_some(), "{to}");
+    }
+}
+
+#[test]
 fn the_command_line_wins() {
     let overrides = Overrides {
         deliver: Some(vec!["mbox:m".parse().unwrap(), "smtp:h".parse().unwrap()]),
