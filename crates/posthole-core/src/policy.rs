@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::plan::{Keep, Select};
-use crate::record::{SET_ASIDE_AFTER, taken_over};
+use crate::record::{LONGEST_DELAY, SET_ASIDE_AFTER, taken_over, unwanted};
 use crate::session::Listing;
 
 /// Decides what to do with the messages of a listing.
@@ -26,7 +26,7 @@ pub(crate) fn decide(
             Seen::Delivered { .. } if select.flush || is_too_large && select.limit_flush => {
                 decisions.delete.push(idx);
             }
-            Seen::Delivered { at } if select.fetch_all && before.is_none_or(|poll| at < poll) => {
+            Seen::Delivered { at } if select.comes_again(at, before) => {
                 if is_too_large {
                     decisions.too_large.push(idx);
                 } else {
@@ -40,7 +40,8 @@ pub(crate) fn decide(
             Seen::New | Seen::Failed { .. } if is_too_large => decisions.too_large.push(idx),
             Seen::New => decisions.fetch.push(idx),
             Seen::Failed { sessions, retry_at }
-                if sessions >= SET_ASIDE_AFTER && retry_at > now =>
+                // A clock that was ahead once is no reason to wait for years.
+                if sessions >= SET_ASIDE_AFTER && retry_at > now && retry_at <= now + LONGEST_DELAY =>
             {
                 decisions.set_aside.push(idx);
             }
@@ -70,6 +71,16 @@ pub(crate) struct Rules {
     pub(crate) before: Option<SystemTime>,
 }
 
+impl Select {
+    /// Whether a message that was fetched at a time is fetched again.
+    fn comes_again(&self, fetched: SystemTime, before: Option<SystemTime>) -> bool {
+        if fetched == taken_over() {
+            return self.fetch_all || self.fetch_adopted;
+        }
+        self.fetch_all && before.is_none_or(|poll| fetched < to_the_minute(poll))
+    }
+}
+
 /// Whether a message of a listing that was fetched at a time may be deleted now.
 pub(crate) fn may_go(
     keep: Keep,
@@ -78,10 +89,17 @@ pub(crate) fn may_go(
     fetched: SystemTime,
     now: SystemTime,
 ) -> bool {
+    // What another program has fetched and left there is left there.
+    if fetched == taken_over() {
+        return false;
+    }
+    // What nobody wants does not stay for anybody.
+    if fetched == unwanted() {
+        return true;
+    }
     match keep {
         Keep::Always => false,
-        // What another program has fetched and left there is left there.
-        Keep::Never => fetched != taken_over(),
+        Keep::Never => true,
         Keep::For(duration) => now.duration_since(fetched).is_ok_and(|age| age >= duration),
         Keep::Newest(count) => listing.len_u32() - idx > count,
     }
@@ -186,9 +204,7 @@ impl Standings {
     pub(crate) fn set(&mut self, idx: u32, seen: Seen) {
         match seen {
             Seen::Delivered { at } => {
-                let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-                let minutes = u32::try_from(since_epoch.as_secs() / 60).unwrap_or(u32::MAX);
-                self.minutes[idx as usize] = minutes.max(NOT_DELIVERED + 1);
+                self.minutes[idx as usize] = minutes(at).max(NOT_DELIVERED + 1);
             }
             Seen::Failed { sessions, retry_at } => {
                 self.failed.insert(idx, (sessions, retry_at));
@@ -209,6 +225,17 @@ impl Standings {
             },
         }
     }
+}
+
+/// Whole minutes since the epoch.
+fn minutes(time: SystemTime) -> u32 {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since_epoch.as_secs() / 60).unwrap_or(u32::MAX)
+}
+
+/// A time as exact as [`Standings`] have it.
+fn to_the_minute(time: SystemTime) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::from(minutes(time)) * 60)
 }
 
 const NOT_DELIVERED: u32 = 0;
@@ -254,6 +281,59 @@ mod tests {
             let decisions = decide_for(keep, &[Seen::New, known, Seen::New]);
             assert_eq!(decisions.fetch, [0, 2], "{keep:?}");
         }
+    }
+
+    #[test]
+    fn what_another_program_has_fetched_is_left_there_unless_it_is_asked_for() {
+        let adopted = Seen::Delivered { at: taken_over() };
+        let seen = [adopted, adopted, Seen::Delivered { at: now() - HOUR }];
+        let select = Select::default();
+        for keep in [Keep::Always, Keep::Never, Keep::For(HOUR), Keep::Newest(0)] {
+            let decisions = decide_by(keep, select, &seen);
+            assert!(!decisions.delete.contains(&0), "{keep:?}");
+            assert!(decisions.fetch.is_empty(), "{keep:?}");
+        }
+        let select = Select {
+            fetch_adopted: true,
+            ..select
+        };
+        let decisions = decide_by(Keep::Never, select, &seen);
+        assert_eq!((decisions.fetch, decisions.delete), (vec![0, 1], vec![2]));
+    }
+
+    #[test]
+    fn what_nobody_wants_goes_whatever_is_kept() {
+        let seen = [Seen::Delivered { at: unwanted() }];
+        for keep in [Keep::Always, Keep::For(HOUR), Keep::Newest(9)] {
+            let decisions = decide_by(keep, Select::default(), &seen);
+            assert_eq!(decisions.delete, [0], "{keep:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_sets_nothing_aside_for_ever() {
+        let failed = |after| Seen::Failed {
+            sessions: SET_ASIDE_AFTER,
+            retry_at: now() + after,
+        };
+        let decisions = decide_for(Keep::Always, &[failed(HOUR), failed(9000 * HOUR)]);
+        assert_eq!(
+            (decisions.set_aside, decisions.suspects),
+            (vec![0], vec![1])
+        );
+    }
+
+    #[test]
+    fn a_later_session_of_a_poll_fetches_nothing_of_it_again() {
+        let poll = now() + Duration::from_secs(59);
+        let select = Select {
+            fetch_all: true,
+            ..Select::default()
+        };
+        // Delivered in the minute in which the poll began, which records do not tell from it.
+        assert!(!select.comes_again(now(), Some(poll)));
+        assert!(select.comes_again(now() - HOUR, Some(poll)));
+        assert!(select.comes_again(now(), None));
     }
 
     #[test]

@@ -306,6 +306,7 @@ impl fmt::Display for Select {
             limit_flush,
             fetch_limit,
             fetch_all,
+            fetch_adopted: _,
             flush,
             expunge,
         } = self;

@@ -188,6 +188,8 @@ pub struct Select {
     pub fetch_limit: Option<u32>,
     /// Whether messages that were fetched before are fetched again.
     pub fetch_all: bool,
+    /// Whether that holds at least for what only another program has fetched.
+    pub fetch_adopted: bool,
     /// Whether messages that were fetched before are deleted first, whatever else is said.
     pub flush: bool,
     /// After how many deletions the session is ended, which makes them real, and another one

@@ -80,8 +80,11 @@ impl Records {
         });
         let identities: Vec<_> = identities.collect();
         let mut new = Vec::with_capacity(identities.len());
+        // What a run that died had in the air is for recovery to judge.
+        let in_the_air = mailbox.intents()?;
         for identity in &identities {
-            if !self.store.is_delivered(mailbox.id, identity)? {
+            let is_open = in_the_air.iter().any(|intent| intent.identity == *identity);
+            if !is_open && !self.store.is_delivered(mailbox.id, identity)? {
                 new.push(identity);
             }
         }
@@ -224,14 +227,13 @@ impl Mailbox {
     }
 
     /// Records that messages are never to be fetched, since their owner does not want them, which
-    /// allows them to be deleted.
+    /// allows them to be deleted, now and in later polls.
     pub(crate) fn discard(
         &self,
         messages: Vec<(Identity, MessageRef)>,
-        now: SystemTime,
     ) -> Result<Vec<Recorded>, RecordError> {
         let identities = Vec::from_iter(messages.iter().map(|(identity, _)| identity));
-        self.store.settle(self.id, &identities, &[], now)?;
+        self.store.settle(self.id, &identities, &[], unwanted())?;
         let recorded = |(identity, message)| Recorded {
             identity,
             message: Some(message),
@@ -394,7 +396,7 @@ pub(crate) struct Identity {
 /// What an [`Identity`] is made of.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum IdentityKind {
-    /// The SHA-256 of the message as delivered.
+    /// The SHA-256 of the message as the server sent it.
     Digest,
     /// The server's unique-id.
     UniqueId,
@@ -525,8 +527,17 @@ fn retry_delay(sessions: u32) -> Duration {
     const HOUR: u64 = 60 * 60;
     match sessions.checked_sub(SET_ASIDE_AFTER) {
         None => Duration::ZERO,
-        Some(more) => Duration::from_secs((HOUR << more.min(5)).min(24 * HOUR)),
+        Some(more) => Duration::from_secs(HOUR << more.min(5)).min(LONGEST_DELAY),
     }
+}
+
+/// How long a message that failed is left alone at most.
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// When a message counts as delivered that nobody wants: the first minute that records can tell from
+/// none.
+pub(crate) fn unwanted() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(60)
 }
 
 /// When a message counts as delivered that another program has fetched: the year 2100, which no

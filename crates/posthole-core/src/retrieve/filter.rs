@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::MessageFailure;
+use super::entry::Entered;
 use crate::deliver::{finish_lf, sender_of, to_lf};
 use crate::error::Error;
 use crate::plan::Filter;
@@ -32,21 +33,48 @@ pub(super) struct Filtered {
     pub(super) failed: Vec<MessageFailure>,
 }
 
-/// Asks a filter about everything that is to be fetched, and changes what was decided.
+/// Why a filter could not be asked to the end.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) error: Error,
+    /// The message whose header was due when the session broke.
+    pub(super) message: Option<MessageRef>,
+}
+
+/// Asks a filter about what is to be fetched, until that is as much as may be fetched, and changes
+/// what was decided.
 pub(super) async fn ask(
     filter: &Filter,
-    session: &mut Session,
-    listing: &Listing,
-    pipelined: bool,
+    entered: &mut Entered,
+    most: Option<u32>,
     stop: &CancellationToken,
     decisions: &mut Decisions,
-) -> Result<Filtered, Error> {
+) -> Result<Filtered, Broken> {
+    let Entered {
+        session,
+        listing,
+        pipelined,
+        ..
+    } = entered;
     let mut filtered = Filtered::default();
     let filter = Arc::new(filter.clone());
-    let ahead = if pipelined { SIDE_BY_SIDE } else { 1 };
+    let most = most.map_or(usize::MAX, |most| most as usize);
     for list in [Which::Fetch, Which::Suspects] {
         let undecided = std::mem::take(list.of(decisions));
-        for some in undecided.chunks(SIDE_BY_SIDE) {
+        // One that breaks the session must not do so for others, who come first.
+        if matches!(list, Which::Suspects) && !decisions.fetch.is_empty() {
+            break;
+        }
+        let at_once = match list {
+            Which::Fetch => SIDE_BY_SIDE,
+            Which::Suspects => 1,
+        };
+        for some in undecided.chunks(at_once) {
+            let room = most.saturating_sub(decisions.fetch.len() + decisions.suspects.len());
+            if room == 0 {
+                break;
+            }
+            let ahead = if *pipelined { at_once } else { 1 };
             let headers = headers(session, listing, some, ahead).await?;
             // Dropped, it ends the commands.
             let mut runs = JoinSet::new();
@@ -62,12 +90,17 @@ pub(super) async fn ask(
             }
             let mut verdicts = tokio::select! {
                 verdicts = runs.join_all() => verdicts,
-                () = stop.cancelled() => return Err(Error::Stopped),
+                () = stop.cancelled() => return Err(Broken { error: Error::Stopped, message: None }),
             };
             verdicts.sort_by_key(|(message, _)| some.iter().position(|idx| *idx == message.idx));
+            let mut room = room;
             for (message, verdict) in verdicts {
                 match verdict {
-                    Verdict::Fetch => list.of(decisions).push(message.idx),
+                    Verdict::Fetch if room == 0 => {}
+                    Verdict::Fetch => {
+                        room -= 1;
+                        list.of(decisions).push(message.idx);
+                    }
                     Verdict::Leave => filtered.left.push(message.idx),
                     Verdict::Delete => decisions.discard.push(message.idx),
                     Verdict::Unknown(reason) => filtered.failed.push(MessageFailure {
@@ -96,14 +129,21 @@ impl Which {
     }
 }
 
+/// Messages with their headers, or why there is none.
+type Headers = Vec<(MessageRef, Result<Vec<u8>, String>)>;
+
 /// Gets the headers of some messages, with LF line ends, or why there is none.
 async fn headers(
     session: &mut Session,
     listing: &Listing,
     some: &[u32],
     ahead: usize,
-) -> Result<Vec<(MessageRef, Result<Vec<u8>, String>)>, SessionError> {
+) -> Result<Headers, Broken> {
     let mut asked = VecDeque::new();
+    let broken = |error: SessionError, asked: &VecDeque<MessageRef>| Broken {
+        error: error.into(),
+        message: asked.front().copied(),
+    };
     let mut waiting = some.iter();
     let mut headers = Vec::with_capacity(some.len());
     let (mut header, mut held_cr) = (Vec::new(), false);
@@ -112,15 +152,18 @@ async fn headers(
             && let Some(&idx) = waiting.next()
         {
             let message = listing.message(idx);
-            session.top(message)?;
+            session
+                .top(message)
+                .map_err(|error| broken(error, &asked))?;
             asked.push_back(message);
         }
         if asked.is_empty() {
             return Ok(headers);
         }
-        session.exchange().await?;
+        let exchanged = session.exchange().await;
+        exchanged.map_err(|error| broken(error, &asked))?;
         while !session.is_drained() {
-            match session.event()? {
+            match session.event().map_err(|error| broken(error, &asked))? {
                 Some(Pop3Event::Body(text)) if header.len() < HEADER_LIMIT => {
                     to_lf(text, &mut held_cr, &mut header);
                 }

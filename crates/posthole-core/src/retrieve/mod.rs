@@ -31,8 +31,8 @@ use crate::session::{Listing, SessionError};
 use crate::transport::tls::TrustStores;
 use crate::tunnel::Tunnels;
 use entry::Entered;
-use filter::Filtered;
-use transfer::Transfer;
+use filter::{Broken, Filtered};
+use transfer::{Commit, Transfer};
 
 /// What polls share: made once for a run, used by every account of it.
 #[derive(Clone)]
@@ -139,9 +139,14 @@ impl Job {
     }
 
     fn rules(&self) -> Rules {
+        let mut select = self.select;
+        if self.filter.is_some() {
+            // Of what the filter lets through.
+            select.fetch_limit = None;
+        }
         Rules {
             keep: self.keep,
-            select: self.select,
+            select,
             before: None,
         }
     }
@@ -163,8 +168,20 @@ async fn fetch(job: &Job, cx: &Context, summary: &mut Summary) -> Result<(), Err
     let mailbox = open_mailbox(job, cx).await?;
     finish_interrupted(job, &mailbox).await?;
     let mut poll = Sessions::default();
-    while poll.one_more(job, cx, &mailbox, summary).await? {}
-    Ok(())
+    loop {
+        let session = poll.one_more(job, cx, &mailbox, summary).await;
+        match session {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            // The messages are safe here, and the next poll deletes them.
+            Err(error) if poll.only_delete && !matches!(error, Error::Stopped) => {
+                let notice = format!("nothing is deleted this time: {error}");
+                cx.observer.event(&job.account, &Event::Notice(notice));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The sessions of one poll: one, unless deletions are to become real in between.
@@ -174,6 +191,9 @@ struct Sessions {
     last: Option<(usize, u64)>,
     /// The unique-ids of messages that are done with, though they are neither fetched nor deleted.
     done_with: HashSet<Box<[u8]>>,
+    /// Whether what is left is to delete what the session before could not, as it ended without
+    /// QUIT.
+    only_delete: bool,
 }
 
 impl Default for Sessions {
@@ -182,6 +202,7 @@ impl Default for Sessions {
             started: SystemTime::now(),
             last: None,
             done_with: HashSet::new(),
+            only_delete: false,
         }
     }
 }
@@ -203,11 +224,16 @@ impl Sessions {
         let mut decisions =
             decide(mailbox, &entered, self.rules(job, summary), Mailbox::update).await?;
         self.pass_over(&listing, &mut decisions);
+        if self.only_delete {
+            decisions.fetch.clear();
+            decisions.suspects.clear();
+            decisions.set_aside.clear();
+        }
         // One that says that it deletes and does not would be asked again and again.
         let obeys = self
             .last
             .is_none_or(|(before, deleted)| deleted == 0 || listing.len() < before);
-        let expunge = job.select.expunge.filter(|_| obeys);
+        let expunge = job.select.expunge.filter(|_| obeys && !self.only_delete);
         let has_more = expunge.is_some_and(|most| {
             let now = SystemTime::now();
             let goes = |idx| policy::may_go(job.keep, &listing, idx, now, now);
@@ -215,7 +241,8 @@ impl Sessions {
         });
         let (done_with, deleted) = (self.done_with.len(), summary.deleted);
         let failed = summary.failed.len();
-        let filtered = apply_filter(job, cx, &mut entered, &mut decisions).await?;
+        let room = room(job, summary);
+        let filtered = apply_filter(job, cx, mailbox, &mut entered, room, &mut decisions).await?;
         let left = filtered.left.iter();
         summary
             .filtered
@@ -227,12 +254,22 @@ impl Sessions {
         let mut transfer = Transfer::new(job, cx, mailbox, entered, summary);
         transfer.run(decisions).await?;
         let stopped = transfer.was_stopped();
-        let Some(committed) = transfer.commit().await? else {
-            return if stopped {
-                Err(Error::Stopped)
-            } else {
-                Ok(false)
-            };
+        let committed = match transfer.commit().await? {
+            Commit::Done(committed) => committed,
+            Commit::Withheld { .. } if stopped => return Err(Error::Stopped),
+            Commit::Withheld { deletions: 0 } => return Ok(false),
+            Commit::Withheld { .. } if self.only_delete || summary.login_delay.is_some() => {
+                let notice = "nothing is deleted this time, since not everything that the server \
+                              sent is safe here";
+                cx.observer
+                    .event(&job.account, &Event::Notice(notice.to_owned()));
+                return Ok(false);
+            }
+            // In a session that sends nothing there is nothing to lose.
+            Commit::Withheld { .. } => {
+                self.only_delete = true;
+                return Ok(true);
+            }
         };
         let records = mailbox.clone();
         blocking(move || records.retire(committed, SystemTime::now())).await?;
@@ -257,8 +294,8 @@ impl Sessions {
     /// What is said of the account, less what the sessions before have done.
     fn rules(&self, job: &Job, summary: &Summary) -> Rules {
         let mut rules = job.rules();
-        if let Some(most) = &mut rules.select.fetch_limit {
-            *most = most.saturating_sub(u32::try_from(summary.fetched).unwrap_or(u32::MAX));
+        if rules.select.fetch_limit.is_some() {
+            rules.select.fetch_limit = room(job, summary);
         }
         rules.before = self.last.map(|_| self.started);
         rules
@@ -276,23 +313,46 @@ impl Sessions {
     }
 }
 
+/// How many messages the poll may still fetch.
+fn room(job: &Job, summary: &Summary) -> Option<u32> {
+    let fetched = u32::try_from(summary.fetched).unwrap_or(u32::MAX);
+    Some(job.select.fetch_limit?.saturating_sub(fetched))
+}
+
 /// Has the filter look at what is to be fetched, if there is one.
 async fn apply_filter(
     job: &Job,
     cx: &Context,
+    mailbox: &Mailbox,
     entered: &mut Entered,
+    room: Option<u32>,
     decisions: &mut Decisions,
 ) -> Result<Filtered, Error> {
     let Some(filter) = &job.filter else {
         return Ok(Filtered::default());
     };
-    let Entered {
-        session,
-        listing,
-        pipelined,
-        ..
-    } = entered;
-    filter::ask(filter, session, listing, *pipelined, &cx.stop, decisions).await
+    let listing = Arc::clone(&entered.listing);
+    let asked = filter::ask(filter, entered, room, &cx.stop, decisions).await;
+    let Err(Broken { error, message }) = asked else {
+        return asked.map_err(|broken| broken.error);
+    };
+    if let Error::Session(error) = &error
+        && let Some(message) = message
+    {
+        // Was it this message, or commands in advance?
+        let in_advance = entered.pipelined && entered.session.in_flight() > 1;
+        if in_advance && error.may_come_from_pipelining() {
+            entry::distrust_pipelining(mailbox).await?;
+        } else if error.is_loss()
+            && let Some(identity) = transfer::identity(&listing, message)
+        {
+            let reason = "the session ended while its header was on its way";
+            let mailbox = mailbox.clone();
+            let now = SystemTime::now();
+            blocking(move || mailbox.failed(&identity, reason, false, now)).await?;
+        }
+    }
+    Err(error)
 }
 
 /// Looks what [`poll`] would do, without fetching or deleting anything.
@@ -300,7 +360,8 @@ pub async fn preview(job: &Job, cx: &Context) -> Result<Preview, Error> {
     let mailbox = open_mailbox(job, cx).await?;
     let mut entered = enter(job, cx, &mailbox).await?;
     let mut decisions = decide(&mailbox, &entered, job.rules(), Mailbox::standings).await?;
-    let filtered = apply_filter(job, cx, &mut entered, &mut decisions).await?;
+    let room = job.select.fetch_limit;
+    let filtered = apply_filter(job, cx, &mailbox, &mut entered, room, &mut decisions).await?;
     let Entered {
         session, listing, ..
     } = entered;

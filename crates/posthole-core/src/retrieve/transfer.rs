@@ -64,6 +64,18 @@ pub(super) struct Transfer<'a> {
     stopping: bool,
 }
 
+/// How a session ended.
+pub(super) enum Commit {
+    /// By QUIT.
+    Done(Committed),
+    /// Without QUIT, since not everything that the server sent is safe here: some servers take what
+    /// they have sent for fetched.
+    Withheld {
+        /// How many deletions came to nothing by that.
+        deletions: usize,
+    },
+}
+
 impl<'a> Transfer<'a> {
     pub(super) fn new(
         job: &'a Job,
@@ -131,23 +143,18 @@ impl<'a> Transfer<'a> {
     }
 
     /// Says QUIT, which makes the deletions real, unless that could lose a message.
-    pub(super) async fn commit(self) -> Result<Option<Committed>, Error> {
+    pub(super) async fn commit(self) -> Result<Commit, Error> {
         if self.unsafe_to_quit {
             // Dropping the connection leaves the mailbox as it was (RFC 1939 §6).
-            if self.job.keep != Keep::Always {
-                let notice = "nothing is deleted this time, since not everything that the server \
-                              sent is safe here";
-                self.cx
-                    .observer
-                    .event(&self.job.account, &Event::Notice(notice.to_owned()));
-            }
-            return Ok(None);
+            return Ok(Commit::Withheld {
+                deletions: self.session.deletions(),
+            });
         }
         let committed = self.session.quit().await?;
         let deleted = committed.count() as u64;
         self.summary.deleted += deleted;
         self.summary.left = self.summary.left.saturating_sub(deleted);
-        Ok(Some(committed))
+        Ok(Commit::Done(committed))
     }
 
     async fn fetch_and_delete(&mut self) -> Result<(), Error> {
@@ -459,17 +466,17 @@ impl<'a> Transfer<'a> {
             match identity(&self.listing, message) {
                 Some(identity) => named.push((identity, message)),
                 // Without a unique-id there is nothing to put on record.
-                None => self
-                    .summary
-                    .too_large
-                    .push(PreviewEntry::of(&self.listing, idx)),
+                None => self.fail(
+                    message,
+                    "it is not wanted, and cannot be deleted without a unique-id".to_owned(),
+                ),
             }
         }
         if named.is_empty() {
             return Ok(Vec::new());
         }
         let mailbox = self.mailbox.clone();
-        blocking(move || mailbox.discard(named, SystemTime::now())).await
+        blocking(move || mailbox.discard(named)).await
     }
 
     fn announce(&self) {
@@ -588,7 +595,7 @@ impl<'a> Transfer<'a> {
     }
 }
 
-fn identity(listing: &Listing, message: MessageRef) -> Option<Identity> {
+pub(super) fn identity(listing: &Listing, message: MessageRef) -> Option<Identity> {
     let uid = listing.uid(message.idx);
     (!uid.is_empty()).then(|| Identity {
         kind: IdentityKind::UniqueId,

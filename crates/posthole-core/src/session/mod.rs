@@ -120,6 +120,11 @@ impl Session {
         self.deleted.extend(recorded.filter(|_| accepted));
     }
 
+    /// How many deletions QUIT would make real.
+    pub(crate) fn deletions(&self) -> usize {
+        self.deleted.len()
+    }
+
     /// How many commands await their answer.
     pub(crate) fn in_flight(&self) -> usize {
         self.client.in_flight()

@@ -176,9 +176,9 @@ async fn expunging_goes_with_limits_filters_and_all_that_was_there_before() {
     account.job.select.fetch_limit = Some(3);
     account.job.filter = filter(BY_SUBJECT);
     let summary = account.fetch().await;
-    // As it would be in one session.
-    assert_eq!((summary.fetched, summary.filtered.len()), (2, 1));
-    assert_eq!((summary.deleted, summary.left), (2, 5));
+    // As it would be in one session: three of those that the filter lets through.
+    assert_eq!((summary.fetched, summary.filtered.len()), (3, 2));
+    assert_eq!((summary.deleted, summary.left), (3, 4));
 
     let messages = mail::corpus(5, 6);
     let mut account = Account::with(&messages, Faults::new()).keep(Keep::Newest(3));
@@ -210,4 +210,50 @@ async fn wait_for(path: &Path) {
     while !path.exists() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+#[tokio::test]
+async fn what_the_filter_leaves_does_not_use_up_the_limit() {
+    let messages: Vec<_> = (0..9)
+        .map(|n| about(if n < 7 { "later" } else { "ham" }))
+        .collect();
+    let mut account = Account::with(&messages, Faults::new());
+    account.job.select.fetch_limit = Some(1);
+    account.job.filter = filter(BY_SUBJECT);
+    for left in [8, 7] {
+        let summary = account.fetch().await;
+        assert_eq!((summary.fetched, summary.left), (1, left));
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_ends_every_session_holds_up_nobody_for_long() {
+    let messages: Vec<_> = (0..3).map(|_| about("ham")).collect();
+    let faults = Faults::new().on("TOP 2 0", Reply::hang_up());
+    let mut account = Account::with(&messages, faults).keep(Keep::Always);
+    account.job.filter = filter(BY_SUBJECT);
+    // The first poll suspects commands in advance, the second one the message.
+    for _ in 0..2 {
+        assert!(account.poll().await.error.is_some());
+    }
+    assert_eq!(account.fetch().await.fetched, 2);
+    // It is tried by itself, and then set aside.
+    for _ in 0..2 {
+        assert!(account.poll().await.error.is_some());
+    }
+    let summary = account.fetch().await;
+    assert_eq!((summary.failed.len(), summary.left), (1, 3));
+}
+
+#[tokio::test]
+async fn what_the_filter_does_not_want_goes_though_a_quit_got_lost() {
+    let messages = vec![about("spam"), about("ham")];
+    let lost = Faults::new().on("QUIT", Reply::hang_up());
+    let mut account = Account::with(&messages, lost).keep(Keep::Always);
+    account.job.filter = filter(BY_SUBJECT);
+    assert!(account.poll().await.error.is_some());
+    assert_eq!(account.maildrop.len(), 2);
+    account.server.set_faults(Faults::new());
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (0, 1, 1));
 }

@@ -320,8 +320,9 @@ impl Mapping<'_> {
             limit: (self.user.limit > 0).then_some(self.user.limit.into()),
             limit_flush: self.user.limitflush,
             fetch_limit: (self.user.fetchlimit > 0).then_some(self.user.fetchlimit),
-            // What is deleted once it was fetched need not come twice.
+            // What goes once it was fetched here need not come twice.
             fetch_all: self.user.fetchall && self.user.keep,
+            fetch_adopted: self.user.fetchall,
             flush: self.user.flush,
             expunge: NonZeroU32::new(self.user.expunge),
         }

@@ -24,6 +24,7 @@ impl Resolver<'_> {
             fetch_limit: flags
                 .fetch_limit
                 .or_else(|| self.option(wanted, |options| options.fetch_limit.as_ref())),
+            fetch_adopted: false,
             fetch_all: is_on(
                 flags.fetch_all,
                 self.option(wanted, |options| options.fetch_all.as_ref()),
