@@ -38,7 +38,8 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Result<(), String> {
             "--locked",
             "--package",
             "posthole-fuzz",
-            "--release",
+            "--profile",
+            "fuzz",
             "--bins",
         ])
         .args(["--target", &host, "--target-dir"])
@@ -48,7 +49,7 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Result<(), String> {
         .iter()
         .filter(|target| named.is_empty() || named.contains(&target.as_str()))
     {
-        let binary = directory.join(&host).join("release").join(target);
+        let binary = directory.join(&host).join("fuzz").join(target);
         fuzz_one(target, &binary, seconds)?;
     }
     Ok(())

@@ -25,6 +25,8 @@ pub mod error;
 pub mod exec;
 pub mod fetchmailrc;
 pub mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod message;
 pub mod openssh;
 pub mod plan;

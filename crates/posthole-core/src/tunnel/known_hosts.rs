@@ -9,6 +9,8 @@
 //! A certificate that does not count is not the end: the key in it may be recorded as a plain one.
 
 mod certificate;
+#[doc(hidden)]
+pub mod fuzz;
 mod line;
 mod names;
 mod shown;
