@@ -10,8 +10,19 @@ use super::histories::{self, Histories};
 use super::{Account, Chore, Daemon, News, SIGN_OF_LIFE, counted, seconds};
 
 impl Daemon {
+    /// Lets what failed be tried again: somebody has done something about it.
+    pub(super) fn forgive(&mut self) {
+        self.context.tunnels.forgive();
+        for service in &mut self.services {
+            service.forgive();
+        }
+    }
+
     /// Gives up connections that are dead, and polls that do not move.
     pub(super) fn probe(&mut self) {
+        for service in &mut self.services {
+            service.probe();
+        }
         let tunnels = Arc::clone(&self.context.tunnels);
         self.chores.spawn_local(async move {
             Chore::Probed {
@@ -31,7 +42,7 @@ impl Daemon {
                     if changed && known.poll.is_none() {
                         tracing::info!(account = %account, "a file it needs has changed");
                         known.files = None;
-                        self.context.tunnels.forgive();
+                        self.forgive();
                         self.schedule.wake(&account, Instant::now());
                     }
                 }

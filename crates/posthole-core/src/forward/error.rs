@@ -17,6 +17,14 @@ pub enum ForwardError {
         /// What the system said.
         source: io::Error,
     },
+    /// No socket was passed to us, or none of that name.
+    #[error("systemd passed no socket{}", name.as_ref().map(|name| format!(" called `{name}`")).unwrap_or_default())]
+    NotPassed {
+        /// The name.
+        name: Option<String>,
+        /// The names of those that were passed.
+        passed: Vec<String>,
+    },
     /// A socket that was passed to us is of no use.
     #[error("a socket that was passed to this process cannot be used")]
     Passed(#[source] io::Error),
@@ -48,7 +56,9 @@ impl ForwardError {
     pub fn class(&self) -> Class {
         match self {
             Self::Listen { .. } | Self::Passed(_) | Self::Taken { .. } => Class::Local,
-            Self::NotOurSocket { .. } | Self::PassedExposed { .. } => Class::Config,
+            Self::NotOurSocket { .. } | Self::NotPassed { .. } | Self::PassedExposed { .. } => {
+                Class::Config
+            }
         }
     }
 
@@ -71,6 +81,16 @@ impl ForwardError {
                     }
                     _ => return None,
                 },
+                Self::NotPassed { passed, .. } if passed.is_empty() => {
+                    "have a .socket unit start this, or listen on a port such as 11110"
+                }
+                Self::NotPassed { passed, .. } => {
+                    let passed = passed.join(", ");
+                    return Some(format!(
+                        "passed are {passed}; write FileDescriptorName= with that name into the \
+                         .socket unit"
+                    ));
+                }
                 Self::Passed(_) => "pass listening stream sockets: TCP, or Unix",
                 Self::PassedExposed { .. } => {
                     "have it listen on 127.0.0.1, or accept it with allow = \"any\" or --allow any"

@@ -39,7 +39,10 @@ enum Listener {
 
 impl Listeners {
     /// Takes the places of a forward.
-    pub(super) async fn bind(forward: &Forward) -> Result<Self, ForwardError> {
+    pub(super) async fn bind(
+        forward: &Forward,
+        passed: &[(String, Passed)],
+    ) -> Result<Self, ForwardError> {
         let listeners = match &forward.listen {
             ListenOn::Loopback(port) => {
                 let mut listeners = vec![tcp(([127, 0, 0, 1], *port).into()).await?];
@@ -50,6 +53,7 @@ impl Listeners {
                 }
                 listeners
             }
+            ListenOn::Systemd(name) => take(forward, name.as_deref(), passed)?,
             ListenOn::Tcp(address) => {
                 let place = address.to_string();
                 let at = (address.host.as_str(), address.port);
@@ -65,35 +69,6 @@ impl Listeners {
             ListenOn::Unix(path) => vec![unix(path)?],
         };
         Ok(Self(listeners))
-    }
-
-    /// Takes over sockets that listen already.
-    pub(super) fn passed(forward: &Forward, passed: Vec<Passed>) -> Result<Self, ForwardError> {
-        let take = |passed| -> Result<_, ForwardError> {
-            match passed {
-                Passed::Tcp(listener) => {
-                    let listener = from_std(listener).map_err(ForwardError::Passed)?;
-                    let address = listener.local_addr().map_err(ForwardError::Passed)?;
-                    if !forward.allow_any && !address.ip().to_canonical().is_loopback() {
-                        let place = address.to_string();
-                        return Err(ForwardError::PassedExposed { place });
-                    }
-                    Ok(Listener::Tcp(listener))
-                }
-                Passed::Unix(listener) => {
-                    let nonblocking = listener.set_nonblocking(true);
-                    nonblocking
-                        .and_then(|()| UnixListener::from_std(listener))
-                        .map(|listener| Listener::Unix(listener, None))
-                        .map_err(ForwardError::Passed)
-                }
-            }
-        };
-        passed
-            .into_iter()
-            .map(take)
-            .collect::<Result<_, _>>()
-            .map(Self)
     }
 
     /// The places as text.
@@ -137,6 +112,52 @@ impl Listeners {
     }
 }
 
+/// Takes over sockets that listen already; what was passed stays, for the next time.
+fn take(
+    forward: &Forward,
+    name: Option<&str>,
+    passed: &[(String, Passed)],
+) -> Result<Vec<Listener>, ForwardError> {
+    let adopt = |passed: &Passed| match passed {
+        Passed::Tcp(listener) => {
+            let listener = listener.try_clone().and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener)
+            });
+            let listener = listener.map_err(ForwardError::Passed)?;
+            let address = listener.local_addr().map_err(ForwardError::Passed)?;
+            if !forward.allow_any && !address.ip().to_canonical().is_loopback() {
+                let place = address.to_string();
+                return Err(ForwardError::PassedExposed { place });
+            }
+            Ok(Listener::Tcp(listener))
+        }
+        Passed::Unix(listener) => {
+            let listener = listener.try_clone().and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                UnixListener::from_std(listener)
+            });
+            let listener = listener.map_err(ForwardError::Passed)?;
+            Ok(Listener::Unix(listener, None))
+        }
+    };
+    let wanted = passed.iter().filter(|(called, _)| {
+        // Without a name of its own, a socket has that of its unit.
+        let called = called.strip_suffix(".socket").unwrap_or(called);
+        name.is_none_or(|name| called == name)
+    });
+    let listeners: Vec<_> = wanted
+        .map(|(_, socket)| adopt(socket))
+        .collect::<Result<_, _>>()?;
+    if listeners.is_empty() {
+        return Err(ForwardError::NotPassed {
+            name: name.map(str::to_owned),
+            passed: passed.iter().map(|(name, _)| name.clone()).collect(),
+        });
+    }
+    Ok(listeners)
+}
+
 async fn tcp(address: SocketAddr) -> Result<Listener, ForwardError> {
     let source = match TcpListener::bind(address).await {
         Ok(listener) => return Ok(Listener::Tcp(listener)),
@@ -149,11 +170,6 @@ async fn tcp(address: SocketAddr) -> Result<Listener, ForwardError> {
     let looking = tokio::task::spawn_blocking(move || owner::of_listener(address));
     let by = looking.await.ok().flatten();
     Err(ForwardError::Taken { place, by })
-}
-
-fn from_std(listener: StdTcpListener) -> io::Result<TcpListener> {
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
 }
 
 fn lacks_ipv6(error: &io::Error) -> bool {

@@ -48,9 +48,22 @@ pub struct Forwarder {
 #[derive(Debug)]
 struct Service {
     forward: Arc<Forward>,
-    tunnels: Tunnels,
+    tunnels: Arc<Tunnels>,
     shared: Arc<Shared>,
     limits: Limits,
+}
+
+/// What forwards share.
+#[derive(Clone)]
+pub struct Context {
+    /// Who is asked for passphrases and passwords.
+    pub ask: Arc<dyn Ask>,
+    /// Who is told what happens.
+    pub observer: Arc<dyn Observer>,
+    /// Sockets that somebody else has made, by name.
+    pub passed: Arc<Vec<(String, Passed)>>,
+    /// What clients may leave unread.
+    pub limits: Limits,
 }
 
 /// How long and how much a client may leave unread.
@@ -106,8 +119,7 @@ pub enum ClientEvent {
 }
 
 impl Forwarder {
-    /// Takes the places where clients connect: those of the forward or, if there are any, those
-    /// that were passed to this process.
+    /// Takes the places where clients connect.
     ///
     /// Nothing is connected to yet. Must be called from within the runtime. The forward has SSH
     /// connections of its own, so that no account waits for one of its clients.
@@ -115,28 +127,18 @@ impl Forwarder {
     /// # Errors
     ///
     /// A place is taken by another, or not to be had.
-    pub async fn bind(
-        forward: Arc<Forward>,
-        passed: Vec<Passed>,
-        ask: Arc<dyn Ask>,
-        observer: Arc<dyn Observer>,
-        limits: Limits,
-    ) -> Result<Self, ForwardError> {
-        let listeners = if passed.is_empty() {
-            Listeners::bind(&forward).await?
-        } else {
-            Listeners::passed(&forward, passed)?
-        };
-        let shared = Arc::new(Shared::new(&forward.name, Arc::clone(&observer)));
+    pub async fn bind(forward: Arc<Forward>, cx: &Context) -> Result<Self, ForwardError> {
+        let listeners = Listeners::bind(&forward, &cx.passed).await?;
+        let shared = Arc::new(Shared::new(&forward.name, Arc::clone(&cx.observer)));
         let noting = Noting::new(Arc::clone(&shared), &forward);
-        let tunnels = Tunnels::new(ask, Arc::new(noting));
+        let tunnels = Tunnels::new(Arc::clone(&cx.ask), Arc::new(noting));
         Ok(Self {
             listeners,
             service: Arc::new(Service {
                 forward,
-                tunnels,
+                tunnels: Arc::new(tunnels),
                 shared,
-                limits,
+                limits: cx.limits,
             }),
         })
     }
@@ -150,7 +152,7 @@ impl Forwarder {
     /// What shows how it goes.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.service.shared))
+        Handle::new(&self.service.shared, &self.service.tunnels)
     }
 
     /// Serves clients until `stop` is cancelled; then their connections are reset, and SSH is told
@@ -220,7 +222,10 @@ impl Service {
         let channel = match opened {
             Ok(channel) => channel,
             Err(error) => {
-                let reason = error.to_string();
+                let reason = match error.hint() {
+                    Some(hint) => format!("{error} ({hint})"),
+                    None => error.to_string(),
+                };
                 self.tell(ClientEvent::Failed(error));
                 refuse::say(client, to.port, &reason).await;
                 return;

@@ -2,30 +2,47 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::plan::{Forward, Hop};
 use crate::progress::{Event, Observer, Step};
+use crate::tunnel::Tunnels;
 
 /// Shows how a forward goes, for as long as anybody likes.
 #[derive(Clone, Debug)]
-pub struct Handle(Arc<Shared>);
+pub struct Handle {
+    shared: Arc<Shared>,
+    tunnels: Arc<Tunnels>,
+}
 
 impl Handle {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self(shared)
+    pub(super) fn new(shared: &Arc<Shared>, tunnels: &Arc<Tunnels>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            tunnels: Arc::clone(tunnels),
+        }
+    }
+
+    /// Lets the next client try at once what failed before.
+    pub fn forgive(&self) {
+        self.tunnels.forgive();
+    }
+
+    /// Gives up an SSH connection that gives no sign of life for this long.
+    pub async fn drop_dead(&self, limit: Duration) {
+        self.tunnels.drop_dead(limit).await;
     }
 
     /// What the forward is called.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.shared.name
     }
 
     /// What it does right now.
     #[must_use]
     pub fn status(&self) -> Status {
-        let shared = &self.0;
+        let shared = &self.shared;
         Status {
             clients: shared.clients.load(Ordering::Relaxed),
             served: shared.served.load(Ordering::Relaxed),

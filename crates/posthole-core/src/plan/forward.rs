@@ -18,7 +18,10 @@ pub struct Forwards {
 }
 
 /// A server behind an SSH host that appears on this machine.
-#[derive(Clone, Debug)]
+///
+/// Two are equal if serving them is the same in everything: that is how a daemon finds out what a
+/// new configuration changes.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Forward {
     /// What it is called.
     pub name: String,
@@ -46,6 +49,8 @@ impl fmt::Display for Forward {
 pub enum ListenOn {
     /// This port of 127.0.0.1 and, where there is IPv6, of `::1`.
     Loopback(u16),
+    /// Sockets of this name that were passed to this process; without one, all of them.
+    Systemd(Option<String>),
     /// This address.
     Tcp(HostPort),
     /// A Unix socket at this path.
@@ -56,6 +61,8 @@ impl fmt::Display for ListenOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Loopback(port) => write!(f, "localhost:{port}"),
+            Self::Systemd(None) => f.write_str("systemd"),
+            Self::Systemd(Some(name)) => write!(f, "systemd:{name}"),
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }

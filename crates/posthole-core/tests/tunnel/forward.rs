@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthole_core::forward::{ClientEvent, ForwardError, Forwarder, Handle, Limits};
+use posthole_core::forward::{ClientEvent, Context, ForwardError, Forwarder, Handle, Limits};
 use posthole_core::plan::{Forward, HostPort, ListenOn};
 use posthole_testkit::net::Ending;
 use posthole_testkit::relay::Relay;
@@ -65,8 +65,13 @@ async fn bind(
     forward: Forward,
     limits: Limits,
 ) -> Result<Forwarder, ForwardError> {
-    let (ask, observer) = (Person::absent(), Arc::clone(&client.notes));
-    Forwarder::bind(Arc::new(forward), Vec::new(), ask, observer, limits).await
+    let cx = Context {
+        ask: Person::absent(),
+        observer: Arc::clone(&client.notes) as _,
+        passed: Arc::default(),
+        limits,
+    };
+    Forwarder::bind(Arc::new(forward), &cx).await
 }
 
 async fn serve_with(client: &Client, forward: Forward, limits: Limits) -> Served {

@@ -14,7 +14,8 @@ pub(crate) struct ForwardArgs {
     /// Forwards of the configuration by name; with --to, where programs connect
     ///
     /// Without any, all forwards of the configuration. LISTEN is a port of this machine, which only
-    /// this machine can connect to, unix:PATH for a socket, or ADDRESS:PORT.
+    /// this machine can connect to, unix:PATH for a socket, ADDRESS:PORT, or systemd[:NAME] for
+    /// sockets that systemd passes.
     #[arg(value_name = "NAME|LISTEN")]
     places: Vec<String>,
 

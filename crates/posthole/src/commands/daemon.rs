@@ -21,6 +21,7 @@ use posthole_core::plan::{Environment, Overrides};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Run;
+use super::forward::passed_sockets;
 use super::plan::Refusal;
 use super::unlock::dialog;
 use crate::args::DaemonArgs;
@@ -109,6 +110,7 @@ async fn serve(run: &Run, args: DaemonArgs, sink: Arc<Sink>) -> Result<Exit, Ref
         clocks: Box::new(Reading::take),
         tick: notify::watchdog().map_or(TICK, |half| half.min(TICK)),
         services: Vec::new(),
+        passed: passed_sockets()?,
         stop: run.stop.clone(),
     };
     let (daemon, handle) = Daemon::new(setup).map_err(|error| cannot_start(&error))?;
@@ -154,7 +156,7 @@ impl Loader {
         let file = self.run.config_file(&environment)?;
         let plan = self
             .run
-            .plan(file.as_ref(), &Overrides::default(), &environment)?;
+            .plan_all(file.as_ref(), &Overrides::default(), &environment)?;
         let mut watch = agents.everywhere();
         watch.extend(file.map(|file| file.path));
         Ok(Loaded {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use listenfd::ListenFd;
 use posthole_core::ask::Ask;
 use posthole_core::error::{Class, Error};
-use posthole_core::forward::{ClientEvent, Forwarder, Handle, Limits, Passed};
+use posthole_core::forward::{ClientEvent, Context, Forwarder, Handle, Limits, Passed};
 use posthole_core::openssh::Ssh;
-use posthole_core::plan::{self, ConfigFile, Forward};
+use posthole_core::plan::{self, ConfigFile};
 use posthole_core::progress::{Event, Observer};
 use posthole_core::transport::TransportError;
 use tokio::task::JoinSet;
@@ -46,18 +46,16 @@ pub(crate) async fn forward(run: &Run, args: &ForwardArgs) -> Result<Exit, Refus
         json: run.global.json,
         quiet: run.global.quiet,
     });
-    let passed = hand_out(&plan.forwards, passed_sockets()?)?;
+    let cx = Context {
+        ask,
+        observer,
+        passed: Arc::new(passed_sockets()?),
+        limits: Limits::default(),
+    };
     let mut forwarders = Vec::new();
-    for (forward, passed) in plan.forwards.into_iter().zip(passed) {
-        let (ask, observer) = (Arc::clone(&ask), Arc::clone(&observer));
-        let bound = Forwarder::bind(
-            Arc::clone(&forward),
-            passed,
-            ask,
-            observer,
-            Limits::default(),
-        );
-        let forwarder = bound.await.map_err(|error| {
+    for forward in plan.forwards {
+        let bound = Forwarder::bind(Arc::clone(&forward), &cx).await;
+        let forwarder = bound.map_err(|error| {
             let mut problem = Problem::new(error.class(), &error).hint(error.hint());
             problem.message = format!("{}: {}", forward.name, problem.message);
             problem
@@ -85,7 +83,7 @@ pub(crate) async fn forward(run: &Run, args: &ForwardArgs) -> Result<Exit, Refus
 }
 
 /// The sockets that systemd passed, with their names.
-fn passed_sockets() -> Result<Vec<(String, Passed)>, Problem> {
+pub(super) fn passed_sockets() -> Result<Vec<(String, Passed)>, Problem> {
     let mut sockets = ListenFd::from_env();
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
@@ -109,28 +107,6 @@ fn take(sockets: &mut ListenFd, number: usize) -> std::io::Result<Passed> {
     }
     let unix: Option<UnixListener> = sockets.take_unix_listener(number)?;
     unix.map(Passed::Unix).ok_or_else(nothing)
-}
-
-/// Gives each forward the sockets of its name; the only one gets all.
-fn hand_out(
-    forwards: &[Arc<Forward>],
-    sockets: Vec<(String, Passed)>,
-) -> Result<Vec<Vec<Passed>>, Problem> {
-    let mut handed: Vec<Vec<Passed>> = forwards.iter().map(|_| Vec::new()).collect();
-    for (name, socket) in sockets {
-        let place = match forwards {
-            [_] => Some(0),
-            _ => forwards.iter().position(|forward| forward.name == name),
-        };
-        let Some(place) = place else {
-            let message =
-                format!("a socket called `{name}` was passed, and no forward is called so");
-            let hint = "write FileDescriptorName= with a forward's name into the .socket unit";
-            return Err(Problem::say(Class::Config, message).hint(Some(hint.to_owned())));
-        };
-        handed[place].push(socket);
-    }
-    Ok(handed)
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -230,7 +230,7 @@ fn sockets_that_were_passed_are_served() {
     let to = format!("localhost:{}", host.dovecot().port());
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(script).arg(program.get_program());
-    shell.args(["forward", "1", "--via", &host.via(), "--to", &to]);
+    shell.args(["forward", "systemd", "--via", &host.via(), "--to", &to]);
     shell
         .env_clear()
         .envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))));

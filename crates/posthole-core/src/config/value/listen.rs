@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::{ValueError, parse_path};
-use crate::config::name::check_host;
+use crate::config::name::{check_host, check_section_name};
 use crate::plan::HostPort;
 
 /// Where a forward's clients connect.
@@ -13,6 +13,9 @@ use crate::plan::HostPort;
 pub enum Listen {
     /// `port`: the loopback interface, whether IPv4 or IPv6.
     Loopback(u16),
+    /// `systemd` or `systemd:NAME`: sockets that systemd passes, which are called as the forward is
+    /// if nothing else is said.
+    Systemd(Option<String>),
     /// `host:port`.
     Tcp(HostPort),
     /// `unix:PATH`.
@@ -26,6 +29,16 @@ impl FromStr for Listen {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = parse_path(path).map_err(|error| error.shifted("unix:".len()))?;
             return Ok(Self::Unix(path));
+        }
+        if text == "systemd" {
+            return Ok(Self::Systemd(None));
+        }
+        if let Some(name) = text.strip_prefix("systemd:") {
+            check_section_name(name).map_err(|message| {
+                ValueError::new(message, "systemd:".len()..text.len())
+                    .help("write FileDescriptorName= of the .socket unit, such as systemd:pop")
+            })?;
+            return Ok(Self::Systemd(Some(name.to_owned())));
         }
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return parse_port(text, 0).map(Self::Loopback);

@@ -24,11 +24,7 @@ pub fn resolve_forwards(
     let empty = Config::default();
     let mut resolver = Resolver::new(file, &empty, overrides, environment, openssh);
     let wanted = resolver.wanted(wish);
-    let forwards = wanted.into_iter();
-    let forwards: Vec<_> = forwards
-        .filter_map(|wanted| resolver.forward(wanted))
-        .map(Arc::new)
-        .collect();
+    let forwards = resolver.forwards(wanted);
     let remarks = resolver.remarks()?;
     Ok(Forwards { forwards, remarks })
 }
@@ -44,7 +40,55 @@ struct Wanted {
     allow_any: bool,
 }
 
-impl<'a> Resolver<'a> {
+impl Wanted {
+    /// As the file has it, with what the command line says about all of them.
+    fn of_file(forward: &config::Forward, idle: Option<Duration>, allow_any: bool) -> Self {
+        let via = forward.via.value.iter();
+        Self {
+            name: forward.name.value.clone(),
+            listen: forward.listen.value.clone(),
+            listen_span: Some(forward.listen.span.clone()),
+            via: via
+                .map(|target| (target.clone(), Some(forward.via.span.clone())))
+                .collect(),
+            to: forward.to.value.clone(),
+            idle: idle.or_else(|| Some(forward.idle.as_ref()?.value)),
+            allow_any: allow_any || forward.allow_any.as_ref().is_some_and(|allow| allow.value),
+        }
+    }
+}
+
+impl Resolver<'_> {
+    /// All forwards of the file, of which there may be none.
+    pub(super) fn all_forwards(&mut self) -> Vec<Arc<Forward>> {
+        let forwards = self.config.forwards.iter();
+        let wanted = forwards.map(|forward| Wanted::of_file(forward, None, false));
+        self.forwards(wanted.collect())
+    }
+
+    fn forwards(&mut self, wanted: Vec<Wanted>) -> Vec<Arc<Forward>> {
+        let is_passed = |wanted: &&Wanted| matches!(wanted.listen, Listen::Systemd(_));
+        let takes_all = wanted.iter().filter(is_passed).count() == 1;
+        let mut forwards: Vec<Arc<Forward>> = Vec::new();
+        for wanted in wanted {
+            let span = wanted.listen_span.clone();
+            let Some(forward) = self.forward(wanted, takes_all) else {
+                continue;
+            };
+            let mut earlier = forwards.iter();
+            if let Some(first) = earlier.find(|earlier| earlier.listen == forward.listen) {
+                let mut diagnostic = Diagnostic::error(format!(
+                    "`{}` listens there already, before `{}`",
+                    first.name, forward.name
+                ));
+                diagnostic.span = span;
+                self.note(diagnostic.help("give each forward a place of its own"));
+            }
+            forwards.push(Arc::new(forward));
+        }
+        forwards
+    }
+
     fn wanted(&mut self, wish: &Wish) -> Vec<Wanted> {
         match wish {
             Wish::New {
@@ -83,30 +127,24 @@ impl<'a> Resolver<'a> {
                         None => self.note(self.unknown_forward(name)),
                     }
                 }
-                let from_file = |forward: &config::Forward| Wanted {
-                    name: forward.name.value.clone(),
-                    listen: forward.listen.value.clone(),
-                    listen_span: Some(forward.listen.span.clone()),
-                    via: forward
-                        .via
-                        .value
-                        .iter()
-                        .map(|target| (target.clone(), Some(forward.via.span.clone())))
-                        .collect(),
-                    to: forward.to.value.clone(),
-                    idle: idle.or_else(|| Some(forward.idle.as_ref()?.value)),
-                    allow_any: *allow_any
-                        || forward.allow_any.as_ref().is_some_and(|allow| allow.value),
-                };
-                wanted.into_iter().map(from_file).collect()
+                let wanted = wanted.into_iter();
+                wanted
+                    .map(|forward| Wanted::of_file(forward, idle, *allow_any))
+                    .collect()
             }
         }
     }
 
-    fn forward(&mut self, wanted: Wanted) -> Option<Forward> {
+    /// `takes_all` says that nobody else wants sockets that were passed.
+    fn forward(&mut self, wanted: Wanted, takes_all: bool) -> Option<Forward> {
         let span = wanted.listen_span.clone();
         let listen = match wanted.listen {
             Listen::Loopback(port) => Some(ListenOn::Loopback(port)),
+            Listen::Systemd(None) if takes_all => Some(ListenOn::Systemd(None)),
+            Listen::Systemd(name) => {
+                let name = name.unwrap_or_else(|| wanted.name.clone());
+                Some(ListenOn::Systemd(Some(name)))
+            }
             // The name stands for both addresses, whatever a resolver makes of it.
             Listen::Tcp(HostPort { host, port })
                 if is_loopback(&host) && host.parse::<std::net::IpAddr>().is_err() =>
