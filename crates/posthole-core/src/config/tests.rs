@@ -984,6 +984,21 @@ allow = 'all'
               help: write "same-user" for programs of your own, or "any" for all that can connect
         "#]],
     );
+    check(
+        "[forward.token]
+listen = 'systemd:'
+login = 'local-token'
+via = 'h'
+[forward.g]
+listen = '110'
+account = 'work'
+via = 'h'
+to = 'h:1'
+protocol = 'smtp'
+login = 'password'
+",
+        expect![[r#""#]],
+    );
 }
 
 #[test]
@@ -1074,6 +1089,13 @@ allow = "any"
 listen = "unix:~/pop.sock"
 via = ["a", "b"]
 to = "[::1]:110"
+protocol = "pop3"
+login = "pass-through"
+
+[forward.proxy]
+listen = "systemd:pop"
+login = "local-token"
+account = "work"
 "#;
 
 #[test]
@@ -1168,18 +1190,26 @@ fn everything_that_can_be_said_is_understood() {
         Agent::Socket("/run/agent".into())
     );
 
-    let [netscape, socket] = &config.forwards[..] else {
+    let [netscape, socket, proxy] = &config.forwards[..] else {
         panic!("{:?}", config.forwards)
     };
     assert_eq!(netscape.listen.value, Listen::Loopback(11110));
-    assert!(netscape.allow_any.as_ref().unwrap().value);
-    assert_eq!(netscape.to.value.to_string(), "localhost:110");
+    assert!(netscape.allow_any && !socket.allow_any);
+    let to = |forward: &Forward| match &forward.target {
+        ForwardTarget::Through { to, .. } => to.value.to_string(),
+        ForwardTarget::Account(account) => account.value.clone(),
+    };
+    assert_eq!(to(netscape), "localhost:110");
     assert_eq!(
         netscape.idle.as_ref().unwrap().value,
         Duration::from_secs(600)
     );
     assert_eq!(socket.listen.value, Listen::Unix("~/pop.sock".into()));
-    assert_eq!(socket.to.value.to_string(), "[::1]:110");
+    assert_eq!(to(socket), "[::1]:110");
+    assert_eq!(socket.protocol.as_ref().unwrap().value, Protocol::Pop3);
+    let passed = Listen::Systemd(Some("pop".to_owned()));
+    assert_eq!(proxy.listen.value, passed);
+    assert_eq!(to(proxy), "work");
 }
 
 /// A key that is read but not listed would never be suggested, and one that is listed but not

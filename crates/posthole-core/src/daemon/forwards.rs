@@ -16,11 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::service::Service;
 use super::status::{ForwardStatus, ServiceStatus, chain};
 use super::{Handle, SIGN_OF_LIFE, seconds};
-use crate::error::Error;
 use crate::forward::{self, ClientEvent, Forwarder};
 use crate::plan::{Forward, Hop, Plan};
 use crate::progress::{Event, Observer, Step};
-use crate::transport::TransportError;
 
 /// All of them.
 pub(super) struct Forwards {
@@ -161,8 +159,9 @@ impl Running {
                 let status = handle.status();
                 let shown = ForwardStatus {
                     listen: listen.clone(),
-                    to: forward.to.to_string(),
-                    via: forward.hops.iter().map(Hop::login).collect(),
+                    account: forward.account().map(str::to_owned),
+                    to: forward.to().to_string(),
+                    via: forward.hops().iter().map(Hop::login).collect(),
                     clients: status.clients,
                     served: status.served,
                     refused: status.refused,
@@ -245,9 +244,8 @@ fn log_client(name: &str, event: &ClientEvent) {
             tracing::warn!(account = name, "a client was cut off: {reason}");
         }
         ClientEvent::Failed(error) => {
-            let error = Error::from(TransportError::from(error.clone()));
             let hint = error.hint().map(|hint| format!(" ({hint})"));
-            let (reason, hint) = (chain(&error), hint.unwrap_or_default());
+            let (reason, hint) = (chain(&**error), hint.unwrap_or_default());
             tracing::warn!(account = name, "a client was not connected: {reason}{hint}");
         }
         ClientEvent::Refused { reason } => {

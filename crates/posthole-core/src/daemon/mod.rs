@@ -447,6 +447,8 @@ impl Daemon {
         Forwards::new(forward::Context {
             ask: Arc::clone(&self.context.ask),
             observer: Arc::new(forwards::Log),
+            trust_stores: Arc::clone(&self.context.trust_stores),
+            state_dir: self.plan.state_dir.clone(),
             passed: Arc::clone(&self.passed),
             limits: forward::Limits::default(),
         })

@@ -99,6 +99,8 @@ pub struct ServiceStatus {
 pub struct ForwardStatus {
     /// Where programs connect.
     pub listen: Vec<String>,
+    /// The account whose mailbox it is, if programs log in with a token.
+    pub account: Option<String>,
     /// Where the connections go.
     pub to: String,
     /// The SSH hosts on the way, as `user@host`.

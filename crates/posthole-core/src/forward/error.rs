@@ -3,12 +3,16 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::durable::FsError;
 use crate::error::Class;
 
 /// A place where clients should connect and cannot.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForwardError {
+    /// A token could not be read or written.
+    #[error(transparent)]
+    File(#[from] FsError),
     /// The system does not let us listen there.
     #[error("cannot listen on {place}")]
     Listen {
@@ -16,6 +20,12 @@ pub enum ForwardError {
         place: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// The forward lets in whoever has its token, and has none.
+    #[error("there is no token for it yet")]
+    NoToken {
+        /// The forward.
+        name: String,
     },
     /// No socket was passed to us, or none of that name.
     #[error("systemd passed no socket{}", name.as_ref().map(|name| format!(" called `{name}`")).unwrap_or_default())]
@@ -55,10 +65,13 @@ impl ForwardError {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Listen { .. } | Self::Passed(_) | Self::Taken { .. } => Class::Local,
-            Self::NotOurSocket { .. } | Self::NotPassed { .. } | Self::PassedExposed { .. } => {
-                Class::Config
+            Self::File(_) | Self::Listen { .. } | Self::Passed(_) | Self::Taken { .. } => {
+                Class::Local
             }
+            Self::NoToken { .. }
+            | Self::NotOurSocket { .. }
+            | Self::NotPassed { .. }
+            | Self::PassedExposed { .. } => Class::Config,
         }
     }
 
@@ -67,6 +80,13 @@ impl ForwardError {
     pub fn hint(&self) -> Option<String> {
         Some(
             match self {
+                Self::File(_) => return None,
+                Self::NoToken { name } => {
+                    return Some(format!(
+                        "make one with `posthole forward token {name}`, and give it to the mail \
+                         program as its password"
+                    ));
+                }
                 Self::Listen { source, .. } => match source.kind() {
                     io::ErrorKind::PermissionDenied => {
                         "ports below 1024 are for root: take a higher one, such as 11110, or have \

@@ -260,29 +260,25 @@ pub(super) enum Client {
 }
 
 impl Client {
-    /// Checks that it is a program of this user; the error says what it is instead.
-    pub(super) async fn check_owner(&self) -> Result<(), String> {
+    /// Finds out whose program it is.
+    pub(super) async fn visitor(&self) -> Visitor {
         let owner = match self {
-            Self::Unix(stream) => {
-                let peer = stream.peer_cred();
-                peer.map_err(|error| format!("its user cannot be told: {error}"))?
-                    .uid()
-            }
-            Self::Tcp { stream, from } => {
-                let unknown = |error: &dyn std::fmt::Display| {
-                    format!("a client at {from}, whose user cannot be told: {error}")
-                };
-                let here = stream.local_addr().map_err(|error| unknown(&error))?;
-                let from = *from;
-                let looking = tokio::task::spawn_blocking(move || owner::of_client(from, here));
-                let owner = looking.await.map_err(|error| unknown(&error))?;
-                owner.map_err(|error| unknown(&error))?
-            }
+            Self::Unix(stream) => match stream.peer_cred() {
+                Ok(peer) => Ok(Some(peer.uid())),
+                Err(error) => Err(format!("a client whose user cannot be told: {error}")),
+            },
+            Self::Tcp { stream, from } => owner_of(stream, *from)
+                .await
+                .map_err(|error| format!("a client at {from}, whose user cannot be told: {error}")),
         };
-        if owner == geteuid().as_raw() {
-            return Ok(());
+        match owner {
+            Ok(Some(owner)) if owner == geteuid().as_raw() => Visitor::Ours,
+            Ok(Some(owner)) => {
+                Visitor::Stranger(format!("a client of user {owner}, who is somebody else"))
+            }
+            Ok(None) => Visitor::Gone,
+            Err(reason) => Visitor::Stranger(reason),
         }
-        Err(format!("a client of user {owner}, who is somebody else"))
     }
 
     /// Returns when the client is seen to have broken off; one that has only said all it will is
@@ -318,6 +314,28 @@ impl Client {
             set_linger(stream, None);
         }
     }
+}
+
+async fn owner_of(stream: &TcpStream, from: SocketAddr) -> Result<Option<u32>, String> {
+    let here = match stream.local_addr() {
+        Ok(here) => here,
+        // The connection is no more.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let looking = tokio::task::spawn_blocking(move || owner::of_client(from, here));
+    looking.await.map_err(|error| error.to_string())?
+}
+
+/// Whose program a client is.
+#[derive(Debug)]
+pub(super) enum Visitor {
+    /// It has left already.
+    Gone,
+    /// One of the user we work for.
+    Ours,
+    /// Somebody else's, in these words.
+    Stranger(String),
 }
 
 /// With no time to linger, a socket that is closed resets its connection.

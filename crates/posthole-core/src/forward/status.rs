@@ -74,6 +74,8 @@ pub struct Status {
 /// The counts of a forward.
 pub(super) struct Shared {
     name: String,
+    /// Whether there is SSH on the way.
+    is_tunnel: bool,
     observer: Arc<dyn Observer>,
     clients: AtomicU64,
     served: AtomicU64,
@@ -84,9 +86,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(name: &str, observer: Arc<dyn Observer>) -> Self {
+    pub(super) fn new(forward: &Forward, observer: Arc<dyn Observer>) -> Self {
         Self {
-            name: name.to_owned(),
+            name: forward.name.clone(),
+            is_tunnel: !forward.hops().is_empty(),
             observer,
             clients: AtomicU64::new(0),
             served: AtomicU64::new(0),
@@ -118,15 +121,18 @@ impl Shared {
 
     /// A channel was opened, so the connection is open if nobody said so before.
     ///
-    /// Returns which connection it is.
-    pub(super) fn opened(&self) -> SystemTime {
+    /// Returns which connection it is, if there is SSH on the way.
+    pub(super) fn opened(&self) -> Option<SystemTime> {
         self.served.fetch_add(1, Ordering::Relaxed);
-        *self.open_since().get_or_insert_with(SystemTime::now)
+        if !self.is_tunnel {
+            return None;
+        }
+        Some(*self.open_since().get_or_insert_with(SystemTime::now))
     }
 
     /// The connection was lost, unless there is another since.
-    pub(super) fn lost(&self, opened: SystemTime) {
-        self.open_since().take_if(|since| *since == opened);
+    pub(super) fn lost(&self, opened: Option<SystemTime>) {
+        self.open_since().take_if(|since| Some(*since) == opened);
     }
 
     pub(super) fn closed(&self) {
@@ -170,7 +176,7 @@ pub(super) struct Noting {
 
 impl Noting {
     pub(super) fn new(shared: Arc<Shared>, forward: &Forward) -> Self {
-        let login = forward.hops.last().map(Hop::login);
+        let login = forward.hops().last().map(Hop::login);
         Self { shared, login }
     }
 }

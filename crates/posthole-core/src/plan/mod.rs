@@ -38,7 +38,7 @@ pub use deliver::{
 };
 pub use edits::{Edits, Filter, Multidrop, NameService, StatusFields, Trace};
 pub use environment::Environment;
-pub use forward::{Forward, Forwards, ListenOn, Wish};
+pub use forward::{Forward, ForwardTo, Forwards, ListenOn, Wish};
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{EditOverrides, Overrides, SshOverrides, TlsOverrides};
 pub use password::{Keyring, NetrcEntry, PasswordSource};

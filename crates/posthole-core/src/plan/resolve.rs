@@ -499,7 +499,7 @@ impl<'a> Resolver<'a> {
         if !accounts.is_empty() || via.is_some() {
             return;
         }
-        let forwards = self.config.forwards.iter().flat_map(|f| &f.via.value);
+        let forwards = self.config.forwards.iter().flat_map(|f| f.via());
         let mut used = std::mem::take(&mut self.hosts);
         used.extend(forwards.map(|target| target.host.clone()));
         for ssh in &self.config.ssh {

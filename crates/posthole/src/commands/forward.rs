@@ -2,44 +2,42 @@
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 
 use listenfd::ListenFd;
 use posthole_core::ask::Ask;
-use posthole_core::error::{Class, Error};
-use posthole_core::forward::{ClientEvent, Context, Forwarder, Handle, Limits, Passed};
+use posthole_core::error::Class;
+use posthole_core::forward::{
+    self, ClientEvent, Context, ForwardError, Forwarder, Handle, Limits, Passed, revoke_token,
+};
 use posthole_core::openssh::Ssh;
-use posthole_core::plan::{self, ConfigFile};
+use posthole_core::plan::{self, ConfigFile, Environment, Forward, Forwards, Wish};
 use posthole_core::progress::{Event, Observer};
-use posthole_core::transport::TransportError;
+use posthole_core::secret::Remember;
+use secrecy::ExposeSecret;
 use tokio::task::JoinSet;
 
 use super::Run;
-use super::plan::Refusal;
-use crate::args::ForwardArgs;
+use super::plan::{File, Refusal};
+use crate::args::{ForwardArgs, ForwardCommand, TokenArgs};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::render;
-use crate::report::{ForwardEnded, ForwardEvent, Forwarding, Problem, json};
+use crate::report::{ForwardEnded, ForwardEvent, Forwarding, NewToken, Problem, json};
 
-/// Takes all places, then serves them.
+/// Takes all places, then serves them; or makes a token for one.
 pub(crate) async fn forward(run: &Run, args: &ForwardArgs) -> Result<Exit, Refusal> {
-    let wish = args.wish()?;
-    let overrides = args.overrides();
     let environment = run.environment()?;
-    let file = run.config_file(&environment)?;
-    let written = file.as_ref().map(|f| ConfigFile {
-        path: &f.path,
-        config: &f.config,
-    });
-    let plan = plan::resolve_forwards(written, &wish, &overrides, &environment, &Ssh::new())
-        .map_err(|diagnostics| {
-            Refusal::mistakes(file.as_ref().map(|file| file.shown()), diagnostics)
-        })?;
-    run.remark(file.as_ref(), &plan.remarks);
+    let state_dir = run.state_dir(&environment)?;
+    if let Some(ForwardCommand::Token(token)) = &args.command {
+        return make_token(run, args, token, &environment, &state_dir);
+    }
+    let plan = resolve(run, args, &args.wish()?, &environment)?;
+    run.remark(plan.file.as_ref(), &plan.forwards.remarks);
 
-    let ask: Arc<dyn Ask> = run.prompt();
+    let ask: Arc<dyn Ask> = Arc::new(Remember::new(run.prompt()));
     let observer: Arc<dyn Observer> = Arc::new(Watch {
         progress: Progress::new(Arc::clone(&run.console), !run.global.quiet),
         console: Arc::clone(&run.console),
@@ -49,17 +47,15 @@ pub(crate) async fn forward(run: &Run, args: &ForwardArgs) -> Result<Exit, Refus
     let cx = Context {
         ask,
         observer,
+        trust_stores: Arc::default(),
+        state_dir,
         passed: Arc::new(passed_sockets()?),
         limits: Limits::default(),
     };
     let mut forwarders = Vec::new();
-    for forward in plan.forwards {
+    for forward in plan.forwards.forwards {
         let bound = Forwarder::bind(Arc::clone(&forward), &cx).await;
-        let forwarder = bound.map_err(|error| {
-            let mut problem = Problem::new(error.class(), &error).hint(error.hint());
-            problem.message = format!("{}: {}", forward.name, problem.message);
-            problem
-        })?;
+        let forwarder = bound.map_err(|error| problem(&forward.name, &error))?;
         forwarders.push((forward, forwarder));
     }
 
@@ -80,6 +76,84 @@ pub(crate) async fn forward(run: &Run, args: &ForwardArgs) -> Result<Exit, Refus
         run.show_end(handle);
     }
     Ok(exit)
+}
+
+/// Makes a token, or makes the one there is void.
+fn make_token(
+    run: &Run,
+    args: &ForwardArgs,
+    TokenArgs { name, revoke }: &TokenArgs,
+    environment: &Environment,
+    state_dir: &Path,
+) -> Result<Exit, Refusal> {
+    let wish = Wish::Named {
+        names: vec![name.clone()],
+        idle: None,
+        allow_any: false,
+    };
+    let plan = resolve(run, args, &wish, environment)?.forwards;
+    let has_login = |forward: &Arc<Forward>| forward.account().is_some();
+    if !plan.forwards.iter().any(has_login) {
+        let hint = format!(
+            "write login = \"local-token\" and account = \"NAME\" into [forward.{name}], in the \
+             place of `via` and `to`"
+        );
+        let message = format!("the forward `{name}` takes no token: it passes logins through");
+        return Err(Problem::say(Class::Config, message).hint(Some(hint)).into());
+    }
+    if *revoke {
+        let had_one = revoke_token(state_dir, name).map_err(|error| problem(name, &error))?;
+        if !run.global.quiet && !run.global.json {
+            run.console.print(match had_one {
+                true => format!("{name}: the token is void"),
+                false => format!("{name}: there was no token"),
+            });
+        }
+        return Ok(Exit::Success);
+    }
+    let token = forward::make_token(state_dir, name).map_err(|error| problem(name, &error))?;
+    // This is the one time it is shown.
+    let token = token.expose_secret();
+    run.console.print(if run.global.json {
+        json(&NewToken {
+            forward: name,
+            token,
+        })
+    } else {
+        token.to_owned()
+    });
+    Ok(Exit::Success)
+}
+
+/// What is to be served, and the file that says so.
+struct Resolved {
+    file: Option<File>,
+    forwards: Forwards,
+}
+
+fn resolve(
+    run: &Run,
+    args: &ForwardArgs,
+    wish: &Wish,
+    environment: &Environment,
+) -> Result<Resolved, Refusal> {
+    let file = run.config_file(environment)?;
+    let written = file.as_ref().map(|file| ConfigFile {
+        path: &file.path,
+        config: &file.config,
+    });
+    let (overrides, openssh) = (args.overrides(), Ssh::new());
+    let resolved = plan::resolve_forwards(written, wish, &overrides, environment, &openssh);
+    let forwards =
+        resolved.map_err(|problems| Refusal::mistakes(file.as_ref().map(File::shown), problems))?;
+    Ok(Resolved { file, forwards })
+}
+
+/// Says which forward it is about.
+fn problem(name: &str, error: &ForwardError) -> Problem {
+    let mut problem = Problem::new(error.class(), error).hint(error.hint());
+    problem.message = format!("{name}: {}", problem.message);
+    problem
 }
 
 /// The sockets that systemd passed, with their names.
@@ -158,7 +232,7 @@ impl Observer for Watch {
                 None
             }
             ClientEvent::Failed(error) => {
-                let problem = Problem::from(&Error::from(TransportError::from(error.clone())));
+                let problem = Problem::from(&**error);
                 if self.json {
                     self.console
                         .print(json(&ForwardEvent::failed(name, problem)));

@@ -184,3 +184,65 @@ fn a_key_of_a_forward_is_unlocked_as_those_of_accounts_are() {
     quit(greeted(port));
     assert!(!daemon.log().contains(PASSPHRASE));
 }
+
+#[test]
+fn a_token_opens_a_mailbox_without_the_password() {
+    let world = World::builder()
+        .messages(posthole_testkit::mail::small(3))
+        .build();
+    let port = free_port();
+    configure(&world, |text| {
+        let forward = "login = \"local-token\"\naccount = \"work\"\n";
+        format!("{text}[forward.local]\nlisten = \"{port}\"\n{forward}")
+    });
+    let daemon = Daemon::start(&world, &[]);
+    wait_for(&daemon, "local", "there is no token", |f| f["ok"] == false);
+    let reason = forward(&daemon, "local")["text"].to_string();
+    assert!(reason.contains("posthole forward token local"), "{reason}");
+    let token = ok(&world, &["forward", "token", "local"]);
+    let token = token.trim_end();
+    ok(&world, &["wake"]);
+    wait_for(&daemon, "local", "it is served", |f| {
+        !f["forward"].is_null()
+    });
+    assert_eq!(forward(&daemon, "local")["forward"]["account"], "work");
+
+    let mut client = greeted(port);
+    let mut ask = |line: String| {
+        client.get_mut().write_all(line.as_bytes()).unwrap();
+        let mut answer = String::new();
+        client.read_line(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask("USER whoever\r\n".to_owned()).starts_with("+OK"));
+    let refused = ask(format!("PASS {}\r\n", World::MAIL_PASSWORD));
+    assert!(refused.starts_with("-ERR [AUTH] "), "{refused}");
+    let accepted = ask(format!("PASS {token}\r\n"));
+    assert!(accepted.starts_with("+OK"), "{accepted}");
+    assert!(ask("STAT\r\n".to_owned()).starts_with("+OK 3 "));
+    quit(client);
+    // A line without an end is too much.
+    let mut flood = greeted(port);
+    let octets = vec![b'x'; 1 << 20];
+    let sent = flood.get_mut().write_all(&octets);
+    assert!(sent.is_err() || flood.read_to_end(&mut Vec::new()).is_err());
+
+    let revoked = ok(&world, &["forward", "token", "local", "--revoke"]);
+    assert_eq!(revoked, "local: the token is void\n");
+    let mut client = greeted(port);
+    client
+        .get_mut()
+        .write_all(format!("USER x\r\nPASS {token}\r\n").as_bytes())
+        .unwrap();
+    let mut answer = String::new();
+    client.read_line(&mut answer).unwrap();
+    answer.clear();
+    client.read_line(&mut answer).unwrap();
+    assert!(answer.starts_with("-ERR [AUTH] "), "{answer}");
+    let log = daemon.log();
+    assert!(log.contains("the right token"), "{log}");
+    assert!(
+        !log.contains(token) && !log.contains(World::MAIL_PASSWORD),
+        "{log}"
+    );
+}

@@ -4,8 +4,9 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::forward::parse_name;
 use super::{ValueError, parse_path};
-use crate::config::name::{check_host, check_section_name};
+use crate::config::name::check_host;
 use crate::plan::HostPort;
 
 /// Where a forward's clients connect.
@@ -34,29 +35,13 @@ impl FromStr for Listen {
             return Ok(Self::Systemd(None));
         }
         if let Some(name) = text.strip_prefix("systemd:") {
-            check_section_name(name).map_err(|message| {
-                ValueError::new(message, "systemd:".len()..text.len())
-                    .help("write FileDescriptorName= of the .socket unit, such as systemd:pop")
-            })?;
-            return Ok(Self::Systemd(Some(name.to_owned())));
+            let name = parse_name(name).map_err(|error| error.shifted("systemd:".len()))?;
+            return Ok(Self::Systemd(Some(name)));
         }
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return parse_port(text, 0).map(Self::Loopback);
         }
         parse_host_port(text).map(Self::Tcp)
-    }
-}
-
-/// Reads whom a forward serves: `same-user` or `any`, which is what the answer says.
-pub(in crate::config) fn parse_allow(text: &str) -> Result<bool, ValueError> {
-    match text {
-        "any" => Ok(true),
-        "same-user" => Ok(false),
-        _ => Err(
-            ValueError::new("whom to allow is not known", 0..text.len()).help(
-                "write \"same-user\" for programs of your own, or \"any\" for all that can connect",
-            ),
-        ),
     }
 }
 

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use super::way::Listed;
 use super::{ConfigFile, Resolver, is_loopback};
-use crate::config::{self, Config, Diagnostic, Limits, Listen, did_you_mean, one_line};
+use crate::config::{
+    self, Config, Diagnostic, ForwardTarget, Limits, Listen, Protocol, Spanned, did_you_mean,
+    one_line,
+};
 use crate::openssh::OpenSsh;
-use crate::plan::{Environment, Forward, Forwards, HostPort, ListenOn, Overrides, Wish};
+use crate::plan::{Environment, Forward, ForwardTo, Forwards, HostPort, ListenOn, Overrides, Wish};
 
 /// Works out which forwards are served and how, as [`resolve`](super::resolve) does for accounts.
 ///
@@ -34,26 +37,40 @@ struct Wanted {
     name: String,
     listen: Listen,
     listen_span: Option<Range<usize>>,
-    via: Vec<Listed>,
-    to: HostPort,
+    target: Target,
+    protocol: Option<Protocol>,
     idle: Option<Duration>,
     allow_any: bool,
+}
+
+/// Where it is to lead.
+enum Target {
+    Account(Spanned<String>),
+    Through { via: Vec<Listed>, to: HostPort },
 }
 
 impl Wanted {
     /// As the file has it, with what the command line says about all of them.
     fn of_file(forward: &config::Forward, idle: Option<Duration>, allow_any: bool) -> Self {
-        let via = forward.via.value.iter();
+        let target = match &forward.target {
+            ForwardTarget::Account(name) => Target::Account(name.clone()),
+            ForwardTarget::Through { via, to } => {
+                let span = || Some(via.span.clone());
+                let listed = via.value.iter().map(|target| (target.clone(), span()));
+                Target::Through {
+                    via: listed.collect(),
+                    to: to.value.clone(),
+                }
+            }
+        };
         Self {
             name: forward.name.value.clone(),
             listen: forward.listen.value.clone(),
             listen_span: Some(forward.listen.span.clone()),
-            via: via
-                .map(|target| (target.clone(), Some(forward.via.span.clone())))
-                .collect(),
-            to: forward.to.value.clone(),
+            target,
+            protocol: forward.protocol.as_ref().map(|protocol| protocol.value),
             idle: idle.or_else(|| Some(forward.idle.as_ref()?.value)),
-            allow_any: allow_any || forward.allow_any.as_ref().is_some_and(|allow| allow.value),
+            allow_any: allow_any || forward.allow_any,
         }
     }
 }
@@ -95,14 +112,18 @@ impl Resolver<'_> {
                 listen,
                 via,
                 to,
+                protocol,
                 idle,
                 allow_any,
             } => vec![Wanted {
                 name: to.to_string(),
                 listen: listen.clone(),
                 listen_span: None,
-                via: via.iter().map(|target| (target.clone(), None)).collect(),
-                to: to.clone(),
+                target: Target::Through {
+                    via: via.iter().map(|target| (target.clone(), None)).collect(),
+                    to: to.clone(),
+                },
+                protocol: *protocol,
                 idle: self.checked_idle(*idle),
                 allow_any: *allow_any,
             }],
@@ -161,15 +182,42 @@ impl Resolver<'_> {
             }
             .map(ListenOn::Unix),
         };
-        let hops = self.way(&wanted.via);
+        let target = match wanted.target {
+            Target::Account(name) => self.mailbox_of(&name),
+            Target::Through { via, to } => self.way(&via).map(|hops| ForwardTo::Through {
+                hops: hops.into(),
+                to,
+            }),
+        }?;
+        let usual = match &target {
+            ForwardTo::Mailbox(_) => Protocol::Pop3,
+            ForwardTo::Through { to, .. } => usual_protocol(to),
+        };
         Some(Forward {
             name: wanted.name,
             listen: listen?,
-            hops: hops?.into(),
-            to: wanted.to,
+            target,
+            protocol: wanted.protocol.unwrap_or(usual),
             idle: Some(wanted.idle.unwrap_or(IDLE)).filter(|idle| !idle.is_zero()),
             allow_any: wanted.allow_any,
         })
+    }
+
+    fn mailbox_of(&mut self, name: &Spanned<String>) -> Option<ForwardTo> {
+        let mut accounts = self.config.accounts.iter();
+        let account = accounts.find(|account| account.name.value == name.value);
+        let Some(account) = account else {
+            let names = self.config.accounts.iter().map(|a| a.name.value.as_str());
+            let help = match did_you_mean(&name.value, names) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`account` is the NAME of an [account.NAME]".to_owned(),
+            };
+            let message = format!("there is no account `{}`", one_line(&name.value));
+            self.note(Diagnostic::error(message).at(name.span.clone()).help(help));
+            return None;
+        };
+        let job = self.job(&super::Wanted::from_file(account))?;
+        Some(ForwardTo::Mailbox(Arc::new(job)))
     }
 
     /// Other machines have no users that could be told apart.
@@ -210,6 +258,15 @@ impl Resolver<'_> {
             None if names.is_empty() => diagnostic.help(NEW),
             None => diagnostic.help(format!("known are {}", names.join(", "))),
         }
+    }
+}
+
+/// What is spoken at a port. With TLS from the start, no word of ours would be understood.
+fn usual_protocol(to: &HostPort) -> Protocol {
+    match to.port {
+        110 => Protocol::Pop3,
+        143 => Protocol::Imap,
+        _ => Protocol::Other,
     }
 }
 
