@@ -180,15 +180,15 @@ fn unknown_keys_are_answered_with_the_nearest_known_one_or_with_all() {
     check(
         "[forward.f]\nfrom = 1",
         expect![[r#"
-        1:10 [forward.f] has no `listen` ^f^ needed here
-          help: write listen = "127.0.0.1:11110"
-        1:10 [forward.f] has no `via` ^f^ needed here
-          help: write via = "popserver"
-        1:10 [forward.f] has no `to` ^f^ needed here
-          help: write to = "localhost:110"
-        2:1 unknown key `from` in [forward.f] ^from^
-          help: known are allow, idle, listen, to, via
-    "#]],
+            1:10 [forward.f] has no `listen` ^f^ needed here
+              help: write listen = "11110"
+            1:10 [forward.f] has no `via` ^f^ needed here
+              help: write via = "popserver"
+            1:10 [forward.f] has no `to` ^f^ needed here
+              help: write to = "localhost:110"
+            2:1 unknown key `from` in [forward.f] ^from^
+              help: known are account, allow, idle, listen, login, protocol, to, via
+        "#]],
     );
 }
 
@@ -956,13 +956,13 @@ fn forwards_are_checked() {
     check(
         "[forward.netscape]\n",
         expect![[r#"
-        1:10 [forward.netscape] has no `listen` ^netscape^ needed here
-          help: write listen = "127.0.0.1:11110"
-        1:10 [forward.netscape] has no `via` ^netscape^ needed here
-          help: write via = "popserver"
-        1:10 [forward.netscape] has no `to` ^netscape^ needed here
-          help: write to = "localhost:110"
-    "#]],
+            1:10 [forward.netscape] has no `listen` ^netscape^ needed here
+              help: write listen = "11110"
+            1:10 [forward.netscape] has no `via` ^netscape^ needed here
+              help: write via = "popserver"
+            1:10 [forward.netscape] has no `to` ^netscape^ needed here
+              help: write to = "localhost:110"
+        "#]],
     );
     check(
         "[forward.f]
@@ -997,7 +997,20 @@ to = 'h:1'
 protocol = 'smtp'
 login = 'password'
 ",
-        expect![[r#""#]],
+        expect![[r#"
+            1:10 `posthole forward token` means something else ^token^
+            1:10 [forward.token] has no `account` ^token^ needed here
+              help: write account = "work"
+            2:10 `listen`: the name is empty ^'systemd:'^
+            4:1 `via` has no place in [forward.token] ^via^
+              help: with login = "local-token", the account says where its mailbox is
+            7:1 `account` has no place in [forward.g] ^account^
+              help: `account` is for login = "local-token"
+            10:13 `protocol`: the protocol is not known ^smtp^
+              help: write "pop3", "imap" or "other"
+            11:10 `login`: how programs log in is not known ^password^
+              help: write "local-token", or "pass-through" to have them log in to the server
+        "#]],
     );
 }
 

@@ -12,13 +12,17 @@ use secrecy::SecretString;
 use super::listen::Client;
 use super::reception::{Reception, Visit};
 use super::{ClientEvent, Connected, Service, refuse, token};
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::plan::Job;
 use crate::retrieve::{Anteroom, Links};
 
 impl Service {
     /// Has a client log in with the token, and logs in with the real thing.
     pub(super) async fn receive(&self, client: Client, job: &Job) -> Option<Connected> {
+        if let Some(reason) = self.shared.recent_refusal() {
+            refuse::say(client, self.forward.protocol, false, &reason).await;
+            return None;
+        }
         let entered = tokio::select! {
             entered = Anteroom::enter(job, self.links()) => entered,
             () = client.gone() => return None,
@@ -50,6 +54,9 @@ impl Service {
                 })
             }
             Err(error) => {
+                if error.class() == Class::Authentication {
+                    self.shared.note_refusal(&refuse::reason(&error));
+                }
                 self.fail(reception.into_client().0, error).await;
                 None
             }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::plan::{Forward, Hop};
 use crate::progress::{Event, Observer, Step};
@@ -26,6 +26,7 @@ impl Handle {
     /// Lets the next client try at once what failed before.
     pub fn forgive(&self) {
         self.tunnels.forgive();
+        *self.shared.refusal() = None;
     }
 
     /// Gives up an SSH connection that gives no sign of life for this long.
@@ -83,6 +84,8 @@ pub(super) struct Shared {
     pub(super) received: AtomicU64,
     pub(super) sent: AtomicU64,
     open_since: Mutex<Option<SystemTime>>,
+    /// Until when the mail server is not bothered with a login that it refused, and why it did.
+    refusal: Mutex<Option<(Instant, String)>>,
 }
 
 impl Shared {
@@ -97,6 +100,7 @@ impl Shared {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             open_since: Mutex::default(),
+            refusal: Mutex::default(),
         }
     }
 
@@ -137,6 +141,23 @@ impl Shared {
 
     pub(super) fn closed(&self) {
         *self.open_since() = None;
+    }
+
+    /// The mail server refused our login, and would again: servers shut out who goes on trying.
+    pub(super) fn note_refusal(&self, reason: &str) {
+        let until = Instant::now() + AFTER_A_REFUSAL;
+        *self.refusal() = Some((until, reason.to_owned()));
+    }
+
+    /// Why a login is not worth trying now.
+    pub(super) fn recent_refusal(&self) -> Option<String> {
+        let refusal = self.refusal();
+        let (until, reason) = refusal.as_ref()?;
+        (Instant::now() < *until).then(|| reason.clone())
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -194,3 +215,6 @@ impl Observer for Noting {
         self.shared.observer.event(account, event);
     }
 }
+
+/// As long as an SSH host that refused us is left alone.
+const AFTER_A_REFUSAL: Duration = Duration::from_secs(60);

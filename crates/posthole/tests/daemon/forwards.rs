@@ -221,6 +221,28 @@ fn a_token_opens_a_mailbox_without_the_password() {
     assert!(accepted.starts_with("+OK"), "{accepted}");
     assert!(ask("STAT\r\n".to_owned()).starts_with("+OK 3 "));
     quit(client);
+    // A password that the server refuses is tried once, until somebody has done something about it.
+    ok(&world, &["pause"]);
+    world.home().write_password("wrong");
+    let before = world.pop3().count("PASS");
+    let told = |greeting: &str| {
+        let mut client = BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap());
+        let mut said = String::new();
+        client.read_line(&mut said).unwrap();
+        if said.starts_with("+OK") {
+            let login = format!("USER x\r\nPASS {token}\r\n");
+            client.get_mut().write_all(login.as_bytes()).unwrap();
+        }
+        client.read_to_string(&mut said).unwrap();
+        assert!(said.starts_with(greeting), "{said}");
+        assert!(said.contains("-ERR [SYS/PERM] posthole: the mail server refused"), "{said}");
+    };
+    told("+OK");
+    told("-ERR");
+    assert_eq!(world.pop3().count("PASS"), before + 1);
+    world.home().write_password(World::MAIL_PASSWORD);
+    ok(&world, &["wake"]);
+    quit(greeted(port));
     // A line without an end is too much.
     let mut flood = greeted(port);
     let octets = vec![b'x'; 1 << 20];
