@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio_util::sync::CancellationToken;
 
+use super::answers::UNLOCK;
 use super::service::Service;
 use super::status::{ForwardStatus, ServiceStatus, chain};
 use super::{Handle, SIGN_OF_LIFE, seconds};
@@ -244,7 +245,9 @@ fn log_client(name: &str, event: &ClientEvent) {
             tracing::warn!(account = name, "a client was cut off: {reason}");
         }
         ClientEvent::Failed(error) => {
-            let hint = error.hint().map(|hint| format!(" ({hint})"));
+            let unlock = error.wants_answer().then(|| UNLOCK.to_owned());
+            let hint = unlock.or_else(|| error.hint());
+            let hint = hint.map(|hint| format!(" ({hint})"));
             let (reason, hint) = (chain(&**error), hint.unwrap_or_default());
             tracing::warn!(account = name, "a client was not connected: {reason}{hint}");
         }

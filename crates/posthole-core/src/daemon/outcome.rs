@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 
-use super::answers::Answers;
+use super::answers::{Answers, UNLOCK};
 use super::files::{self, Stamps};
 use super::hooks::{self, Hook};
 use super::schedule::{Ended, State, Trouble};
@@ -250,4 +250,3 @@ pub(super) fn tell_of_end(
 const NO_AGENT: &str = "no ssh-agent is asked, since SSH_AUTH_SOCK is not set here: run `systemctl \
      --user import-environment SSH_AUTH_SOCK` and restart the service, or name the socket with \
      `agent` below [ssh.NAME], or run `posthole reload` in a shell that has an agent";
-const UNLOCK: &str = "give it to the daemon with `posthole unlock`";

@@ -55,7 +55,8 @@ impl Service {
             }
             Err(error) => {
                 if error.class() == Class::Authentication {
-                    self.shared.note_refusal(&refuse::reason(&error));
+                    self.shared
+                        .note_refusal(&refuse::reason(&error, &*self.ask));
                 }
                 self.fail(reception.into_client().0, error).await;
                 None
@@ -119,7 +120,10 @@ impl Service {
 
     /// Tells a client why it is not connected.
     pub(super) async fn fail(&self, client: Client, error: Error) {
-        let (is_temporary, reason) = (refuse::is_temporary(&error), refuse::reason(&error));
+        let (is_temporary, reason) = (
+            refuse::is_temporary(&error),
+            refuse::reason(&error, &*self.ask),
+        );
         self.tell(ClientEvent::Failed(error.into()));
         refuse::say(client, self.forward.protocol, is_temporary, &reason).await;
     }

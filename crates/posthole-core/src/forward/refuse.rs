@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::listen::Client;
+use crate::ask::Ask;
 use crate::config::Protocol;
 use crate::error::{Class, Error};
 
@@ -47,9 +48,10 @@ pub(super) fn pop3(is_temporary: bool, reason: &str) -> String {
     format!("-ERR [{code}] posthole: {}\r\n", fit(reason))
 }
 
-/// An error with what to do about it.
-pub(super) fn reason(error: &Error) -> String {
-    match error.hint() {
+/// An error with what to do about it, by whoever could have been asked.
+pub(super) fn reason(error: &Error, ask: &dyn Ask) -> String {
+    let remedy = ask.remedy().filter(|_| error.wants_answer());
+    match remedy.map(str::to_owned).or_else(|| error.hint()) {
         Some(hint) => format!("{error} ({hint})"),
         None => error.to_string(),
     }

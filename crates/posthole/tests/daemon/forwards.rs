@@ -235,7 +235,10 @@ fn a_token_opens_a_mailbox_without_the_password() {
         }
         client.read_to_string(&mut said).unwrap();
         assert!(said.starts_with(greeting), "{said}");
-        assert!(said.contains("-ERR [SYS/PERM] posthole: the mail server refused"), "{said}");
+        assert!(
+            said.contains("-ERR [SYS/PERM] posthole: the mail server refused"),
+            "{said}"
+        );
     };
     told("+OK");
     told("-ERR");
