@@ -50,7 +50,8 @@ impl Handle {
             refused: shared.refused.load(Ordering::Relaxed),
             received: shared.received.load(Ordering::Relaxed),
             sent: shared.sent.load(Ordering::Relaxed),
-            open_since: *shared.open_since(),
+            // It may have been lost while nobody used it.
+            open_since: shared.open_since().filter(|_| self.tunnels.is_connected()),
         }
     }
 }

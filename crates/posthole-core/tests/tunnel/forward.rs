@@ -419,3 +419,22 @@ async fn who_connects_and_leaves_at_once_is_no_stranger() {
     assert_eq!(served.handle.status().refused, 0);
     served.end().await;
 }
+
+#[tokio::test]
+async fn a_connection_that_is_lost_while_nobody_uses_it_is_not_shown_as_open() {
+    let server = server(echo().await);
+    let relay = Relay::to(server.addr()).start();
+    let known = server.known_hosts_line("127.0.0.1");
+    let known = known.replace(&server.port().to_string(), &relay.port().to_string());
+    let client = Client::at(relay.addr(), &known, Person::absent()).given_password("sesame");
+    let served = serve(&client, forward(&client)).await;
+    let mut first = served.connect().await;
+    first.write_all(b"x").await.unwrap();
+    first.shutdown().await.unwrap();
+    assert_eq!(read_all(first).await.unwrap(), b"x");
+    until(|| served.handle.status().clients == 0).await;
+    assert!(served.handle.status().open_since.is_some());
+    drop(relay);
+    until(|| served.handle.status().open_since.is_none()).await;
+    served.end().await;
+}

@@ -21,7 +21,7 @@ use posthole_core::plan::{Environment, Overrides};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Run;
-use super::forward::passed_sockets;
+use super::forward::{passed_sockets, unwanted};
 use super::plan::Refusal;
 use super::unlock::dialog;
 use crate::args::DaemonArgs;
@@ -101,6 +101,10 @@ async fn serve(run: &Run, args: DaemonArgs, sink: Arc<Sink>) -> Result<Exit, Ref
         }
     };
     let notifier = Rc::new(Notifier::new(on_ready));
+    let passed = passed_sockets()?;
+    if let Some(text) = unwanted(&passed, &loaded.plan.forwards) {
+        tracing::warn!("{text}");
+    }
     let setup = Setup {
         loaded,
         load,
@@ -110,7 +114,7 @@ async fn serve(run: &Run, args: DaemonArgs, sink: Arc<Sink>) -> Result<Exit, Ref
         clocks: Box::new(Reading::take),
         tick: notify::watchdog().map_or(TICK, |half| half.min(TICK)),
         services: Vec::new(),
-        passed: passed_sockets()?,
+        passed,
         stop: run.stop.clone(),
     };
     let (daemon, handle) = Daemon::new(setup).map_err(|error| cannot_start(&error))?;

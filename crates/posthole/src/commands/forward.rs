@@ -12,7 +12,7 @@ use posthole_core::forward::{
     self, ClientEvent, Context, ForwardError, Forwarder, Handle, Limits, Passed, revoke_token,
 };
 use posthole_core::openssh::Ssh;
-use posthole_core::plan::{self, ConfigFile, Environment, Forward, Forwards, Wish};
+use posthole_core::plan::{self, ConfigFile, Environment, Forward, Forwards, ListenOn, Wish};
 use posthole_core::progress::{Event, Observer};
 use posthole_core::secret::Remember;
 use secrecy::ExposeSecret;
@@ -44,12 +44,16 @@ pub(crate) async fn forward(run: &Run, args: &ForwardArgs) -> Result<Exit, Refus
         json: run.global.json,
         quiet: run.global.quiet,
     });
+    let passed = passed_sockets()?;
+    if let Some(text) = unwanted(&passed, &plan.forwards.forwards) {
+        return Err(Problem::say(Class::Config, text).into());
+    }
     let cx = Context {
         ask,
         observer,
         trust_stores: Arc::default(),
         state_dir,
-        passed: Arc::new(passed_sockets()?),
+        passed: Arc::new(passed),
         limits: Limits::default(),
     };
     let mut forwarders = Vec::new();
@@ -171,6 +175,19 @@ pub(super) fn passed_sockets() -> Result<Vec<(String, Passed)>, Problem> {
             Ok((name, socket))
         })
         .collect()
+}
+
+/// What to say of sockets that were passed while no forward listens on any.
+pub(super) fn unwanted(passed: &[(String, Passed)], forwards: &[Arc<Forward>]) -> Option<String> {
+    let is_for_one = |forward: &Arc<Forward>| matches!(forward.listen, ListenOn::Systemd(_));
+    if passed.is_empty() || forwards.iter().any(is_for_one) {
+        return None;
+    }
+    Some(
+        "sockets were passed to this process, and no forward listens on them: write `systemd` \
+         where a forward says on what it listens"
+            .to_owned(),
+    )
 }
 
 fn take(sockets: &mut ListenFd, number: usize) -> std::io::Result<Passed> {
