@@ -109,7 +109,10 @@ impl Daemon {
 
     /// Looks whether somebody has done something about accounts in trouble.
     pub(super) fn look_at_files(&mut self) {
-        let mut is_anybody_in_trouble = self.config_problem.is_some();
+        // An agent that has moved is found by reading it again.
+        let mut services = self.services.iter().flat_map(|service| service.status());
+        let mut is_anybody_in_trouble =
+            self.config_problem.is_some() || services.any(|service| !service.ok);
         for (name, account) in &mut self.accounts {
             let Some(stamps) = account.files.clone() else {
                 continue;

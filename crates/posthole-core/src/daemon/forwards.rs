@@ -171,7 +171,13 @@ impl Running {
                     connected_since: status.open_since.map(seconds),
                 };
                 let text = format!("{} leads to {forward}", listen.join(", "));
-                line(true, text, Some(shown))
+                match handle.failure() {
+                    None => line(true, text, Some(shown)),
+                    Some(reason) => {
+                        let text = format!("{text}; the last client was not connected: {reason}");
+                        line(false, text, Some(shown))
+                    }
+                }
             }
         }
     }

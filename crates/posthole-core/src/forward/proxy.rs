@@ -124,6 +124,7 @@ impl Service {
             refuse::is_temporary(&error),
             refuse::reason(&error, &*self.ask),
         );
+        self.shared.note_failure(&reason);
         self.tell(ClientEvent::Failed(error.into()));
         refuse::say(client, self.forward.protocol, is_temporary, &reason).await;
     }

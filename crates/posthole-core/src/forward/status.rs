@@ -23,6 +23,12 @@ impl Handle {
         }
     }
 
+    /// Why the last client could not be connected, if it could not.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure().clone()
+    }
+
     /// Lets the next client try at once what failed before.
     pub fn forgive(&self) {
         self.tunnels.forgive();
@@ -85,6 +91,8 @@ pub(super) struct Shared {
     pub(super) received: AtomicU64,
     pub(super) sent: AtomicU64,
     open_since: Mutex<Option<SystemTime>>,
+    /// Why the last client had no channel, if it had none.
+    failure: Mutex<Option<String>>,
     /// Until when the mail server is not bothered with a login that it refused, and why it did.
     refusal: Mutex<Option<(Instant, String)>>,
 }
@@ -101,6 +109,7 @@ impl Shared {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             open_since: Mutex::default(),
+            failure: Mutex::default(),
             refusal: Mutex::default(),
         }
     }
@@ -129,6 +138,7 @@ impl Shared {
     /// Returns which connection it is, if there is SSH on the way.
     pub(super) fn opened(&self) -> Option<SystemTime> {
         self.served.fetch_add(1, Ordering::Relaxed);
+        *self.failure() = None;
         if !self.is_tunnel {
             return None;
         }
@@ -142,6 +152,15 @@ impl Shared {
 
     pub(super) fn closed(&self) {
         *self.open_since() = None;
+    }
+
+    /// A client could not be connected.
+    pub(super) fn note_failure(&self, reason: &str) {
+        *self.failure() = Some(reason.to_owned());
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Option<String>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The mail server refused our login, and would again: servers shut out who goes on trying.

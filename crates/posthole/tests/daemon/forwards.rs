@@ -176,12 +176,15 @@ fn a_key_of_a_forward_is_unlocked_as_those_of_accounts_are() {
     assert!(told.starts_with("-ERR "), "{told}");
     assert!(told.contains("posthole unlock"), "{told}");
     assert_eq!(daemon.status().unwrap()["daemon"]["questions"], 2);
+    let status = forward(&daemon, "one");
+    assert!(status["ok"] == false && status["text"].to_string().contains("passphrase"));
 
     let mut unlock = terminal(&world, &["unlock"]);
     unlock.expect("Passphrase for the key");
     unlock.type_line(PASSPHRASE);
     assert!(unlock.end().0.success());
     quit(greeted(port));
+    assert_eq!(forward(&daemon, "one")["ok"], true);
     assert!(!daemon.log().contains(PASSPHRASE));
 }
 
