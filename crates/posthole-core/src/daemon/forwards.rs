@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::answers::UNLOCK;
 use super::service::Service;
 use super::status::{ForwardStatus, ServiceStatus, chain};
-use super::{Handle, SIGN_OF_LIFE, seconds};
+use super::{Daemon, Handle, SIGN_OF_LIFE, seconds};
 use crate::forward::{self, ClientEvent, Forwarder};
 use crate::plan::{Forward, Hop, Plan};
 use crate::progress::{Event, Observer, Step};
@@ -223,8 +223,22 @@ async fn keep_serving(
     forwarder.run(stop).await;
 }
 
+impl Daemon {
+    /// What serves forwards, with the answers that polls have.
+    pub(super) fn forwards(&self) -> Forwards {
+        Forwards::new(forward::Context {
+            ask: Arc::clone(&self.context.ask),
+            observer: Arc::new(Log),
+            trust_stores: Arc::clone(&self.context.trust_stores),
+            state_dir: self.plan.state_dir.clone(),
+            passed: Arc::clone(&self.passed),
+            limits: forward::Limits::default(),
+        })
+    }
+}
+
 /// Writes what happens to clients into the log.
-pub(super) struct Log;
+struct Log;
 
 impl Observer for Log {
     fn event(&self, name: &str, event: &Event) {

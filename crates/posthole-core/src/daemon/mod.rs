@@ -64,7 +64,6 @@ pub use status::{
 use answers::Answers;
 use control::{Control, Reply, Request};
 use files::Stamps;
-use forwards::Forwards;
 use hooks::Hooks;
 use metrics::Metrics;
 use schedule::{Limits, Schedule, State};
@@ -440,18 +439,6 @@ impl Daemon {
         if let Some(serving) = serving {
             serving.abort();
         }
-    }
-
-    /// What serves forwards, with the answers that polls have.
-    fn forwards(&self) -> Forwards {
-        Forwards::new(forward::Context {
-            ask: Arc::clone(&self.context.ask),
-            observer: Arc::new(forwards::Log),
-            trust_stores: Arc::clone(&self.context.trust_stores),
-            state_dir: self.plan.state_dir.clone(),
-            passed: Arc::clone(&self.passed),
-            limits: forward::Limits::default(),
-        })
     }
 
     /// `3 accounts and 1 forward`
