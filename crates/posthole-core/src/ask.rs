@@ -26,6 +26,11 @@ pub trait Ask: Send + Sync {
         true
     }
 
+    /// What somebody can do who was not asked, if it is something else than usual.
+    fn remedy(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The program that carries questions of other programs here, if there is one; see
     /// [`messenger`](crate::tunnel::messenger).
     fn messenger(&self) -> Option<PathBuf> {

@@ -32,7 +32,7 @@ use posthole_core::tunnel::HostKey;
 use daemon::{DAEMON_EXAMPLES, STATUS_EXAMPLES, WAKE_EXAMPLES};
 pub(crate) use daemon::{DaemonArgs, PauseArgs, StatusArgs, WakeArgs};
 use edits::EditArgs;
-pub(crate) use forward::ForwardArgs;
+pub(crate) use forward::{ForwardArgs, ForwardCommand, TokenArgs};
 use ssh::SshArgs;
 use tls::TlsArgs;
 

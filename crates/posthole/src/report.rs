@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 
 use crate::exit::Exit;
 
-pub(crate) use forward::{ForwardEnded, ForwardEvent, Forwarding};
+pub(crate) use forward::{ForwardEnded, ForwardEvent, Forwarding, NewToken};
 
 /// Something that went wrong, for whom it concerns.
 #[derive(Clone, Debug, Serialize)]

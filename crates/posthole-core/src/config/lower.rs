@@ -1,6 +1,7 @@
 //! From TOML to [`Config`].
 
 mod daemon;
+mod forward;
 mod ssh;
 
 use std::fmt::Display;
@@ -10,13 +11,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::name::check_section_name;
 use super::section::{Entry, Limits, Reader, entries, one_line};
-use super::value::{parse_allow, parse_host_port, parse_keep_some, parse_size};
+use super::value::{parse_keep_some, parse_size};
 use super::{
-    Account, Config, Diagnostic, Forward, Options, Spanned, SshHost, did_you_mean, secrets, syntax,
+    Account, Config, Diagnostic, Options, Spanned, SshHost, did_you_mean, secrets, syntax,
 };
 use crate::plan::Keep;
 
 use daemon::DAEMON_KEYS;
+use forward::FORWARD_KEYS;
 use ssh::SSH_KEYS;
 
 /// Reads the text, going on after every mistake.
@@ -233,47 +235,6 @@ impl Reader<'_> {
         number.map(|number| Spanned::new(number, entry.value.span()))
     }
 
-    fn forward(&mut self, named: Entry<'_>, table: &DeTable<'_>) -> Option<Forward> {
-        let name = self.section_name(named, "forward", check_section_name);
-        let place = format!("[forward.{}]", one_line(named.key));
-        let (mut listen, mut via, mut to, mut idle, mut allow_any) = (None, None, None, None, None);
-        for entry in entries(table) {
-            match entry.key {
-                "allow" => allow_any = self.parsed_with(entry, parse_allow),
-                "idle" => idle = self.duration(entry, Limits::TIMEOUT_OR_NEVER),
-                "listen" => listen = self.parsed(entry),
-                "to" => to = self.parsed_with(entry, parse_host_port),
-                "via" => via = self.via(entry),
-                _ if self.dotted_name(entry, "forward", named) => return None,
-                _ => self.unknown_option(entry, &format!("in {place}"), FORWARD_KEYS),
-            }
-        }
-        if let Some(Spanned { value, span }) = &via
-            && value.is_empty()
-        {
-            self.note(
-                Diagnostic::error("a forward goes through at least one SSH host").at(span.clone()),
-            );
-        }
-        for (key, example) in [
-            ("listen", "listen = \"127.0.0.1:11110\""),
-            ("via", "via = \"popserver\""),
-            ("to", "to = \"localhost:110\""),
-        ] {
-            if !table.contains_key(key) {
-                self.missing(named, &format!("{place} has no `{key}`"), example);
-            }
-        }
-        Some(Forward {
-            name: name?,
-            listen: listen?,
-            via: via?,
-            to: to?,
-            idle,
-            allow_any,
-        })
-    }
-
     fn section_name(
         &mut self,
         named: Entry<'_>,
@@ -478,7 +439,6 @@ const ACCOUNT_KEYS: &[&str] = &[
     "tracepolls",
     "via",
 ];
-const FORWARD_KEYS: &[&str] = &["allow", "idle", "listen", "to", "via"];
 
 /// What other retrievers call it.
 const FOREIGN_KEYS: &[(&str, &str)] = &[

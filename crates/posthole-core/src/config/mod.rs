@@ -35,8 +35,8 @@ pub use edits::{EditOptions, MultidropOptions, Rewrite, parse_filter, parse_host
 pub use load::{LoadError, Source, check_permissions, load};
 pub use tls::{TlsOptions, parse_tls_name};
 pub use value::{
-    AccountArg, Deliver, Listen, LmtpServer, Pin, ServerUrl, SmtpOptions, SshTarget, TlsWhen,
-    ValueError, parse_duration, parse_host_port, parse_keep, parse_path, parse_recipient,
+    AccountArg, Deliver, Listen, LmtpServer, Pin, Protocol, ServerUrl, SmtpOptions, SshTarget,
+    TlsWhen, ValueError, parse_duration, parse_host_port, parse_keep, parse_path, parse_recipient,
     parse_size,
 };
 
@@ -290,14 +290,38 @@ pub struct Forward {
     pub name: Spanned<String>,
     /// Where clients connect.
     pub listen: Spanned<Listen>,
-    /// The SSH hosts to go through, first hop first; never empty.
-    pub via: Spanned<Vec<SshTarget>>,
-    /// Where the connections go, as the last SSH host sees it.
-    pub to: Spanned<HostPort>,
+    /// Where their connections go.
+    pub target: ForwardTarget,
     /// Idle time after which the SSH connection closes; zero keeps it open.
     pub idle: Option<Spanned<Duration>>,
-    /// Whether programs of other users may connect.
-    pub allow_any: Option<Spanned<bool>>,
+    /// What is spoken there, when the port does not say it.
+    pub protocol: Option<Spanned<Protocol>>,
+    /// Whether programs of other users, and of other machines, may connect.
+    pub allow_any: bool,
+}
+
+impl Forward {
+    /// The SSH hosts to go through, if it says so itself.
+    pub(crate) fn via(&self) -> &[SshTarget] {
+        match &self.target {
+            ForwardTarget::Through { via, .. } => &via.value,
+            ForwardTarget::Account(_) => &[],
+        }
+    }
+}
+
+/// Where the connections of a forward go.
+#[derive(Clone, Debug)]
+pub enum ForwardTarget {
+    /// To a server behind SSH hosts, whoever logs in there.
+    Through {
+        /// The SSH hosts to go through, first hop first; never empty.
+        via: Spanned<Vec<SshTarget>>,
+        /// The server, as the last SSH host sees it.
+        to: Spanned<HostPort>,
+    },
+    /// Into the mailbox of this account, for clients that have a token (`login = "local-token"`).
+    Account(Spanned<String>),
 }
 
 /// Where a password comes from, as written.

@@ -180,15 +180,15 @@ fn unknown_keys_are_answered_with_the_nearest_known_one_or_with_all() {
     check(
         "[forward.f]\nfrom = 1",
         expect![[r#"
-        1:10 [forward.f] has no `listen` ^f^ needed here
-          help: write listen = "127.0.0.1:11110"
-        1:10 [forward.f] has no `via` ^f^ needed here
-          help: write via = "popserver"
-        1:10 [forward.f] has no `to` ^f^ needed here
-          help: write to = "localhost:110"
-        2:1 unknown key `from` in [forward.f] ^from^
-          help: known are allow, idle, listen, to, via
-    "#]],
+            1:10 [forward.f] has no `listen` ^f^ needed here
+              help: write listen = "11110"
+            1:10 [forward.f] has no `via` ^f^ needed here
+              help: write via = "popserver"
+            1:10 [forward.f] has no `to` ^f^ needed here
+              help: write to = "localhost:110"
+            2:1 unknown key `from` in [forward.f] ^from^
+              help: known are account, allow, idle, listen, login, protocol, to, via
+        "#]],
     );
 }
 
@@ -973,13 +973,13 @@ fn forwards_are_checked() {
     check(
         "[forward.netscape]\n",
         expect![[r#"
-        1:10 [forward.netscape] has no `listen` ^netscape^ needed here
-          help: write listen = "127.0.0.1:11110"
-        1:10 [forward.netscape] has no `via` ^netscape^ needed here
-          help: write via = "popserver"
-        1:10 [forward.netscape] has no `to` ^netscape^ needed here
-          help: write to = "localhost:110"
-    "#]],
+            1:10 [forward.netscape] has no `listen` ^netscape^ needed here
+              help: write listen = "11110"
+            1:10 [forward.netscape] has no `via` ^netscape^ needed here
+              help: write via = "popserver"
+            1:10 [forward.netscape] has no `to` ^netscape^ needed here
+              help: write to = "localhost:110"
+        "#]],
     );
     check(
         "[forward.f]
@@ -999,6 +999,34 @@ allow = 'all'
               help: write `5s` for seconds, `5m` for minutes
             6:10 `allow`: whom to allow is not known ^all^
               help: write "same-user" for programs of your own, or "any" for all that can connect
+        "#]],
+    );
+    check(
+        "[forward.token]
+listen = 'systemd:'
+login = 'local-token'
+via = 'h'
+[forward.g]
+listen = '110'
+account = 'work'
+via = 'h'
+to = 'h:1'
+protocol = 'smtp'
+login = 'password'
+",
+        expect![[r#"
+            1:10 `posthole forward token` means something else ^token^
+            1:10 [forward.token] has no `account` ^token^ needed here
+              help: write account = "work"
+            2:10 `listen`: the name is empty ^'systemd:'^
+            4:1 `via` has no place in [forward.token] ^via^
+              help: with login = "local-token", the account says where its mailbox is
+            7:1 `account` has no place in [forward.g] ^account^
+              help: `account` is for login = "local-token"
+            10:13 `protocol`: the protocol is not known ^smtp^
+              help: write "pop3", "imap" or "other"
+            11:10 `login`: how programs log in is not known ^password^
+              help: write "local-token", or "pass-through" to have them log in to the server
         "#]],
     );
 }
@@ -1091,6 +1119,13 @@ allow = "any"
 listen = "unix:~/pop.sock"
 via = ["a", "b"]
 to = "[::1]:110"
+protocol = "pop3"
+login = "pass-through"
+
+[forward.proxy]
+listen = "systemd:pop"
+login = "local-token"
+account = "work"
 "#;
 
 #[test]
@@ -1185,18 +1220,26 @@ fn everything_that_can_be_said_is_understood() {
         Agent::Socket("/run/agent".into())
     );
 
-    let [netscape, socket] = &config.forwards[..] else {
+    let [netscape, socket, proxy] = &config.forwards[..] else {
         panic!("{:?}", config.forwards)
     };
     assert_eq!(netscape.listen.value, Listen::Loopback(11110));
-    assert!(netscape.allow_any.as_ref().unwrap().value);
-    assert_eq!(netscape.to.value.to_string(), "localhost:110");
+    assert!(netscape.allow_any && !socket.allow_any);
+    let to = |forward: &Forward| match &forward.target {
+        ForwardTarget::Through { to, .. } => to.value.to_string(),
+        ForwardTarget::Account(account) => account.value.clone(),
+    };
+    assert_eq!(to(netscape), "localhost:110");
     assert_eq!(
         netscape.idle.as_ref().unwrap().value,
         Duration::from_secs(600)
     );
     assert_eq!(socket.listen.value, Listen::Unix("~/pop.sock".into()));
-    assert_eq!(socket.to.value.to_string(), "[::1]:110");
+    assert_eq!(to(socket), "[::1]:110");
+    assert_eq!(socket.protocol.as_ref().unwrap().value, Protocol::Pop3);
+    let passed = Listen::Systemd(Some("pop".to_owned()));
+    assert_eq!(proxy.listen.value, passed);
+    assert_eq!(to(proxy), "work");
 }
 
 /// A key that is read but not listed would never be suggested, and one that is listed but not

@@ -8,6 +8,7 @@ mod account;
 mod auth;
 mod deliver;
 mod duration;
+mod forward;
 mod listen;
 mod server;
 mod size;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 pub use account::AccountArg;
 pub use deliver::{Deliver, LmtpServer, SmtpOptions, parse_recipient};
 pub use duration::{parse_duration, parse_keep};
+pub use forward::Protocol;
 pub use listen::{Listen, parse_host_port};
 pub use server::ServerUrl;
 pub use size::parse_size;
@@ -29,7 +31,7 @@ pub use via::SshTarget;
 
 pub(super) use deliver::check_command;
 pub(super) use duration::parse_keep_some;
-pub(super) use listen::parse_allow;
+pub(super) use forward::{parse_allow, parse_login, parse_name};
 pub(super) use ssh::{
     parse_address_family, parse_backend, parse_bind_address, parse_names, parse_rekey_limit,
     parse_strictness,

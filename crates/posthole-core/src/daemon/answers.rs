@@ -117,6 +117,10 @@ impl Ask for Answers {
         Err(Unanswered::NoTerminal)
     }
 
+    fn remedy(&self) -> Option<&'static str> {
+        Some(UNLOCK)
+    }
+
     fn messenger(&self) -> Option<PathBuf> {
         self.messenger.clone()
     }
@@ -132,6 +136,9 @@ impl fmt::Debug for Answers {
             .finish_non_exhaustive()
     }
 }
+
+/// What to do about a question without an answer.
+pub(super) const UNLOCK: &str = "give it to the daemon with `posthole unlock`";
 
 #[cfg(test)]
 mod tests {

@@ -10,8 +10,19 @@ use super::histories::{self, Histories};
 use super::{Account, Chore, Daemon, News, SIGN_OF_LIFE, counted, seconds};
 
 impl Daemon {
+    /// Lets what failed be tried again: somebody has done something about it.
+    pub(super) fn forgive(&mut self) {
+        self.context.tunnels.forgive();
+        for service in &mut self.services {
+            service.forgive();
+        }
+    }
+
     /// Gives up connections that are dead, and polls that do not move.
     pub(super) fn probe(&mut self) {
+        for service in &mut self.services {
+            service.probe();
+        }
         let tunnels = Arc::clone(&self.context.tunnels);
         self.chores.spawn_local(async move {
             Chore::Probed {
@@ -31,7 +42,7 @@ impl Daemon {
                     if changed && known.poll.is_none() {
                         tracing::info!(account = %account, "a file it needs has changed");
                         known.files = None;
-                        self.context.tunnels.forgive();
+                        self.forgive();
                         self.schedule.wake(&account, Instant::now());
                     }
                 }
@@ -98,7 +109,10 @@ impl Daemon {
 
     /// Looks whether somebody has done something about accounts in trouble.
     pub(super) fn look_at_files(&mut self) {
-        let mut is_anybody_in_trouble = self.config_problem.is_some();
+        // An agent that has moved is found by reading it again.
+        let mut services = self.services.iter().flat_map(|service| service.status());
+        let mut is_anybody_in_trouble =
+            self.config_problem.is_some() || services.any(|service| !service.ok);
         for (name, account) in &mut self.accounts {
             let Some(stamps) = account.files.clone() else {
                 continue;

@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use super::Handle;
 use super::control::{Reply, Request};
 use super::service::Service;
-use super::status::{AccountState, ServiceStatus, Status};
+use super::status::{AccountState, ForwardStatus, ServiceStatus, Status};
 use crate::plan::Plan;
 
 /// The two ways.
@@ -51,6 +51,7 @@ impl Running {
             name,
             ok: trouble.is_none(),
             text: trouble.unwrap_or_else(|| "works".to_owned()),
+            forward: None,
         }
     }
 }
@@ -326,6 +327,44 @@ pub(super) fn text(status: &Status) -> String {
         "gauge",
         "Whether what runs beside the polls works.",
         services.collect(),
+    );
+    let forwards = |value: &dyn Fn(&ForwardStatus) -> u64| {
+        let services = status.services.iter();
+        let valued = services.filter_map(|service| {
+            let label = format!("{{forward=\"{}\"}}", escape(&service.name));
+            Some((label, value(service.forward.as_ref()?) as f64))
+        });
+        valued.collect::<Vec<_>>()
+    };
+    family(
+        "posthole_forward_clients",
+        "gauge",
+        "Programs that are connected.",
+        forwards(&|forward| forward.clients),
+    );
+    family(
+        "posthole_forward_clients_total",
+        "counter",
+        "Programs that were connected through.",
+        forwards(&|forward| forward.served),
+    );
+    family(
+        "posthole_forward_refused_total",
+        "counter",
+        "Programs that were not let in.",
+        forwards(&|forward| forward.refused),
+    );
+    family(
+        "posthole_forward_received_bytes_total",
+        "counter",
+        "Octets that programs got.",
+        forwards(&|forward| forward.received),
+    );
+    family(
+        "posthole_forward_sent_bytes_total",
+        "counter",
+        "Octets that programs sent.",
+        forwards(&|forward| forward.sent),
     );
     text
 }

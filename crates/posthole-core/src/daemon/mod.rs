@@ -20,6 +20,7 @@ mod chores;
 mod clock;
 pub mod control;
 mod files;
+mod forwards;
 mod histories;
 mod hooks;
 mod lock;
@@ -45,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ask::Ask;
 use crate::error::Class;
+use crate::forward;
 use crate::plan::{Hop, Job, Plan, Route};
 use crate::record::{RecordError, Records};
 use crate::retrieve::{self, BatchLimits, Context, Report};
@@ -55,8 +57,8 @@ pub use histories::{Histories, read as read_histories, update as update_historie
 pub use lock::{DaemonLock, LockError};
 pub use service::Service;
 pub use status::{
-    AccountState, AccountStatus, DaemonStatus, History, Pause, Reason, ServiceStatus, Status,
-    seconds,
+    AccountState, AccountStatus, DaemonStatus, ForwardStatus, History, Pause, Reason,
+    ServiceStatus, Status, seconds,
 };
 
 use answers::Answers;
@@ -132,6 +134,8 @@ pub struct Setup {
     pub tick: Duration,
     /// What runs beside the polls, besides what the daemon has of its own.
     pub services: Vec<Box<dyn Service>>,
+    /// Sockets for forwards that somebody else has made.
+    pub passed: Vec<(String, forward::Passed)>,
     /// Cancelled to end it.
     pub stop: CancellationToken,
 }
@@ -228,6 +232,7 @@ pub struct Daemon {
     chores: JoinSet<Chore>,
 
     services: Vec<Box<dyn Service>>,
+    passed: Arc<Vec<(String, forward::Passed)>>,
     hooks: Hooks,
     teller: Rc<dyn Teller>,
     said: String,
@@ -308,6 +313,7 @@ impl Daemon {
             clocks,
             tick,
             services,
+            passed,
             stop,
         } = setup;
         let lock = DaemonLock::take(&plan.state_dir)?;
@@ -348,6 +354,7 @@ impl Daemon {
             suspects: None,
             chores: JoinSet::new(),
             services,
+            passed: Arc::new(passed),
             hooks: Hooks::default(),
             teller,
             said: String::new(),
@@ -400,9 +407,10 @@ impl Daemon {
             spawn_local(control.serve(handle)).abort_handle()
         });
         self.services.push(Box::<Metrics>::default());
+        let forwards = self.forwards();
+        self.services.push(Box::new(forwards));
         self.configure_services();
-        let count = self.order.len();
-        tracing::info!("started with {}", counted(count, "account"));
+        tracing::info!("started with {}", self.contents());
         self.teller.tell(&News::Ready);
         let mut ticks = tokio::time::interval(self.tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -430,6 +438,15 @@ impl Daemon {
         self.finish().await;
         if let Some(serving) = serving {
             serving.abort();
+        }
+    }
+
+    /// `3 accounts and 1 forward`
+    fn contents(&self) -> String {
+        let accounts = counted(self.order.len(), "account");
+        match self.plan.forwards.len() {
+            0 => accounts,
+            count => format!("{accounts} and {}", counted(count, "forward")),
         }
     }
 
@@ -505,7 +522,7 @@ impl Daemon {
             .values()
             .filter(|account| account.history.failures > 0)
             .count();
-        let mut text = counted(self.accounts.len(), "account");
+        let mut text = self.contents();
         match self.schedule.running() {
             0 => {}
             polling => text += &format!(", {polling} being polled"),

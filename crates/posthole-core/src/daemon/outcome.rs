@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 
-use super::answers::Answers;
+use super::answers::{Answers, UNLOCK};
 use super::files::{self, Stamps};
 use super::hooks::{self, Hook};
 use super::schedule::{Ended, State, Trouble};
 use super::{Chore, Daemon, History, Reason, counted, seconds};
+use crate::ask::SecretQuestion;
 use crate::error::{Class, Error};
 use crate::plan::{Job, PasswordSource};
 use crate::retrieve::Report;
@@ -86,10 +87,25 @@ impl Daemon {
         {
             account.files = Some(Stamps::of(files::of_job(&account.job)));
         }
+        if ended == Ended::Well && before > 0 {
+            self.forget_ssh_questions();
+        }
         if fetched > 0 {
             self.announce_mail(&name, fetched);
         }
         self.alarm(&name);
+    }
+
+    /// An account got in again, perhaps by another way than the one that was asked about; who still
+    /// needs an answer asks again.
+    fn forget_ssh_questions(&self) {
+        let is_unanswered =
+            |name: &Arc<str>| self.schedule.state(name) == Some(State::Stuck(Trouble::Unanswered));
+        if !self.order.iter().any(is_unanswered) {
+            let is_of_mail =
+                |question: &SecretQuestion| matches!(question, SecretQuestion::MailPassword { .. });
+            self.answers.retain(is_of_mail);
+        }
     }
 
     pub(super) fn announce_mail(&mut self, name: &Arc<str>, fetched: u64) {
@@ -250,4 +266,3 @@ pub(super) fn tell_of_end(
 const NO_AGENT: &str = "no ssh-agent is asked, since SSH_AUTH_SOCK is not set here: run `systemctl \
      --user import-environment SSH_AUTH_SOCK` and restart the service, or name the socket with \
      `agent` below [ssh.NAME], or run `posthole reload` in a shell that has an agent";
-const UNLOCK: &str = "give it to the daemon with `posthole unlock`";

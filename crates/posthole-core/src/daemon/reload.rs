@@ -12,7 +12,7 @@ use super::{
     Account, Chore, Daemon, History, Loaded, Loading, News, NotLoaded, counted, limits, route,
 };
 use crate::ask::SecretQuestion;
-use crate::plan::{Hop, Job, PasswordSource, Plan};
+use crate::plan::{Forward, Hop, Job, PasswordSource, Plan};
 use crate::retrieve::BatchLimits;
 
 impl Daemon {
@@ -151,15 +151,16 @@ impl Daemon {
             .tunnels
             .retain(plan.jobs.iter().filter_map(|job| route(job)));
         if added + changed + gone.len() > 0 {
-            self.context.tunnels.forgive();
+            self.forgive();
         }
         let jobs = plan.daemon.jobs.min(plan.jobs.len());
         self.context.batch = BatchLimits::within(self.open_files, jobs);
         self.forget_questions(&plan);
+        let forwards = forwards_changed(&self.plan, &plan);
         self.order = order;
         self.plan = plan;
         let text = format!(
-            "{}, {added} added, {changed} changed, {} removed, {same} as before",
+            "{}, {added} added, {changed} changed, {} removed, {same} as before{forwards}",
             counted(self.order.len(), "account"),
             gone.len()
         );
@@ -187,6 +188,19 @@ impl Daemon {
         for service in &mut self.services {
             service.configure(&self.plan, &self.handle);
         }
+    }
+}
+
+/// `, 2 forwards (1 new or changed)`, where there are forwards.
+fn forwards_changed(before: &Plan, after: &Plan) -> String {
+    if before.forwards.is_empty() && after.forwards.is_empty() {
+        return String::new();
+    }
+    let is_new = |forward: &&Arc<Forward>| !before.forwards.contains(forward);
+    let count = counted(after.forwards.len(), "forward");
+    match after.forwards.iter().filter(is_new).count() {
+        0 => format!(", {count}"),
+        new => format!(", {count} ({new} new or changed)"),
     }
 }
 

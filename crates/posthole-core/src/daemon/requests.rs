@@ -32,7 +32,7 @@ impl Daemon {
             Request::Wake {
                 account: Some(name),
             } => {
-                self.context.tunnels.forgive();
+                self.forgive();
                 if self.schedule.wake(&name, now) {
                     tracing::info!(account = name, "woken");
                     match self.paused {
@@ -81,7 +81,7 @@ impl Daemon {
             Request::Answer { question, answer } => {
                 self.answers.give(&question, &answer);
                 drop(answer);
-                self.context.tunnels.forgive();
+                self.forgive();
                 match &question {
                     SecretQuestion::MailPassword { account, .. } => {
                         self.schedule.wake(account, now);
@@ -101,7 +101,7 @@ impl Daemon {
 
     /// Has everybody polled, after dead connections are gone.
     pub(super) fn wake_all(&mut self) {
-        self.context.tunnels.forgive();
+        self.forgive();
         self.probe();
         self.schedule.wake_all(Instant::now());
     }

@@ -17,6 +17,12 @@ pub trait Service {
     /// What the new plan leaves unchanged is left alone.
     fn configure(&mut self, plan: &Plan, handle: &Handle);
 
+    /// Tries again what failed: somebody has done something about it.
+    fn forgive(&mut self) {}
+
+    /// Gives up connections that are dead: the machine has slept, or the network has changed.
+    fn probe(&mut self) {}
+
     /// How it is: a line for each thing that a person would count.
     fn status(&self) -> Vec<ServiceStatus>;
 }

@@ -90,6 +90,33 @@ pub struct ServiceStatus {
     pub ok: bool,
     /// How it is, in words.
     pub text: String,
+    /// More of a forward that is served.
+    pub forward: Option<ForwardStatus>,
+}
+
+/// A forward that is served.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ForwardStatus {
+    /// Where programs connect.
+    pub listen: Vec<String>,
+    /// The account whose mailbox it is, if programs log in with a token.
+    pub account: Option<String>,
+    /// Where the connections go.
+    pub to: String,
+    /// The SSH hosts on the way, as `user@host`.
+    pub via: Vec<String>,
+    /// Programs that are connected.
+    pub clients: u64,
+    /// Programs that were connected through since it is served.
+    pub served: u64,
+    /// Programs that were not let in.
+    pub refused: u64,
+    /// Octets that programs got.
+    pub received: u64,
+    /// Octets that programs sent.
+    pub sent: u64,
+    /// Since when the SSH connection is open, if it is.
+    pub connected_since: Option<u64>,
 }
 
 /// What has become of an account so far.
@@ -157,7 +184,7 @@ impl Reason {
 }
 
 /// An error with its causes, on one line and without the numbers of system errors.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut message = without_numbers(&error.to_string());
     let mut said = message.clone();
     let mut source = error.source();

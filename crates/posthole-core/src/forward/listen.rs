@@ -39,7 +39,10 @@ enum Listener {
 
 impl Listeners {
     /// Takes the places of a forward.
-    pub(super) async fn bind(forward: &Forward) -> Result<Self, ForwardError> {
+    pub(super) async fn bind(
+        forward: &Forward,
+        passed: &[(String, Passed)],
+    ) -> Result<Self, ForwardError> {
         let listeners = match &forward.listen {
             ListenOn::Loopback(port) => {
                 let mut listeners = vec![tcp(([127, 0, 0, 1], *port).into()).await?];
@@ -50,6 +53,7 @@ impl Listeners {
                 }
                 listeners
             }
+            ListenOn::Systemd(name) => take(forward, name.as_deref(), passed)?,
             ListenOn::Tcp(address) => {
                 let place = address.to_string();
                 let at = (address.host.as_str(), address.port);
@@ -65,35 +69,6 @@ impl Listeners {
             ListenOn::Unix(path) => vec![unix(path)?],
         };
         Ok(Self(listeners))
-    }
-
-    /// Takes over sockets that listen already.
-    pub(super) fn passed(forward: &Forward, passed: Vec<Passed>) -> Result<Self, ForwardError> {
-        let take = |passed| -> Result<_, ForwardError> {
-            match passed {
-                Passed::Tcp(listener) => {
-                    let listener = from_std(listener).map_err(ForwardError::Passed)?;
-                    let address = listener.local_addr().map_err(ForwardError::Passed)?;
-                    if !forward.allow_any && !address.ip().to_canonical().is_loopback() {
-                        let place = address.to_string();
-                        return Err(ForwardError::PassedExposed { place });
-                    }
-                    Ok(Listener::Tcp(listener))
-                }
-                Passed::Unix(listener) => {
-                    let nonblocking = listener.set_nonblocking(true);
-                    nonblocking
-                        .and_then(|()| UnixListener::from_std(listener))
-                        .map(|listener| Listener::Unix(listener, None))
-                        .map_err(ForwardError::Passed)
-                }
-            }
-        };
-        passed
-            .into_iter()
-            .map(take)
-            .collect::<Result<_, _>>()
-            .map(Self)
     }
 
     /// The places as text.
@@ -137,6 +112,52 @@ impl Listeners {
     }
 }
 
+/// Takes over sockets that listen already; what was passed stays, for the next time.
+fn take(
+    forward: &Forward,
+    name: Option<&str>,
+    passed: &[(String, Passed)],
+) -> Result<Vec<Listener>, ForwardError> {
+    let adopt = |passed: &Passed| match passed {
+        Passed::Tcp(listener) => {
+            let listener = listener.try_clone().and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener)
+            });
+            let listener = listener.map_err(ForwardError::Passed)?;
+            let address = listener.local_addr().map_err(ForwardError::Passed)?;
+            if !forward.allow_any && !address.ip().to_canonical().is_loopback() {
+                let place = address.to_string();
+                return Err(ForwardError::PassedExposed { place });
+            }
+            Ok(Listener::Tcp(listener))
+        }
+        Passed::Unix(listener) => {
+            let listener = listener.try_clone().and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                UnixListener::from_std(listener)
+            });
+            let listener = listener.map_err(ForwardError::Passed)?;
+            Ok(Listener::Unix(listener, None))
+        }
+    };
+    let wanted = passed.iter().filter(|(called, _)| {
+        // Without a name of its own, a socket has that of its unit.
+        let called = called.strip_suffix(".socket").unwrap_or(called);
+        name.is_none_or(|name| called == name)
+    });
+    let listeners: Vec<_> = wanted
+        .map(|(_, socket)| adopt(socket))
+        .collect::<Result<_, _>>()?;
+    if listeners.is_empty() {
+        return Err(ForwardError::NotPassed {
+            name: name.map(str::to_owned),
+            passed: passed.iter().map(|(name, _)| name.clone()).collect(),
+        });
+    }
+    Ok(listeners)
+}
+
 async fn tcp(address: SocketAddr) -> Result<Listener, ForwardError> {
     let source = match TcpListener::bind(address).await {
         Ok(listener) => return Ok(Listener::Tcp(listener)),
@@ -149,11 +170,6 @@ async fn tcp(address: SocketAddr) -> Result<Listener, ForwardError> {
     let looking = tokio::task::spawn_blocking(move || owner::of_listener(address));
     let by = looking.await.ok().flatten();
     Err(ForwardError::Taken { place, by })
-}
-
-fn from_std(listener: StdTcpListener) -> io::Result<TcpListener> {
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
 }
 
 fn lacks_ipv6(error: &io::Error) -> bool {
@@ -244,29 +260,25 @@ pub(super) enum Client {
 }
 
 impl Client {
-    /// Checks that it is a program of this user; the error says what it is instead.
-    pub(super) async fn check_owner(&self) -> Result<(), String> {
+    /// Finds out whose program it is.
+    pub(super) async fn visitor(&self) -> Visitor {
         let owner = match self {
-            Self::Unix(stream) => {
-                let peer = stream.peer_cred();
-                peer.map_err(|error| format!("its user cannot be told: {error}"))?
-                    .uid()
-            }
-            Self::Tcp { stream, from } => {
-                let unknown = |error: &dyn std::fmt::Display| {
-                    format!("a client at {from}, whose user cannot be told: {error}")
-                };
-                let here = stream.local_addr().map_err(|error| unknown(&error))?;
-                let from = *from;
-                let looking = tokio::task::spawn_blocking(move || owner::of_client(from, here));
-                let owner = looking.await.map_err(|error| unknown(&error))?;
-                owner.map_err(|error| unknown(&error))?
-            }
+            Self::Unix(stream) => match stream.peer_cred() {
+                Ok(peer) => Ok(Some(peer.uid())),
+                Err(error) => Err(format!("a client whose user cannot be told: {error}")),
+            },
+            Self::Tcp { stream, from } => owner_of(stream, *from)
+                .await
+                .map_err(|error| format!("a client at {from}, whose user cannot be told: {error}")),
         };
-        if owner == geteuid().as_raw() {
-            return Ok(());
+        match owner {
+            Ok(Some(owner)) if owner == geteuid().as_raw() => Visitor::Ours,
+            Ok(Some(owner)) => {
+                Visitor::Stranger(format!("a client of user {owner}, who is somebody else"))
+            }
+            Ok(None) => Visitor::Gone,
+            Err(reason) => Visitor::Stranger(reason),
         }
-        Err(format!("a client of user {owner}, who is somebody else"))
     }
 
     /// Returns when the client is seen to have broken off; one that has only said all it will is
@@ -302,6 +314,28 @@ impl Client {
             set_linger(stream, None);
         }
     }
+}
+
+async fn owner_of(stream: &TcpStream, from: SocketAddr) -> Result<Option<u32>, String> {
+    let here = match stream.local_addr() {
+        Ok(here) => here,
+        // The connection is no more.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let looking = tokio::task::spawn_blocking(move || owner::of_client(from, here));
+    looking.await.map_err(|error| error.to_string())?
+}
+
+/// Whose program a client is.
+#[derive(Debug)]
+pub(super) enum Visitor {
+    /// It has left already.
+    Gone,
+    /// One of the user we work for.
+    Ours,
+    /// Somebody else's, in these words.
+    Stranger(String),
 }
 
 /// With no time to linger, a socket that is closed resets its connection.

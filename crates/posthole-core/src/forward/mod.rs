@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! client ─accept→ its user ─open→ channel of the one SSH connection ─relay→ the end of either
+//!                      └─reception→ token ─anteroom→ logged in ──┘
 //! ```
 //!
 //! The SSH connection opens for the first client and closes when none has been there for a while.
@@ -14,10 +15,15 @@
 mod error;
 mod listen;
 mod owner;
+mod proxy;
+mod reception;
 mod refuse;
 mod relay;
 mod status;
+mod token;
 
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,32 +31,72 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::Ask;
-use crate::plan::Forward;
+use crate::error::Error;
+use crate::plan::{Forward, ForwardTo, Hop, HostPort};
 use crate::progress::{Event, Observer};
-use crate::tunnel::{TunnelError, Tunnels};
+use crate::transport::tls::TrustStores;
+use crate::transport::{BoxStream, TransportError};
+use crate::tunnel::Tunnels;
 
 pub use error::ForwardError;
 pub use listen::Passed;
 pub use status::{Handle, Status};
+pub use token::{make_token, revoke_token};
 
-use listen::{Client, Listeners};
+use listen::{Client, Listeners, Visitor};
 use relay::End;
 use status::{Noting, Shared};
 
 /// A forward whose places are taken, ready to serve.
-#[derive(Debug)]
 pub struct Forwarder {
     listeners: Listeners,
     service: Arc<Service>,
 }
 
+impl fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarder")
+            .field("forward", &self.service.forward.name)
+            .field("listeners", &self.listeners)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What all clients of a forward share.
-#[derive(Debug)]
 struct Service {
     forward: Arc<Forward>,
-    tunnels: Tunnels,
+    ask: Arc<dyn Ask>,
+    observer: Arc<dyn Observer>,
+    tunnels: Arc<Tunnels>,
+    trust_stores: Arc<TrustStores>,
+    state_dir: PathBuf,
     shared: Arc<Shared>,
     limits: Limits,
+}
+
+/// A client with its server at the other end.
+struct Connected {
+    client: Client,
+    server: BoxStream,
+    /// What the client has said to the server already.
+    first: Vec<u8>,
+}
+
+/// What forwards share.
+#[derive(Clone)]
+pub struct Context {
+    /// Who is asked for passphrases and passwords.
+    pub ask: Arc<dyn Ask>,
+    /// Who is told what happens.
+    pub observer: Arc<dyn Observer>,
+    /// The certificate authorities that are trusted.
+    pub trust_stores: Arc<TrustStores>,
+    /// Where the tokens are.
+    pub state_dir: PathBuf,
+    /// Sockets that somebody else has made, by name.
+    pub passed: Arc<Vec<(String, Passed)>>,
+    /// What clients may leave unread.
+    pub limits: Limits,
 }
 
 /// How long and how much a client may leave unread.
@@ -92,7 +138,7 @@ pub enum ClientEvent {
         reason: String,
     },
     /// There was no channel for it.
-    Failed(TunnelError),
+    Failed(Arc<Error>),
     /// It was not let in.
     Refused {
         /// Why.
@@ -106,37 +152,36 @@ pub enum ClientEvent {
 }
 
 impl Forwarder {
-    /// Takes the places where clients connect: those of the forward or, if there are any, those
-    /// that were passed to this process.
+    /// Takes the places where clients connect.
     ///
     /// Nothing is connected to yet. Must be called from within the runtime. The forward has SSH
     /// connections of its own, so that no account waits for one of its clients.
     ///
     /// # Errors
     ///
-    /// A place is taken by another, or not to be had.
-    pub async fn bind(
-        forward: Arc<Forward>,
-        passed: Vec<Passed>,
-        ask: Arc<dyn Ask>,
-        observer: Arc<dyn Observer>,
-        limits: Limits,
-    ) -> Result<Self, ForwardError> {
-        let listeners = if passed.is_empty() {
-            Listeners::bind(&forward).await?
-        } else {
-            Listeners::passed(&forward, passed)?
-        };
-        let shared = Arc::new(Shared::new(&forward.name, Arc::clone(&observer)));
-        let noting = Noting::new(Arc::clone(&shared), &forward);
-        let tunnels = Tunnels::new(ask, Arc::new(noting));
+    /// A place is taken by another, or not to be had; or nobody has a token.
+    pub async fn bind(forward: Arc<Forward>, cx: &Context) -> Result<Self, ForwardError> {
+        if let ForwardTo::Mailbox(_) = forward.target
+            && token::stored(&cx.state_dir, &forward.name)?.is_none()
+        {
+            let name = forward.name.clone();
+            return Err(ForwardError::NoToken { name });
+        }
+        let listeners = Listeners::bind(&forward, &cx.passed).await?;
+        let shared = Arc::new(Shared::new(&forward, Arc::clone(&cx.observer)));
+        let observer: Arc<dyn Observer> = Arc::new(Noting::new(Arc::clone(&shared), &forward));
+        let tunnels = Tunnels::new(Arc::clone(&cx.ask), Arc::clone(&observer));
         Ok(Self {
             listeners,
             service: Arc::new(Service {
                 forward,
-                tunnels,
+                ask: Arc::clone(&cx.ask),
+                observer,
+                tunnels: Arc::new(tunnels),
+                trust_stores: Arc::clone(&cx.trust_stores),
+                state_dir: cx.state_dir.clone(),
                 shared,
-                limits,
+                limits: cx.limits,
             }),
         })
     }
@@ -150,7 +195,7 @@ impl Forwarder {
     /// What shows how it goes.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.service.shared))
+        Handle::new(&self.service.shared, &self.service.tunnels)
     }
 
     /// Serves clients until `stop` is cancelled; then their connections are reset, and SSH is told
@@ -199,36 +244,36 @@ impl Forwarder {
 
 impl Service {
     /// Serves a client from its first moment to its last.
-    async fn serve(self: Arc<Self>, mut client: Client) {
-        let Forward {
-            name,
-            hops,
-            to,
-            allow_any,
-            ..
-        } = &*self.forward;
-        if !allow_any && let Err(reason) = client.check_owner().await {
-            self.shared.refuse();
-            self.tell(ClientEvent::Refused { reason });
-            return;
+    async fn serve(self: Arc<Self>, client: Client) {
+        if !self.forward.allow_any {
+            match client.visitor().await {
+                Visitor::Ours => {}
+                // Scanners and probes do that, and mail programs that are in a hurry.
+                Visitor::Gone => return,
+                Visitor::Stranger(reason) => {
+                    self.refuse(&reason);
+                    let us = rustix::process::geteuid().as_raw();
+                    let words = format!("this is for programs of the user with id {us} only");
+                    return refuse::say(client, self.forward.protocol, false, &words).await;
+                }
+            }
         }
         let presence = self.shared.enter();
-        let opened = tokio::select! {
-            opened = self.tunnels.open(name, hops, to) => opened,
-            () = client.gone() => return,
+        let connected = match &self.forward.target {
+            ForwardTo::Through { hops, to } => self.connect(client, hops, to).await,
+            ForwardTo::Mailbox(job) => self.receive(client, job).await,
         };
-        let channel = match opened {
-            Ok(channel) => channel,
-            Err(error) => {
-                let reason = error.to_string();
-                self.tell(ClientEvent::Failed(error));
-                refuse::say(client, to.port, &reason).await;
-                return;
-            }
+        let Some(Connected {
+            mut client,
+            server,
+            first,
+        }) = connected
+        else {
+            return;
         };
         let connection = self.shared.opened();
         self.tell(ClientEvent::Opened);
-        let end = relay::run(&mut client, channel, &self.shared, self.limits).await;
+        let end = relay::run(&mut client, server, &first, &self.shared, self.limits).await;
         drop(presence);
         match end {
             End::Closed { received, sent } => {
@@ -241,6 +286,32 @@ impl Service {
                 self.tell(ClientEvent::Cut { reason });
             }
         }
+    }
+
+    /// Opens a channel for a client.
+    async fn connect(&self, client: Client, hops: &[Hop], to: &HostPort) -> Option<Connected> {
+        let opened = tokio::select! {
+            opened = self.tunnels.open(&self.forward.name, hops, to) => opened,
+            () = client.gone() => return None,
+        };
+        match opened {
+            Ok(server) => Some(Connected {
+                client,
+                server,
+                first: Vec::new(),
+            }),
+            Err(error) => {
+                self.fail(client, TransportError::from(error).into()).await;
+                None
+            }
+        }
+    }
+
+    /// Takes note of a client that is not let in.
+    fn refuse(&self, reason: &str) {
+        self.shared.refuse();
+        let reason = reason.to_owned();
+        self.tell(ClientEvent::Refused { reason });
     }
 
     fn tell(&self, event: ClientEvent) {

@@ -2,21 +2,49 @@
 
 use std::net::SocketAddr;
 
-/// The user of the socket at the other end of a connection within this machine; blocks.
+/// The user of the socket at the other end of a connection within this machine, or `None` if nobody
+/// has it any more; blocks.
 ///
 /// The error says why it cannot be told.
-pub(super) fn of_client(client: SocketAddr, here: SocketAddr) -> Result<u32, String> {
-    let found = |socket: &Socket| {
-        // A socket without an inode belongs to no process any more, and the table has it as root's.
-        socket.inode != 0 && same(socket.local, client) && same(socket.remote, here)
-    };
+pub(super) fn of_client(client: SocketAddr, here: SocketAddr) -> Result<Option<u32>, String> {
     // The table is not read at once, and a socket may be missed where it changes meanwhile.
+    let mut found = End::Elsewhere;
     for _ in 0..TRIES {
-        if let Some(socket) = sockets()?.into_iter().find(found) {
-            return Ok(socket.uid);
+        found = look_for(&sockets()?, client, here);
+        if let End::Here(user) = found {
+            return Ok(Some(user));
         }
     }
-    Err("its socket is not among those of this machine".to_owned())
+    match found {
+        End::Elsewhere => Err("its socket is not among those of this machine".to_owned()),
+        _ => Ok(None),
+    }
+}
+
+/// Where the other end of a connection is.
+#[derive(Debug, Eq, PartialEq)]
+enum End {
+    /// Not on this machine.
+    Elsewhere,
+    /// The connection has no such end any more.
+    Gone,
+    /// At a process of this user.
+    Here(u32),
+}
+
+fn look_for(sockets: &[Socket], client: SocketAddr, here: SocketAddr) -> End {
+    let find = |local, remote| {
+        let is_it = |socket: &&Socket| same(socket.local, local) && same(socket.remote, remote);
+        sockets.iter().find(is_it)
+    };
+    match find(client, here) {
+        Some(socket) if socket.inode != 0 => End::Here(socket.uid),
+        // One that was closed belongs to no process, and the table has it as root's.
+        Some(_) => End::Gone,
+        // A connection that was reset is gone at both ends.
+        None if find(here, client).is_none() => End::Gone,
+        None => End::Elsewhere,
+    }
 }
 
 /// Who listens at an address, as far as it can be seen; blocks.
@@ -109,12 +137,36 @@ mod tests {
                 accepted.local_addr().unwrap(),
             );
             let us = rustix::process::geteuid().as_raw();
-            assert_eq!(of_client(ends.0, ends.1), Ok(us));
+            assert_eq!(of_client(ends.0, ends.1), Ok(Some(us)));
             let name = of_listener(ends.1).unwrap();
             assert!(name.contains(&std::process::id().to_string()), "{name}");
             // Who has closed it has no socket any more, and is not taken for root.
             drop(client);
-            assert!(of_client(ends.0, ends.1).is_err());
+            assert_eq!(of_client(ends.0, ends.1), Ok(None));
+            drop(accepted);
+            assert_eq!(of_client(ends.0, ends.1), Ok(None));
         }
+    }
+
+    #[test]
+    fn an_end_that_is_not_here_is_told_from_one_that_was_closed() {
+        let (client, here) = (
+            "10.0.0.1:40000".parse().unwrap(),
+            "10.0.0.2:110".parse().unwrap(),
+        );
+        let socket = |local, remote, inode| Socket {
+            local,
+            remote,
+            is_listening: false,
+            uid: 7,
+            inode,
+        };
+        let ours = || socket(here, client, 1);
+        assert_eq!(look_for(&[ours()], client, here), End::Elsewhere);
+        for (theirs, end) in [(2, End::Here(7)), (0, End::Gone)] {
+            let sockets = [ours(), socket(client, here, theirs)];
+            assert_eq!(look_for(&sockets, client, here), end);
+        }
+        assert_eq!(look_for(&[], client, here), End::Gone);
     }
 }

@@ -26,14 +26,17 @@ pub(super) enum End {
     Lost(String),
 }
 
-/// Relays until both sides have ended, each in its own time, or something broke.
+/// Relays until both sides have ended, each in its own time, or something broke; `first` is what the
+/// client has said already.
 pub(super) async fn run(
     client: &mut Client,
     channel: BoxStream,
+    first: &[u8],
     shared: &Shared,
     limits: Limits,
 ) -> End {
     let (from_client, to_client) = tokio::io::split(client.stream());
+    let from_client = first.chain(from_client);
     let (from_server, to_server) = tokio::io::split(channel);
     let (from_backlog, to_backlog) = tokio::io::simplex(limits.backlog);
     let counts = Counts::default();

@@ -18,12 +18,17 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             jobs,
+            forwards,
             state_dir,
             daemon,
             remarks,
         } = self;
         for job in jobs {
             writeln!(f, "{job}")?;
+        }
+        for forward in forwards {
+            let listen = &forward.listen;
+            writeln!(f, "forward {}: {listen} leads to {forward}", forward.name)?;
         }
         writeln!(f, "records: {}", state_dir.display())?;
         write!(f, "{daemon}")?;

@@ -38,13 +38,13 @@ pub use deliver::{
 };
 pub use edits::{Edits, Filter, Multidrop, NameService, StatusFields, Trace};
 pub use environment::Environment;
-pub use forward::{Forward, Forwards, ListenOn, Wish};
+pub use forward::{Forward, ForwardTo, Forwards, ListenOn, Wish};
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{EditOverrides, Overrides, SshOverrides, TlsOverrides};
 pub use password::{Keyring, NetrcEntry, PasswordSource};
 pub use rcfile::{Errand, RcPlan, RcWishes, TunnelFor, Undoable, Who, resolve_rcfile};
 pub(crate) use resolve::is_loopback;
-pub use resolve::{ConfigFile, resolve, resolve_forwards, resolve_way};
+pub use resolve::{ConfigFile, resolve, resolve_all, resolve_forwards, resolve_way};
 pub use tls::{Authorities, NameFrom, Pin, SystemStore, Tls, TlsIdentity, TlsStart};
 
 /// Everything one run will do.
@@ -52,6 +52,8 @@ pub use tls::{Authorities, NameFrom, Pin, SystemStore, Tls, TlsIdentity, TlsStar
 pub struct Plan {
     /// The accounts, in the order of the configuration.
     pub jobs: Vec<Arc<Job>>,
+    /// The forwards, for who serves them beside the accounts.
+    pub forwards: Vec<Arc<Forward>>,
     /// Where the records live.
     pub state_dir: PathBuf,
     /// How the daemon goes about it.

@@ -24,7 +24,7 @@ use posthole_proto::sasl::Mechanism;
 use super::auth::Auth;
 use super::mailbox;
 use super::tls::TlsStart;
-use super::{Environment, HostPort, Job, Keep, Overrides, Plan, Remarks, Route, Way};
+use super::{Environment, Forward, HostPort, Job, Keep, Overrides, Plan, Remarks, Route, Way};
 use crate::config::{
     AccountArg, Config, Diagnostic, Limits, Options, ServerUrl, Spanned, SshTarget, did_you_mean,
     one_line,
@@ -61,29 +61,33 @@ pub fn resolve(
 ) -> Result<Plan, Vec<Diagnostic>> {
     let empty = Config::default();
     let mut resolver = Resolver::new(file, &empty, overrides, environment, openssh);
-    let state_dir = environment.state_dir().unwrap_or_else(|| {
-        resolver.note(
-            Diagnostic::error("there is no directory for the records: no home directory is known")
-                .help("set HOME, or XDG_STATE_HOME to an absolute path"),
-        );
-        PathBuf::new()
-    });
     let wanted = resolver.select();
-    let jobs: Vec<_> = wanted
-        .iter()
-        .filter_map(|wanted| Some((wanted, resolver.job(wanted)?)))
-        .collect();
-    resolver.check_mailboxes(&jobs);
-    resolver.check_ssh_names();
-    let daemon = resolver.daemon();
-    let remarks = resolver.remarks()?;
-    let jobs = jobs.into_iter().map(|(_, job)| Arc::new(job)).collect();
-    Ok(Plan {
-        jobs,
-        state_dir,
-        daemon,
-        remarks,
-    })
+    resolver.plan(&wanted, Vec::new())
+}
+
+/// Works out what a daemon does: all accounts and all forwards of the file, of which there must be
+/// one.
+///
+/// # Errors
+/// All problems at once, as with [`resolve`].
+pub fn resolve_all(
+    file: Option<ConfigFile<'_>>,
+    overrides: &Overrides,
+    environment: &Environment,
+    openssh: &dyn OpenSsh,
+) -> Result<Plan, Vec<Diagnostic>> {
+    let empty = Config::default();
+    let mut resolver = Resolver::new(file, &empty, overrides, environment, openssh);
+    let Config {
+        accounts, forwards, ..
+    } = resolver.config;
+    let wanted = if accounts.is_empty() && !forwards.is_empty() {
+        Vec::new()
+    } else {
+        resolver.select()
+    };
+    let forwards = resolver.all_forwards();
+    resolver.plan(&wanted, forwards)
 }
 
 /// Works out how an SSH host is reached, as [`resolve`] does for a `via`.
@@ -156,6 +160,39 @@ impl<'a> Resolver<'a> {
         };
         resolver.check_overrides();
         resolver
+    }
+
+    /// The end of it, when it is known what is wanted.
+    fn plan(
+        mut self,
+        wanted: &[Wanted<'a>],
+        forwards: Vec<Arc<Forward>>,
+    ) -> Result<Plan, Vec<Diagnostic>> {
+        let state_dir = self.environment.state_dir().unwrap_or_else(|| {
+            self.note(
+                Diagnostic::error(
+                    "there is no directory for the records: no home directory is known",
+                )
+                .help("set HOME, or XDG_STATE_HOME to an absolute path"),
+            );
+            PathBuf::new()
+        });
+        let jobs: Vec<_> = wanted
+            .iter()
+            .filter_map(|wanted| Some((wanted, self.job(wanted)?)))
+            .collect();
+        self.check_mailboxes(&jobs);
+        self.check_ssh_names();
+        let daemon = self.daemon();
+        let remarks = self.remarks()?;
+        let jobs = jobs.into_iter().map(|(_, job)| Arc::new(job)).collect();
+        Ok(Plan {
+            jobs,
+            forwards,
+            state_dir,
+            daemon,
+            remarks,
+        })
     }
 }
 
@@ -462,7 +499,7 @@ impl<'a> Resolver<'a> {
         if !accounts.is_empty() || via.is_some() {
             return;
         }
-        let forwards = self.config.forwards.iter().flat_map(|f| &f.via.value);
+        let forwards = self.config.forwards.iter().flat_map(|f| f.via());
         let mut used = std::mem::take(&mut self.hosts);
         used.extend(forwards.map(|target| target.host.clone()));
         for ssh in &self.config.ssh {

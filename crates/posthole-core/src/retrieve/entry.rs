@@ -9,13 +9,13 @@ use posthole_proto::pop3::Capabilities;
 use secrecy::SecretString;
 
 use super::login::privacy;
-use super::{Context, blocking};
+use super::{Context, Links, blocking};
 use crate::error::Error;
 use crate::plan::{Job, PasswordSource};
 use crate::progress::{Event, Step};
 use crate::record::{KnownCapabilities, Mailbox, Secrecy, ServerMemory};
-use crate::session::{Listing, Session, SessionError};
-use crate::transport::{self, Opened, Protection};
+use crate::session::{Listing, Privacy, Session, SessionError};
+use crate::transport::{self, BoxStream, Opened, Protection};
 
 /// A session in which the mailbox is open and listed.
 pub(super) struct Entered {
@@ -38,8 +38,8 @@ pub(super) async fn enter(job: &Job, cx: &Context, mailbox: &Mailbox) -> Result<
     };
     let mut way = Way {
         job,
-        cx,
-        mailbox,
+        links: cx.links(),
+        mailbox: Some(mailbox),
         memory,
         password: None,
     };
@@ -80,6 +80,54 @@ pub(super) async fn enter(job: &Job, cx: &Context, mailbox: &Mailbox) -> Result<
     Ok(entered)
 }
 
+/// A session that somebody else will use, once it is logged in.
+///
+/// For a mailbox that is opened for a client, and not polled: nothing is remembered, and nothing is
+/// sent in advance.
+pub(crate) struct Anteroom {
+    session: Session,
+    pub(crate) capabilities: Capabilities,
+    privacy: Privacy,
+}
+
+impl Anteroom {
+    /// Connects to the mail server of a job, and goes as far as one can without logging in.
+    pub(crate) async fn enter(job: &Job, links: Links<'_>) -> Result<Self, Error> {
+        let mut way = Way::for_another(job, links);
+        let may = May {
+            ask_capabilities: true,
+            pipeline: false,
+        };
+        let failure = match way.approach(may).await {
+            Ok(anteroom) => return Ok(anteroom),
+            Err(failure) => failure,
+        };
+        match (&failure.error, failure.during) {
+            (Error::Session(error), During::Capabilities) if error.is_loss() => {
+                let may = May {
+                    ask_capabilities: false,
+                    ..may
+                };
+                way.approach(may).await.map_err(|failure| failure.error)
+            }
+            _ => Err(failure.error),
+        }
+    }
+
+    /// Logs in as the job says, and hands out what leads to the open mailbox.
+    pub(crate) async fn log_in(mut self, job: &Job, links: Links<'_>) -> Result<BoxStream, Error> {
+        let may = May {
+            ask_capabilities: true,
+            pipeline: false,
+        };
+        Way::for_another(job, links)
+            .authenticate(&mut self.session, self.capabilities, may, &self.privacy)
+            .await
+            .map_err(|failure| failure.error)?;
+        Ok(self.session.into_stream()?)
+    }
+}
+
 /// Remembers that commands in advance were too much for the server.
 pub(super) async fn distrust_pipelining(mailbox: &Mailbox) -> Result<(), Error> {
     let mailbox = mailbox.clone();
@@ -95,8 +143,9 @@ pub(super) async fn distrust_pipelining(mailbox: &Mailbox) -> Result<(), Error> 
 
 pub(super) struct Way<'a> {
     pub(super) job: &'a Job,
-    pub(super) cx: &'a Context,
-    mailbox: &'a Mailbox,
+    pub(super) links: Links<'a>,
+    /// What remembers the server, if anything does.
+    mailbox: Option<&'a Mailbox>,
     memory: ServerMemory,
     /// Had once, it serves a second attempt as well.
     password: Option<SecretString>,
@@ -139,8 +188,40 @@ where
     }
 }
 
+impl<'a> Way<'a> {
+    fn for_another(job: &'a Job, links: Links<'a>) -> Self {
+        Self {
+            job,
+            links,
+            mailbox: None,
+            memory: ServerMemory::default(),
+            password: None,
+        }
+    }
+}
+
 impl Way<'_> {
     async fn attempt(&mut self, may: May) -> Result<Entered, Failure> {
+        let Anteroom {
+            mut session,
+            capabilities,
+            privacy,
+        } = self.approach(may).await?;
+        let login_delay = capabilities.login_delay.as_ref();
+        let login_delay = login_delay.map(|delay| Duration::from_secs(delay.seconds.into()));
+        let (listing, pipelined) = self
+            .log_in(&mut session, capabilities, may, &privacy)
+            .await?;
+        Ok(Entered {
+            session,
+            listing: Arc::new(listing),
+            pipelined,
+            login_delay: login_delay.map(|delay| delay.min(LONGEST_LOGIN_DELAY)),
+        })
+    }
+
+    /// Goes as far as one can without logging in.
+    async fn approach(&mut self, may: May) -> Result<Anteroom, Failure> {
         let job = self.job;
         let Opened { stream, protection } = self.connect().await?;
         let mut session = Session::new(stream, &job.account, job.timeout);
@@ -162,24 +243,17 @@ impl Way<'_> {
                 self.capabilities(&mut session, may, secrecy).await?
             }
         };
-        let privacy = privacy(job, protected.binding);
-        let login_delay = capabilities.login_delay.as_ref();
-        let login_delay = login_delay.map(|delay| Duration::from_secs(delay.seconds.into()));
-        let (listing, pipelined) = self
-            .log_in(&mut session, capabilities, may, &privacy)
-            .await?;
-        Ok(Entered {
+        Ok(Anteroom {
             session,
-            listing: Arc::new(listing),
-            pipelined,
-            login_delay: login_delay.map(|delay| delay.min(LONGEST_LOGIN_DELAY)),
+            capabilities,
+            privacy: privacy(job, protected.binding),
         })
     }
 
     /// Connects, and gets the password meanwhile unless a person must be asked for it.
     async fn connect(&mut self) -> Result<Opened, Error> {
-        let Self { job, cx, .. } = *self;
-        let stream = transport::open(job, &cx.tunnels, &cx.trust_stores, &*cx.observer);
+        let Self { job, links, .. } = *self;
+        let stream = transport::open(job, links.tunnels, links.trust_stores, &**links.observer);
         let is_prompt = matches!(job.password, PasswordSource::Prompt);
         if is_prompt || self.password.is_some() || !job.auth.may_need_secret() {
             return Ok(stream.await?);
@@ -194,7 +268,7 @@ impl Way<'_> {
             return Ok(password.clone());
         }
         let question = self.job.password_question();
-        let password = self.job.password.resolve(&self.cx.ask, question).await?;
+        let password = self.job.password.resolve(self.links.ask, question).await?;
         self.password = Some(password.clone());
         Ok(password)
     }
@@ -267,7 +341,10 @@ impl Way<'_> {
     }
 
     async fn remember(&self) -> Result<(), Error> {
-        let (mailbox, memory) = (self.mailbox.clone(), self.memory.clone());
+        let Some(mailbox) = self.mailbox.cloned() else {
+            return Ok(());
+        };
+        let memory = self.memory.clone();
         blocking(move || mailbox.remember_server(&memory)).await
     }
 
@@ -276,7 +353,7 @@ impl Way<'_> {
             step,
             took: started.elapsed(),
         };
-        self.cx.observer.event(&self.job.account, &event);
+        self.links.observer.event(&self.job.account, &event);
     }
 }
 

@@ -19,10 +19,28 @@ impl Way<'_> {
     pub(super) async fn log_in(
         &mut self,
         session: &mut Session,
-        mut capabilities: Capabilities,
+        capabilities: Capabilities,
         may: May,
         privacy: &Privacy,
     ) -> Result<(Listing, bool), Failure> {
+        let logged_in = self.authenticate(session, capabilities, may, privacy);
+        let (listing, pipelined) = logged_in.await?;
+        let listing = match listing {
+            Some(listing) => listing,
+            None => self.list(session, pipelined).await?,
+        };
+        Ok((listing, pipelined))
+    }
+
+    /// Logs in, and says whether commands may be sent in advance; if they may, the listing may have
+    /// come in the same flight.
+    pub(super) async fn authenticate(
+        &mut self,
+        session: &mut Session,
+        mut capabilities: Capabilities,
+        may: May,
+        privacy: &Privacy,
+    ) -> Result<(Option<Listing>, bool), Failure> {
         let job = self.job;
         let choose = |capabilities: &Capabilities, session: &Session| {
             methods(&Circumstances {
@@ -68,8 +86,7 @@ impl Way<'_> {
             match session.log_in(without, &login).await? {
                 LoggedIn::By(method) => {
                     self.tell_logged_in(method, started);
-                    let listing = self.list(session, pipelined).await?;
-                    return Ok((listing, pipelined));
+                    return Ok((None, pipelined));
                 }
                 LoggedIn::NotYet(error) if with.is_empty() => return Err(error.into()),
                 LoggedIn::NotYet(_) => {}
@@ -89,10 +106,11 @@ impl Way<'_> {
             self.warn_of_apop(privacy);
         }
         let listing = match with.first() {
-            Some(&method) if pipelined && method.can_be_pipelined() => self
-                .log_in_and_list(session, method, &login)
-                .await
-                .map_err(failed(During::Flight))?,
+            Some(&method) if pipelined && method.can_be_pipelined() => Some(
+                self.log_in_and_list(session, method, &login)
+                    .await
+                    .map_err(failed(During::Flight))?,
+            ),
             _ => {
                 let started = Instant::now();
                 let logged_in = session.log_in(with, &login).await;
@@ -100,7 +118,7 @@ impl Way<'_> {
                     LoggedIn::By(method) => self.tell_logged_in(method, started),
                     LoggedIn::NotYet(error) => return Err(error.into()),
                 }
-                self.list(session, pipelined).await?
+                None
             }
         };
         Ok((listing, pipelined))
@@ -149,7 +167,7 @@ impl Way<'_> {
             let notice = "APOP is weak: who listens to this login can try passwords against it, \
                           and mail is not protected at all; use TLS or SSH if you can";
             let event = Event::Notice(notice.to_owned());
-            self.cx.observer.event(&self.job.account, &event);
+            self.links.observer.event(&self.job.account, &event);
         }
     }
 

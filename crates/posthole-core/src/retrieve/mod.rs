@@ -12,6 +12,7 @@ mod sorter;
 mod spool;
 mod transfer;
 
+pub(crate) use entry::Anteroom;
 pub use spool::BatchLimits;
 
 use std::collections::HashSet;
@@ -51,6 +52,26 @@ pub struct Context {
     pub stop: CancellationToken,
     /// How many messages share the cost of a sync.
     pub batch: BatchLimits,
+}
+
+impl Context {
+    fn links(&self) -> Links<'_> {
+        Links {
+            ask: &self.ask,
+            observer: &self.observer,
+            tunnels: &self.tunnels,
+            trust_stores: &self.trust_stores,
+        }
+    }
+}
+
+/// What it takes to get into a mailbox, wherever its mail goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Links<'a> {
+    pub(crate) ask: &'a Arc<dyn Ask>,
+    pub(crate) observer: &'a Arc<dyn Observer>,
+    pub(crate) tunnels: &'a Tunnels,
+    pub(crate) trust_stores: &'a Arc<TrustStores>,
 }
 
 /// How a poll went: what it achieved, and what ended it early if anything did.

@@ -206,6 +206,20 @@ impl Session {
         }
     }
 
+    /// Hands the stream to somebody else, who takes the session from where it is.
+    ///
+    /// Nothing may be in flight, and nothing may have come that was not asked for.
+    pub(crate) fn into_stream(self) -> Result<BoxStream, SessionError> {
+        if !self.is_drained() || self.in_flight() > 0 {
+            let early = io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the server said more than it was asked",
+            );
+            return Err(SessionError::Lost(early));
+        }
+        Ok(self.stream)
+    }
+
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
         while !self.client.output().is_empty() {
             let write = Pin::new(&mut self.stream).poll_write(cx, self.client.output());

@@ -1,7 +1,5 @@
 //! From a session without TLS to one with it (RFC 2595 §4).
 
-use std::ops::AsyncFnOnce;
-
 use posthole_proto::pop3::{Command, Error as Pop3Error, Event, Violation};
 
 use super::{Session, SessionError};
@@ -23,11 +21,14 @@ impl Session {
     /// Nothing else may be in flight, and nothing is sent before the answer is here. If more than
     /// the answer is here, somebody may have put it there to be taken for the server's answers
     /// inside TLS, and the session is over (CVE-2011-0411).
-    pub(crate) async fn stls(
+    pub(crate) async fn stls<F>(
         mut self,
         server: &HostPort,
-        secure: impl AsyncFnOnce(BoxStream) -> Result<(BoxStream, Secured), TlsError>,
-    ) -> Result<Stls, SessionError> {
+        secure: impl FnOnce(BoxStream) -> F,
+    ) -> Result<Stls, SessionError>
+    where
+        F: Future<Output = Result<(BoxStream, Secured), TlsError>>,
+    {
         let mut refusal = None;
         let asked = self.ask(Command::Stls, |event| {
             if let Event::Rejected { code, text, .. } = event {

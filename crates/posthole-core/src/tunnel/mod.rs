@@ -175,6 +175,17 @@ impl Tunnels {
             .retain(|destination, _| wanted.contains(destination));
     }
 
+    /// Whether there are connections and none is known to be lost.
+    pub(crate) fn is_connected(&self) -> bool {
+        let slots: Vec<_> = self.slots().values().cloned().collect();
+        let mut links = slots.iter().filter_map(|slot| slot.look()).peekable();
+        let is_alive = |link| match link {
+            Link::Connection(connection) => connection.is_alive(),
+            Link::OpenSsh => true,
+        };
+        links.peek().is_some() && links.all(is_alive)
+    }
+
     /// Gives up the connections that are dead: those that give no sign of life for this long.
     ///
     /// Their streams fail at once. Returns how many there were.

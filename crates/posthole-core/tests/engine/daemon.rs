@@ -25,6 +25,7 @@ fn plan(account: &Account, every: Duration) -> Plan {
     job.every = every;
     Plan {
         jobs: vec![Arc::new(job)],
+        forwards: Vec::new(),
         state_dir: account.directory().join("state"),
         daemon: DaemonPlan::default(),
         remarks: Remarks::default(),
@@ -53,6 +54,7 @@ fn setup(plan: Plan, clocks: impl Fn() -> Reading + 'static, stop: &Cancellation
         clocks: Box::new(clocks),
         tick: Duration::from_millis(10),
         services: Vec::new(),
+        passed: Vec::new(),
         stop: stop.clone(),
     }
 }

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthole_core::forward::{ClientEvent, ForwardError, Forwarder, Handle, Limits};
-use posthole_core::plan::{Forward, HostPort, ListenOn};
+use posthole_core::config::Protocol;
+use posthole_core::forward::{ClientEvent, Context, ForwardError, Forwarder, Handle, Limits};
+use posthole_core::plan::{Forward, ForwardTo, HostPort, ListenOn};
 use posthole_testkit::net::Ending;
 use posthole_testkit::relay::Relay;
 use posthole_testkit::ssh::{Login, SshServer, Target};
@@ -53,8 +54,11 @@ fn forward(client: &Client) -> Forward {
     Forward {
         name: "netscape".to_owned(),
         listen: ListenOn::Loopback(0),
-        hops: Arc::from([client.hop.clone()]),
-        to: client.target.clone(),
+        target: ForwardTo::Through {
+            hops: Arc::from([client.hop.clone()]),
+            to: client.target.clone(),
+        },
+        protocol: Protocol::Pop3,
         idle: None,
         allow_any: false,
     }
@@ -65,8 +69,15 @@ async fn bind(
     forward: Forward,
     limits: Limits,
 ) -> Result<Forwarder, ForwardError> {
-    let (ask, observer) = (Person::absent(), Arc::clone(&client.notes));
-    Forwarder::bind(Arc::new(forward), Vec::new(), ask, observer, limits).await
+    let cx = Context {
+        ask: Person::absent(),
+        observer: Arc::clone(&client.notes) as _,
+        trust_stores: Arc::default(),
+        state_dir: PathBuf::new(),
+        passed: Arc::default(),
+        limits,
+    };
+    Forwarder::bind(Arc::new(forward), &cx).await
 }
 
 async fn serve_with(client: &Client, forward: Forward, limits: Limits) -> Served {
@@ -220,21 +231,22 @@ async fn a_mail_program_is_told_why_there_is_no_channel() {
         server.set_target("localhost", port, refuse.clone());
     }
     let client = client(&server);
-    for (port, greeting) in [
-        (110, Some("-ERR posthole: ")),
-        (143, Some("* BYE posthole: ")),
-        (2525, None),
+    for (port, protocol, greeting) in [
+        (110, Protocol::Pop3, Some("-ERR [SYS/TEMP] posthole: ")),
+        (143, Protocol::Imap, Some("* BYE posthole: ")),
+        (2525, Protocol::Other, None),
     ] {
         let host = "localhost".to_owned();
-        let to = HostPort { host, port };
-        let served = serve(
-            &client,
-            Forward {
-                to,
-                ..forward(&client)
-            },
-        )
-        .await;
+        let target = ForwardTo::Through {
+            hops: Arc::from([client.hop.clone()]),
+            to: HostPort { host, port },
+        };
+        let unreachable = Forward {
+            target,
+            protocol,
+            ..forward(&client)
+        };
+        let served = serve(&client, unreachable).await;
         let said = read_all(served.connect().await).await;
         match greeting {
             Some(greeting) => {
@@ -384,4 +396,45 @@ async fn who_is_on_the_port_is_named() {
         taken.contains(&us) && taken.contains(&port.to_string()),
         "{taken}"
     );
+}
+
+#[tokio::test]
+async fn who_connects_and_leaves_at_once_is_no_stranger() {
+    let server = server(echo().await);
+    let client = client(&server);
+    let served = serve(&client, forward(&client)).await;
+    for number in 0..50 {
+        let stream = served.connect().await;
+        if number % 2 == 0 {
+            // Half of them leave with a reset.
+            rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+        }
+    }
+    let mut stream = served.connect().await;
+    stream.write_all(b"x").await.unwrap();
+    stream.read_exact(&mut [0]).await.unwrap();
+    let events = client.notes.clients();
+    let is_refused = |event: &ClientEvent| matches!(event, ClientEvent::Refused { .. });
+    assert!(!events.iter().any(is_refused), "{events:?}");
+    assert_eq!(served.handle.status().refused, 0);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_while_nobody_uses_it_is_not_shown_as_open() {
+    let server = server(echo().await);
+    let relay = Relay::to(server.addr()).start();
+    let known = server.known_hosts_line("127.0.0.1");
+    let known = known.replace(&server.port().to_string(), &relay.port().to_string());
+    let client = Client::at(relay.addr(), &known, Person::absent()).given_password("sesame");
+    let served = serve(&client, forward(&client)).await;
+    let mut first = served.connect().await;
+    first.write_all(b"x").await.unwrap();
+    first.shutdown().await.unwrap();
+    assert_eq!(read_all(first).await.unwrap(), b"x");
+    until(|| served.handle.status().clients == 0).await;
+    assert!(served.handle.status().open_since.is_some());
+    drop(relay);
+    until(|| served.handle.status().open_since.is_none()).await;
+    served.end().await;
 }

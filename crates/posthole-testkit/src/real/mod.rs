@@ -45,6 +45,12 @@ pub enum Requirement {
     Dropbear,
     /// Dovecot's part for Kerberos; Debian package `dovecot-gssapi`.
     DovecotGssapi,
+    /// The `curl` command; Debian package `curl`.
+    Curl,
+    /// Python; Debian package `python3`.
+    Python,
+    /// The program that stands in for systemd's socket units; Debian package `systemd`.
+    SocketActivate,
     /// A feature of the program under test, which was built without it.
     Feature(&'static str),
     /// MIT's KDC and its tools; Debian packages `krb5-kdc`, `krb5-admin-server`, `krb5-user`.
@@ -111,6 +117,9 @@ impl Requirement {
                 "dropbear-bin",
             ),
             Self::DovecotGssapi => (dovecot_module("auth/libmech_gssapi.so"), "dovecot-gssapi"),
+            Self::Curl => (find_program("curl").is_some(), "curl"),
+            Self::Python => (find_program("python3").is_some(), "python3"),
+            Self::SocketActivate => (find_program("systemd-socket-activate").is_some(), "systemd"),
             Self::Feature(name) => (false, name),
             Self::Kdc => (
                 ["krb5kdc", "kdb5_util", "kadmin.local", "kinit"]

@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use posthole_core::config::{Listen, SshTarget, ValueError, parse_host_port};
+use clap::{Args, Subcommand, ValueEnum};
+use posthole_core::config::{Listen, Protocol, SshTarget, ValueError, parse_host_port};
 use posthole_core::plan::{HostPort, Overrides, Wish};
 
-use super::{duration, ssh::SshArgs, with_help};
+use super::{duration, ssh::SshArgs, value, with_help};
 
 /// `posthole forward`
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct ForwardArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ForwardCommand>,
+
     /// Forwards of the configuration by name; with --to, where programs connect
     ///
     /// Without any, all forwards of the configuration. LISTEN is a port of this machine, which only
-    /// this machine can connect to, unix:PATH for a socket, or ADDRESS:PORT.
+    /// this machine can connect to, unix:PATH for a socket, ADDRESS:PORT, or systemd[:NAME] for
+    /// sockets that systemd passes.
     #[arg(value_name = "NAME|LISTEN")]
     places: Vec<String>,
 
@@ -40,6 +45,18 @@ pub(crate) struct ForwardArgs {
     #[arg(value_parser = host_port)]
     to: Option<HostPort>,
 
+    /// Say in this protocol why a program cannot be connected: pop3, imap or other
+    ///
+    /// Without it, port 110 is taken for pop3 and port 143 for imap.
+    #[arg(
+        long,
+        value_name = "PROTOCOL",
+        help_heading = "Forward",
+        requires = "to"
+    )]
+    #[arg(value_parser = value::<Protocol>)]
+    protocol: Option<Protocol>,
+
     /// Close the SSH connection when nobody has used it for this long; 0 keeps it open
     #[arg(long, value_name = "DURATION", help_heading = "Forward", value_parser = duration)]
     idle: Option<Duration>,
@@ -55,6 +72,27 @@ pub(crate) struct ForwardArgs {
 
     #[command(flatten)]
     ssh: SshArgs,
+}
+
+/// What else there is to do about forwards.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ForwardCommand {
+    /// Make a token for a forward with login = "local-token", and print it
+    ///
+    /// A mail program logs in with it in the place of the password. The one before it is void at
+    /// once, also where the forward is being served. It is shown this once only.
+    Token(TokenArgs),
+}
+
+/// `posthole forward token`
+#[derive(Args, Debug)]
+pub(crate) struct TokenArgs {
+    /// The forward
+    pub(crate) name: String,
+
+    /// Make the token void instead, and no new one
+    #[arg(long)]
+    pub(crate) revoke: bool,
 }
 
 /// Whose programs may connect.
@@ -99,6 +137,7 @@ impl ForwardArgs {
             listen,
             via: self.via.clone(),
             to,
+            protocol: self.protocol,
             idle,
             allow_any,
         })
@@ -126,4 +165,7 @@ Examples:
     posthole forward 11110 --via msingh@popserver --to localhost:110
 
   The same on a socket that nobody else can connect to:
-    posthole forward unix:$XDG_RUNTIME_DIR/pop --via msingh@popserver --to localhost:110";
+    posthole forward unix:$XDG_RUNTIME_DIR/pop --via msingh@popserver --to localhost:110
+
+  Let a mail program log in without the password (login = \"local-token\"):
+    posthole forward token thunderbird";

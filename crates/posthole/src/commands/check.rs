@@ -29,6 +29,10 @@ pub(crate) async fn check(run: &Run, args: &CheckArgs) -> Result<Exit, Refusal> 
     let overrides = args.account.overrides()?;
     let environment = run.environment()?;
     let file = run.config_file(&environment)?;
+    if args.plan && overrides.accounts.is_empty() {
+        run.print_plan(&run.plan_all(file.as_ref(), &overrides, &environment)?);
+        return Ok(Exit::Success);
+    }
     let plan = run.plan(file.as_ref(), &overrides, &environment)?;
     if args.plan {
         run.print_plan(&plan);

@@ -21,6 +21,7 @@ use posthole_core::plan::{Environment, Overrides};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Run;
+use super::forward::{passed_sockets, unwanted};
 use super::plan::Refusal;
 use super::unlock::dialog;
 use crate::args::DaemonArgs;
@@ -100,6 +101,10 @@ async fn serve(run: &Run, args: DaemonArgs, sink: Arc<Sink>) -> Result<Exit, Ref
         }
     };
     let notifier = Rc::new(Notifier::new(on_ready));
+    let passed = passed_sockets()?;
+    if let Some(text) = unwanted(&passed, &loaded.plan.forwards) {
+        tracing::warn!("{text}");
+    }
     let setup = Setup {
         loaded,
         load,
@@ -109,6 +114,7 @@ async fn serve(run: &Run, args: DaemonArgs, sink: Arc<Sink>) -> Result<Exit, Ref
         clocks: Box::new(Reading::take),
         tick: notify::watchdog().map_or(TICK, |half| half.min(TICK)),
         services: Vec::new(),
+        passed,
         stop: run.stop.clone(),
     };
     let (daemon, handle) = Daemon::new(setup).map_err(|error| cannot_start(&error))?;
@@ -154,7 +160,7 @@ impl Loader {
         let file = self.run.config_file(&environment)?;
         let plan = self
             .run
-            .plan(file.as_ref(), &Overrides::default(), &environment)?;
+            .plan_all(file.as_ref(), &Overrides::default(), &environment)?;
         let mut watch = agents.everywhere();
         watch.extend(file.map(|file| file.path));
         Ok(Loaded {

@@ -2,66 +2,64 @@
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 
 use listenfd::ListenFd;
 use posthole_core::ask::Ask;
-use posthole_core::error::{Class, Error};
-use posthole_core::forward::{ClientEvent, Forwarder, Handle, Limits, Passed};
+use posthole_core::error::Class;
+use posthole_core::forward::{
+    self, ClientEvent, Context, ForwardError, Forwarder, Handle, Limits, Passed, revoke_token,
+};
 use posthole_core::openssh::Ssh;
-use posthole_core::plan::{self, ConfigFile, Forward};
+use posthole_core::plan::{self, ConfigFile, Environment, Forward, Forwards, ListenOn, Wish};
 use posthole_core::progress::{Event, Observer};
-use posthole_core::transport::TransportError;
+use posthole_core::secret::Remember;
+use secrecy::ExposeSecret;
 use tokio::task::JoinSet;
 
 use super::Run;
-use super::plan::Refusal;
-use crate::args::ForwardArgs;
+use super::plan::{File, Refusal};
+use crate::args::{ForwardArgs, ForwardCommand, TokenArgs};
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::render;
-use crate::report::{ForwardEnded, ForwardEvent, Forwarding, Problem, json};
+use crate::report::{ForwardEnded, ForwardEvent, Forwarding, NewToken, Problem, json};
 
-/// Takes all places, then serves them.
+/// Takes all places, then serves them; or makes a token for one.
 pub(crate) async fn forward(run: &Run, args: &ForwardArgs) -> Result<Exit, Refusal> {
-    let wish = args.wish()?;
-    let overrides = args.overrides();
     let environment = run.environment()?;
-    let file = run.config_file(&environment)?;
-    let written = file.as_ref().map(|f| ConfigFile {
-        path: &f.path,
-        config: &f.config,
-    });
-    let plan = plan::resolve_forwards(written, &wish, &overrides, &environment, &Ssh::new())
-        .map_err(|diagnostics| {
-            Refusal::mistakes(file.as_ref().map(|file| file.shown()), diagnostics)
-        })?;
-    run.remark(file.as_ref(), &plan.remarks);
+    let state_dir = run.state_dir(&environment)?;
+    if let Some(ForwardCommand::Token(token)) = &args.command {
+        return make_token(run, args, token, &environment, &state_dir);
+    }
+    let plan = resolve(run, args, &args.wish()?, &environment)?;
+    run.remark(plan.file.as_ref(), &plan.forwards.remarks);
 
-    let ask: Arc<dyn Ask> = run.prompt();
+    let ask: Arc<dyn Ask> = Arc::new(Remember::new(run.prompt()));
     let observer: Arc<dyn Observer> = Arc::new(Watch {
         progress: Progress::new(Arc::clone(&run.console), !run.global.quiet),
         console: Arc::clone(&run.console),
         json: run.global.json,
         quiet: run.global.quiet,
     });
-    let passed = hand_out(&plan.forwards, passed_sockets()?)?;
+    let passed = passed_sockets()?;
+    if let Some(text) = unwanted(&passed, &plan.forwards.forwards) {
+        return Err(Problem::say(Class::Config, text).into());
+    }
+    let cx = Context {
+        ask,
+        observer,
+        trust_stores: Arc::default(),
+        state_dir,
+        passed: Arc::new(passed),
+        limits: Limits::default(),
+    };
     let mut forwarders = Vec::new();
-    for (forward, passed) in plan.forwards.into_iter().zip(passed) {
-        let (ask, observer) = (Arc::clone(&ask), Arc::clone(&observer));
-        let bound = Forwarder::bind(
-            Arc::clone(&forward),
-            passed,
-            ask,
-            observer,
-            Limits::default(),
-        );
-        let forwarder = bound.await.map_err(|error| {
-            let mut problem = Problem::new(error.class(), &error).hint(error.hint());
-            problem.message = format!("{}: {}", forward.name, problem.message);
-            problem
-        })?;
+    for forward in plan.forwards.forwards {
+        let bound = Forwarder::bind(Arc::clone(&forward), &cx).await;
+        let forwarder = bound.map_err(|error| problem(&forward.name, &error))?;
         forwarders.push((forward, forwarder));
     }
 
@@ -84,8 +82,86 @@ pub(crate) async fn forward(run: &Run, args: &ForwardArgs) -> Result<Exit, Refus
     Ok(exit)
 }
 
+/// Makes a token, or makes the one there is void.
+fn make_token(
+    run: &Run,
+    args: &ForwardArgs,
+    TokenArgs { name, revoke }: &TokenArgs,
+    environment: &Environment,
+    state_dir: &Path,
+) -> Result<Exit, Refusal> {
+    let wish = Wish::Named {
+        names: vec![name.clone()],
+        idle: None,
+        allow_any: false,
+    };
+    let plan = resolve(run, args, &wish, environment)?.forwards;
+    let has_login = |forward: &Arc<Forward>| forward.account().is_some();
+    if !plan.forwards.iter().any(has_login) {
+        let hint = format!(
+            "write login = \"local-token\" and account = \"NAME\" into [forward.{name}], in the \
+             place of `via` and `to`"
+        );
+        let message = format!("the forward `{name}` takes no token: it passes logins through");
+        return Err(Problem::say(Class::Config, message).hint(Some(hint)).into());
+    }
+    if *revoke {
+        let had_one = revoke_token(state_dir, name).map_err(|error| problem(name, &error))?;
+        if !run.global.quiet && !run.global.json {
+            run.console.print(match had_one {
+                true => format!("{name}: the token is void"),
+                false => format!("{name}: there was no token"),
+            });
+        }
+        return Ok(Exit::Success);
+    }
+    let token = forward::make_token(state_dir, name).map_err(|error| problem(name, &error))?;
+    // This is the one time it is shown.
+    let token = token.expose_secret();
+    run.console.print(if run.global.json {
+        json(&NewToken {
+            forward: name,
+            token,
+        })
+    } else {
+        token.to_owned()
+    });
+    Ok(Exit::Success)
+}
+
+/// What is to be served, and the file that says so.
+struct Resolved {
+    file: Option<File>,
+    forwards: Forwards,
+}
+
+fn resolve(
+    run: &Run,
+    args: &ForwardArgs,
+    wish: &Wish,
+    environment: &Environment,
+) -> Result<Resolved, Refusal> {
+    let file = run.config_file(environment)?;
+    let written = file.as_ref().map(|file| ConfigFile {
+        path: &file.path,
+        config: &file.config,
+    });
+    let (overrides, openssh) = (args.overrides(), Ssh::new());
+    let resolved = plan::resolve_forwards(written, wish, &overrides, environment, &openssh);
+    let forwards =
+        resolved.map_err(|problems| Refusal::mistakes(file.as_ref().map(File::shown), problems))?;
+    Ok(Resolved { file, forwards })
+}
+
+/// Says which forward it is about.
+fn problem(name: &str, error: &ForwardError) -> Problem {
+    let mut problem = Problem::new(error.class(), error).hint(error.hint());
+    problem.message = format!("{name}: {}", problem.message);
+    problem
+}
+
 /// The sockets that systemd passed, with their names.
-fn passed_sockets() -> Result<Vec<(String, Passed)>, Problem> {
+pub(super) fn passed_sockets() -> Result<Vec<(String, Passed)>, Problem> {
     let mut sockets = ListenFd::from_env();
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
@@ -101,6 +177,19 @@ fn passed_sockets() -> Result<Vec<(String, Passed)>, Problem> {
         .collect()
 }
 
+/// What to say of sockets that were passed while no forward listens on any.
+pub(super) fn unwanted(passed: &[(String, Passed)], forwards: &[Arc<Forward>]) -> Option<String> {
+    let is_for_one = |forward: &Arc<Forward>| matches!(forward.listen, ListenOn::Systemd(_));
+    if passed.is_empty() || forwards.iter().any(is_for_one) {
+        return None;
+    }
+    Some(
+        "sockets were passed to this process, and no forward listens on them: write `systemd` \
+         where a forward says on what it listens"
+            .to_owned(),
+    )
+}
+
 fn take(sockets: &mut ListenFd, number: usize) -> std::io::Result<Passed> {
     let nothing = || std::io::Error::from(std::io::ErrorKind::NotFound);
     let tcp: std::io::Result<Option<TcpListener>> = sockets.take_tcp_listener(number);
@@ -109,28 +198,6 @@ fn take(sockets: &mut ListenFd, number: usize) -> std::io::Result<Passed> {
     }
     let unix: Option<UnixListener> = sockets.take_unix_listener(number)?;
     unix.map(Passed::Unix).ok_or_else(nothing)
-}
-
-/// Gives each forward the sockets of its name; the only one gets all.
-fn hand_out(
-    forwards: &[Arc<Forward>],
-    sockets: Vec<(String, Passed)>,
-) -> Result<Vec<Vec<Passed>>, Problem> {
-    let mut handed: Vec<Vec<Passed>> = forwards.iter().map(|_| Vec::new()).collect();
-    for (name, socket) in sockets {
-        let place = match forwards {
-            [_] => Some(0),
-            _ => forwards.iter().position(|forward| forward.name == name),
-        };
-        let Some(place) = place else {
-            let message =
-                format!("a socket called `{name}` was passed, and no forward is called so");
-            let hint = "write FileDescriptorName= with a forward's name into the .socket unit";
-            return Err(Problem::say(Class::Config, message).hint(Some(hint.to_owned())));
-        };
-        handed[place].push(socket);
-    }
-    Ok(handed)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -182,7 +249,7 @@ impl Observer for Watch {
                 None
             }
             ClientEvent::Failed(error) => {
-                let problem = Problem::from(&Error::from(TransportError::from(error.clone())));
+                let problem = Problem::from(&**error);
                 if self.json {
                     self.console
                         .print(json(&ForwardEvent::failed(name, problem)));

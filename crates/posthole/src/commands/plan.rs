@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use posthole_core::config::{self, Config, Diagnostic, LoadError, ValueError};
 use posthole_core::error::Class;
-use posthole_core::openssh::Ssh;
+use posthole_core::openssh::{OpenSsh, Ssh};
 use posthole_core::plan::{self, ConfigFile, Environment, Overrides, Plan, Remarks};
 
 use super::Run;
@@ -13,6 +13,14 @@ use crate::exit::Exit;
 use crate::render;
 use crate::report::{Mistake, Problem, Refused};
 use crate::steps::count;
+
+/// A function that makes a plan.
+type Resolve = fn(
+    Option<ConfigFile<'_>>,
+    &Overrides,
+    &Environment,
+    &dyn OpenSsh,
+) -> Result<Plan, Vec<Diagnostic>>;
 
 /// A configuration file that was read without errors.
 pub(crate) struct File {
@@ -22,9 +30,29 @@ pub(crate) struct File {
 }
 
 impl Run {
-    /// Works out what is to be done.
+    /// Works out what is to be done about accounts.
     pub(crate) fn plan(
         &self,
+        file: Option<&File>,
+        overrides: &Overrides,
+        environment: &Environment,
+    ) -> Result<Plan, Refusal> {
+        self.plan_by(plan::resolve, file, overrides, environment)
+    }
+
+    /// Works out what all that is configured comes to, forwards as well.
+    pub(crate) fn plan_all(
+        &self,
+        file: Option<&File>,
+        overrides: &Overrides,
+        environment: &Environment,
+    ) -> Result<Plan, Refusal> {
+        self.plan_by(plan::resolve_all, file, overrides, environment)
+    }
+
+    fn plan_by(
+        &self,
+        resolve: Resolve,
         file: Option<&File>,
         overrides: &Overrides,
         environment: &Environment,
@@ -36,7 +64,7 @@ impl Run {
             path: &file.path,
             config: &file.config,
         });
-        let mut plan = plan::resolve(written, overrides, environment, &Ssh::new())
+        let mut plan = resolve(written, overrides, environment, &Ssh::new())
             .map_err(|diagnostics| Refusal::mistakes(file.map(File::shown), diagnostics))?;
         self.remark(file, &plan.remarks);
         if let Some(state_dir) = &self.global.state_dir {

@@ -55,16 +55,14 @@ pub(crate) fn forwarding(forwarding: &Forwarding) -> String {
     let Forwarding {
         forward,
         listen,
-        to,
-        via,
+        leads_to,
+        ..
     } = forwarding;
-    let (listen, via) = (listen.join(", "), via.join(", "));
     format!(
-        "{}: {} leads to {} through {}",
+        "{}: {} leads to {}",
         printable(forward),
-        printable(&listen),
-        printable(to),
-        printable(&via)
+        printable(&listen.join(", ")),
+        printable(leads_to)
     )
 }
 

@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
-use posthole_core::daemon::{AccountState, AccountStatus, Pause, Status};
+use posthole_core::daemon::{AccountState, AccountStatus, ForwardStatus, Pause, Status};
 
+use super::units::size;
 use super::{ERROR, HINT, indented, style};
 use crate::report::printable;
+use crate::steps::count;
 
 /// The daemon on a line, and a line for each account with what is wrong below it.
 pub(crate) fn status(status: &Status, now: u64, colour: bool) -> String {
@@ -41,7 +43,7 @@ pub(crate) fn status(status: &Status, now: u64, colour: bool) -> String {
             }
         }
     }
-    if status.accounts.is_empty() {
+    if status.accounts.is_empty() && status.services.is_empty() {
         text.push_str("\nno account was polled yet");
     }
     let rows: Vec<_> = status.accounts.iter().map(|a| row(a, now)).collect();
@@ -85,6 +87,28 @@ pub(crate) fn status(status: &Status, now: u64, colour: bool) -> String {
             "\n{kind} {name}: {error}{}{error:#}",
             printable(&service.text)
         );
+        if let Some(forward) = &service.forward {
+            push!(text, "\n  {}", clients(forward, now));
+        }
+    }
+    text
+}
+
+/// `2 clients now, 7 in all, 1.2 MiB received, 345 B sent; SSH connection open for 5m10s`
+fn clients(forward: &ForwardStatus, now: u64) -> String {
+    let mut text = format!(
+        "{} now, {} in all, {} received, {} sent",
+        count(forward.clients, "client"),
+        forward.served,
+        size(forward.received),
+        size(forward.sent)
+    );
+    if forward.refused > 0 {
+        push!(text, ", {} not let in", forward.refused);
+    }
+    match forward.connected_since {
+        Some(since) => push!(text, "; SSH connection open for {}", age(since, now)),
+        None => text.push_str("; no SSH connection"),
     }
     text
 }
@@ -188,14 +212,33 @@ mod tests {
                 account("work", AccountState::Waiting, well),
                 account("a-long-name", AccountState::Stuck, failed),
             ],
-            services: vec![ServiceStatus {
-                kind: "metrics".to_owned(),
-                name: "127.0.0.1:9100".to_owned(),
-                ok: true,
-                text: "works".to_owned(),
-            }],
+            services: vec![
+                ServiceStatus {
+                    kind: "metrics".to_owned(),
+                    name: "127.0.0.1:9100".to_owned(),
+                    ok: true,
+                    text: "works".to_owned(),
+                    forward: None,
+                },
+                ServiceStatus {
+                    kind: "forward".to_owned(),
+                    name: "netscape".to_owned(),
+                    ok: true,
+                    text: "127.0.0.1:11110 leads to localhost:110 through msingh@popserver"
+                        .to_owned(),
+                    forward: Some(ForwardStatus {
+                        clients: 1,
+                        served: 7,
+                        refused: 2,
+                        received: 5_000_000,
+                        sent: 345,
+                        connected_since: Some(9_000),
+                        ..ForwardStatus::default()
+                    }),
+                },
+            ],
         };
-        expect![[r"
+        expect![[r#"
             daemon: running for 2h30m, process 77
               waits for a password or passphrase (`posthole unlock`)
             ACCOUNT      STATE    LAST SUCCESS  NEXT POLL  FETCHED  LEFT
@@ -204,7 +247,9 @@ mod tests {
               the mail server refused the login: \u{1b}[2Jno (2 times)
               hint: check the user name
             metrics 127.0.0.1:9100: works
-        "]]
+            forward netscape: 127.0.0.1:11110 leads to localhost:110 through msingh@popserver
+              1 client now, 7 in all, 4.8 MiB received, 345 B sent, 2 not let in; SSH connection open for 16m40s
+        "#]]
         .assert_eq(&(status(&shown, 10_000, false) + "\n"));
     }
 }

@@ -13,10 +13,15 @@ pub(crate) struct Forwarding {
     pub(crate) forward: String,
     /// Where programs connect.
     pub(crate) listen: Vec<String>,
+    /// The account whose mailbox it is, if programs log in with a token.
+    pub(crate) account: Option<String>,
     /// Where the connections go, as the last SSH host sees it.
     pub(crate) to: String,
     /// The SSH hosts on the way, as `user@host`.
     pub(crate) via: Vec<String>,
+    /// Where it leads, in words.
+    #[serde(skip)]
+    pub(crate) leads_to: String,
 }
 
 impl Forwarding {
@@ -24,10 +29,21 @@ impl Forwarding {
         Self {
             forward: forward.name.clone(),
             listen,
-            to: forward.to.to_string(),
-            via: forward.hops.iter().map(Hop::login).collect(),
+            account: forward.account().map(str::to_owned),
+            to: forward.to().to_string(),
+            via: forward.hops().iter().map(Hop::login).collect(),
+            leads_to: forward.to_string(),
         }
     }
+}
+
+/// What a mail program logs in with.
+#[derive(Serialize)]
+pub(crate) struct NewToken<'a> {
+    /// The forward it is for.
+    pub(crate) forward: &'a str,
+    /// The token.
+    pub(crate) token: &'a str,
 }
 
 /// Something that happened to a client.

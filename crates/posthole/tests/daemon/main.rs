@@ -6,6 +6,7 @@ mod background;
 mod contrib;
 mod control;
 mod ending;
+mod forwards;
 mod machines;
 mod many;
 mod questions;

@@ -19,7 +19,7 @@ fn locked_world() -> World {
     world
 }
 
-fn terminal(world: &World, args: &[&str]) -> Terminal {
+pub(crate) fn terminal(world: &World, args: &[&str]) -> Terminal {
     let mut command = world.posthole(Path::new(BIN));
     command.args(args).env("TERM", "xterm");
     Terminal::start(command)

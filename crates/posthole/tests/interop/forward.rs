@@ -28,6 +28,11 @@ pub(crate) fn tests(suite: Suite) -> Suite {
             sockets_that_were_passed_are_served,
         )
         .test(
+            "a_socket_of_systemd_is_served",
+            &[needs, &[Requirement::SocketActivate]].concat(),
+            a_socket_of_systemd_is_served,
+        )
+        .test(
             "programs_of_other_users_are_not_let_in",
             needs,
             programs_of_other_users_are_not_let_in,
@@ -36,6 +41,11 @@ pub(crate) fn tests(suite: Suite) -> Suite {
             "a_forward_whose_line_dies_resets_its_client_and_goes_on",
             needs,
             a_forward_whose_line_dies_resets_its_client_and_goes_on,
+        )
+        .test(
+            "an_sshd_that_is_killed_and_started_again_is_found_again",
+            needs,
+            an_sshd_that_is_killed_and_started_again_is_found_again,
         )
         .test(
             "a_taken_port_is_no_mystery",
@@ -50,14 +60,14 @@ pub(crate) fn tests(suite: Suite) -> Suite {
 }
 
 /// The program serving forwards.
-struct Serving {
+pub(crate) struct Serving {
     child: Option<Child>,
-    listens: Vec<String>,
+    pub(crate) listens: Vec<String>,
 }
 
 impl Serving {
     /// Starts it and waits until it says where it listens.
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = child.stdout.as_mut().unwrap();
@@ -79,12 +89,12 @@ impl Serving {
         Self { child, listens }
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         TcpStream::connect(&self.listens[0]).unwrap()
     }
 
     /// Tells it to stop, and waits until it has.
-    fn stop(mut self, signal: Signal) -> Ended {
+    pub(crate) fn stop(mut self, signal: Signal) -> Ended {
         let child = self.child.take().unwrap();
         kill_process(Pid::from_child(&child), signal).unwrap();
         end(child)
@@ -101,12 +111,12 @@ impl Drop for Serving {
 }
 
 /// A port of this machine that was free a moment ago.
-fn free_port() -> String {
+pub(crate) fn free_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port().to_string()
 }
 
-fn serve(host: &Mailhost, listen: &str, more: &[&str]) -> Serving {
+pub(crate) fn serve(host: &Mailhost, listen: &str, more: &[&str]) -> Serving {
     let (via, to) = (host.via(), format!("localhost:{}", host.dovecot().port()));
     let args = ["forward", listen, "--via", &via, "--to", &to];
     Serving::start(posthole(host.home(), &[&args[..], more].concat()))
@@ -115,21 +125,25 @@ fn serve(host: &Mailhost, listen: &str, more: &[&str]) -> Serving {
 /// Fetches all mail like a simple mail program.
 fn pop3(stream: impl Read + Write) -> Vec<Vec<u8>> {
     let mut stream = BufReader::new(stream);
+    let mut greeting = String::new();
+    stream.read_line(&mut greeting).unwrap();
+    assert!(greeting.starts_with("+OK"), "{greeting}");
+    pop3_greeted(stream)
+}
+
+fn pop3_greeted(mut stream: BufReader<impl Read + Write>) -> Vec<Vec<u8>> {
     let line = |stream: &mut BufReader<_>| {
         let mut line = Vec::new();
         stream.read_until(b'\n', &mut line).unwrap();
         line
     };
     let say = |stream: &mut BufReader<_>, command: &str| {
-        if !command.is_empty() {
-            let writer: &mut _ = BufReader::get_mut(stream);
-            Write::write_all(writer, format!("{command}\r\n").as_bytes()).unwrap();
-        }
+        let writer: &mut _ = BufReader::get_mut(stream);
+        Write::write_all(writer, format!("{command}\r\n").as_bytes()).unwrap();
         let answer = String::from_utf8(line(stream)).unwrap();
         assert!(answer.starts_with("+OK"), "{command}: {answer}");
         answer
     };
-    say(&mut stream, "");
     say(&mut stream, &format!("USER {}", Mailhost::USER));
     say(&mut stream, &format!("PASS {}", Mailhost::MAIL_PASSWORD));
     let stat = say(&mut stream, "STAT");
@@ -230,7 +244,7 @@ fn sockets_that_were_passed_are_served() {
     let to = format!("localhost:{}", host.dovecot().port());
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(script).arg(program.get_program());
-    shell.args(["forward", "1", "--via", &host.via(), "--to", &to]);
+    shell.args(["forward", "systemd", "--via", &host.via(), "--to", &to]);
     shell
         .env_clear()
         .envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))));
@@ -241,6 +255,50 @@ fn sockets_that_were_passed_are_served() {
     assert_eq!(serving.listens, [place.to_string()]);
     assert_all(&host, &messages, &pop3(serving.connect()));
     serving.stop(Signal::TERM).ends_by(15);
+}
+
+fn a_socket_of_systemd_is_served() {
+    let host = Mailhost::start(mail::corpus(7, 2));
+    let to = format!("localhost:{}", host.dovecot().port());
+    let socket = host.home().path().join("passed.sock");
+    let inner = posthole(host.home(), &[]);
+    let mut command = {
+        let environment: Vec<_> = inner
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        let mut command = Command::new("systemd-socket-activate");
+        command.env_clear().envs(environment.iter().cloned());
+        // It passes on nothing but what it is told to.
+        for (name, _) in &environment {
+            command.arg("-E").arg(name);
+        }
+        command.current_dir(host.home().path());
+        command
+    };
+    command.arg("-l").arg(&socket).arg(inner.get_program());
+    command.args(["forward", "systemd", "--via", &host.via()]);
+    command.args(["--to", &to, "--protocol", "pop3"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stream = None;
+    wait_until("it listens", || {
+        stream = UnixStream::connect(&socket).ok();
+        stream.is_some()
+    });
+    let mut client = BufReader::new(stream.unwrap());
+    let mut greeting = String::new();
+    client.read_line(&mut greeting).unwrap();
+    if !greeting.starts_with("+OK") {
+        child.kill().unwrap();
+        panic!("{greeting:?} {}", end(child).text());
+    }
+    assert_eq!(pop3_greeted(client).len(), 2);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    end(child).ends_by(15);
 }
 
 fn programs_of_other_users_are_not_let_in() {
@@ -259,8 +317,8 @@ fn programs_of_other_users_are_not_let_in() {
             .current_dir("/");
         String::from_utf8(bash.output().unwrap().stdout).unwrap()
     };
-    let serving = serve(&host, &free_port(), &[]);
-    assert_eq!(somebody(&serving.listens[0]), "");
+    let serving = serve(&host, &free_port(), &["--protocol", "pop3"]);
+    assert_eq!(somebody(&serving.listens[0]), "-ER");
     assert_eq!(pop3(serving.connect()).len(), 1, "it goes on for others");
     let ended = serving.stop(Signal::TERM);
     ended.says(&["not let in: a client of user 65534"]);
@@ -298,6 +356,24 @@ fn a_forward_whose_line_dies_resets_its_client_and_goes_on() {
     assert_eq!(&greeting, b"+OK");
     let ended = serving.stop(Signal::TERM);
     ended.says(&["a client was cut off: lost the SSH connection to "]);
+}
+
+fn an_sshd_that_is_killed_and_started_again_is_found_again() {
+    let mut host = Mailhost::start(mail::corpus(67, 3));
+    let serving = serve(&host, &free_port(), &["--protocol", "pop3"]);
+    for _ in 0..3 {
+        let mut open = BufReader::new(serving.connect());
+        let mut greeting = String::new();
+        open.read_line(&mut greeting).unwrap();
+        assert!(greeting.starts_with("+OK"), "{greeting}");
+        host.sshd_mut().restart();
+        let error = open.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert_eq!(pop3(serving.connect()).len(), 3);
+    }
+    let ended = serving.stop(Signal::TERM);
+    ended.says(&["a client was cut off: lost the SSH connection to "]);
+    ended.prints(&["6 clients"]);
 }
 
 fn a_taken_port_is_no_mystery() {

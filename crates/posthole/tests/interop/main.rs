@@ -20,6 +20,7 @@ mod interrupted;
 mod kerberos;
 mod login;
 mod mail_login;
+mod mail_programs;
 mod openssh;
 mod output;
 mod passwords;
@@ -58,5 +59,6 @@ fn main() -> ExitCode {
     let suite = tls::tests(suite);
     let suite = daemon::tests(suite);
     let suite = forward::tests(suite);
+    let suite = mail_programs::tests(suite);
     suite.run()
 }

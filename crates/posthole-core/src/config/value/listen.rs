@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::forward::parse_name;
 use super::{ValueError, parse_path};
 use crate::config::name::check_host;
 use crate::plan::HostPort;
@@ -13,6 +14,9 @@ use crate::plan::HostPort;
 pub enum Listen {
     /// `port`: the loopback interface, whether IPv4 or IPv6.
     Loopback(u16),
+    /// `systemd` or `systemd:NAME`: sockets that systemd passes, which are called as the forward is
+    /// if nothing else is said.
+    Systemd(Option<String>),
     /// `host:port`.
     Tcp(HostPort),
     /// `unix:PATH`.
@@ -27,23 +31,17 @@ impl FromStr for Listen {
             let path = parse_path(path).map_err(|error| error.shifted("unix:".len()))?;
             return Ok(Self::Unix(path));
         }
+        if text == "systemd" {
+            return Ok(Self::Systemd(None));
+        }
+        if let Some(name) = text.strip_prefix("systemd:") {
+            let name = parse_name(name).map_err(|error| error.shifted("systemd:".len()))?;
+            return Ok(Self::Systemd(Some(name)));
+        }
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return parse_port(text, 0).map(Self::Loopback);
         }
         parse_host_port(text).map(Self::Tcp)
-    }
-}
-
-/// Reads whom a forward serves: `same-user` or `any`, which is what the answer says.
-pub(in crate::config) fn parse_allow(text: &str) -> Result<bool, ValueError> {
-    match text {
-        "any" => Ok(true),
-        "same-user" => Ok(false),
-        _ => Err(
-            ValueError::new("whom to allow is not known", 0..text.len()).help(
-                "write \"same-user\" for programs of your own, or \"any\" for all that can connect",
-            ),
-        ),
     }
 }
 

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use super::way::Listed;
 use super::{ConfigFile, Resolver, is_loopback};
-use crate::config::{self, Config, Diagnostic, Limits, Listen, did_you_mean, one_line};
+use crate::config::{
+    self, Config, Diagnostic, ForwardTarget, Limits, Listen, Protocol, Spanned, did_you_mean,
+    one_line,
+};
 use crate::openssh::OpenSsh;
-use crate::plan::{Environment, Forward, Forwards, HostPort, ListenOn, Overrides, Wish};
+use crate::plan::{Environment, Forward, ForwardTo, Forwards, HostPort, ListenOn, Overrides, Wish};
 
 /// Works out which forwards are served and how, as [`resolve`](super::resolve) does for accounts.
 ///
@@ -24,11 +27,7 @@ pub fn resolve_forwards(
     let empty = Config::default();
     let mut resolver = Resolver::new(file, &empty, overrides, environment, openssh);
     let wanted = resolver.wanted(wish);
-    let forwards = wanted.into_iter();
-    let forwards: Vec<_> = forwards
-        .filter_map(|wanted| resolver.forward(wanted))
-        .map(Arc::new)
-        .collect();
+    let forwards = resolver.forwards(wanted);
     let remarks = resolver.remarks()?;
     Ok(Forwards { forwards, remarks })
 }
@@ -38,27 +37,93 @@ struct Wanted {
     name: String,
     listen: Listen,
     listen_span: Option<Range<usize>>,
-    via: Vec<Listed>,
-    to: HostPort,
+    target: Target,
+    protocol: Option<Protocol>,
     idle: Option<Duration>,
     allow_any: bool,
 }
 
-impl<'a> Resolver<'a> {
+/// Where it is to lead.
+enum Target {
+    Account(Spanned<String>),
+    Through { via: Vec<Listed>, to: HostPort },
+}
+
+impl Wanted {
+    /// As the file has it, with what the command line says about all of them.
+    fn of_file(forward: &config::Forward, idle: Option<Duration>, allow_any: bool) -> Self {
+        let target = match &forward.target {
+            ForwardTarget::Account(name) => Target::Account(name.clone()),
+            ForwardTarget::Through { via, to } => {
+                let span = || Some(via.span.clone());
+                let listed = via.value.iter().map(|target| (target.clone(), span()));
+                Target::Through {
+                    via: listed.collect(),
+                    to: to.value.clone(),
+                }
+            }
+        };
+        Self {
+            name: forward.name.value.clone(),
+            listen: forward.listen.value.clone(),
+            listen_span: Some(forward.listen.span.clone()),
+            target,
+            protocol: forward.protocol.as_ref().map(|protocol| protocol.value),
+            idle: idle.or_else(|| Some(forward.idle.as_ref()?.value)),
+            allow_any: allow_any || forward.allow_any,
+        }
+    }
+}
+
+impl Resolver<'_> {
+    /// All forwards of the file, of which there may be none.
+    pub(super) fn all_forwards(&mut self) -> Vec<Arc<Forward>> {
+        let forwards = self.config.forwards.iter();
+        let wanted = forwards.map(|forward| Wanted::of_file(forward, None, false));
+        self.forwards(wanted.collect())
+    }
+
+    fn forwards(&mut self, wanted: Vec<Wanted>) -> Vec<Arc<Forward>> {
+        let is_passed = |wanted: &&Wanted| matches!(wanted.listen, Listen::Systemd(_));
+        let takes_all = wanted.iter().filter(is_passed).count() == 1;
+        let mut forwards: Vec<Arc<Forward>> = Vec::new();
+        for wanted in wanted {
+            let span = wanted.listen_span.clone();
+            let Some(forward) = self.forward(wanted, takes_all) else {
+                continue;
+            };
+            let mut earlier = forwards.iter();
+            if let Some(first) = earlier.find(|earlier| earlier.listen == forward.listen) {
+                let mut diagnostic = Diagnostic::error(format!(
+                    "`{}` listens there already, before `{}`",
+                    first.name, forward.name
+                ));
+                diagnostic.span = span;
+                self.note(diagnostic.help("give each forward a place of its own"));
+            }
+            forwards.push(Arc::new(forward));
+        }
+        forwards
+    }
+
     fn wanted(&mut self, wish: &Wish) -> Vec<Wanted> {
         match wish {
             Wish::New {
                 listen,
                 via,
                 to,
+                protocol,
                 idle,
                 allow_any,
             } => vec![Wanted {
                 name: to.to_string(),
                 listen: listen.clone(),
                 listen_span: None,
-                via: via.iter().map(|target| (target.clone(), None)).collect(),
-                to: to.clone(),
+                target: Target::Through {
+                    via: via.iter().map(|target| (target.clone(), None)).collect(),
+                    to: to.clone(),
+                },
+                protocol: *protocol,
                 idle: self.checked_idle(*idle),
                 allow_any: *allow_any,
             }],
@@ -83,30 +148,24 @@ impl<'a> Resolver<'a> {
                         None => self.note(self.unknown_forward(name)),
                     }
                 }
-                let from_file = |forward: &config::Forward| Wanted {
-                    name: forward.name.value.clone(),
-                    listen: forward.listen.value.clone(),
-                    listen_span: Some(forward.listen.span.clone()),
-                    via: forward
-                        .via
-                        .value
-                        .iter()
-                        .map(|target| (target.clone(), Some(forward.via.span.clone())))
-                        .collect(),
-                    to: forward.to.value.clone(),
-                    idle: idle.or_else(|| Some(forward.idle.as_ref()?.value)),
-                    allow_any: *allow_any
-                        || forward.allow_any.as_ref().is_some_and(|allow| allow.value),
-                };
-                wanted.into_iter().map(from_file).collect()
+                let wanted = wanted.into_iter();
+                wanted
+                    .map(|forward| Wanted::of_file(forward, idle, *allow_any))
+                    .collect()
             }
         }
     }
 
-    fn forward(&mut self, wanted: Wanted) -> Option<Forward> {
+    /// `takes_all` says that nobody else wants sockets that were passed.
+    fn forward(&mut self, wanted: Wanted, takes_all: bool) -> Option<Forward> {
         let span = wanted.listen_span.clone();
         let listen = match wanted.listen {
             Listen::Loopback(port) => Some(ListenOn::Loopback(port)),
+            Listen::Systemd(None) if takes_all => Some(ListenOn::Systemd(None)),
+            Listen::Systemd(name) => {
+                let name = name.unwrap_or_else(|| wanted.name.clone());
+                Some(ListenOn::Systemd(Some(name)))
+            }
             // The name stands for both addresses, whatever a resolver makes of it.
             Listen::Tcp(HostPort { host, port })
                 if is_loopback(&host) && host.parse::<std::net::IpAddr>().is_err() =>
@@ -123,15 +182,42 @@ impl<'a> Resolver<'a> {
             }
             .map(ListenOn::Unix),
         };
-        let hops = self.way(&wanted.via);
+        let target = match wanted.target {
+            Target::Account(name) => self.mailbox_of(&name),
+            Target::Through { via, to } => self.way(&via).map(|hops| ForwardTo::Through {
+                hops: hops.into(),
+                to,
+            }),
+        }?;
+        let usual = match &target {
+            ForwardTo::Mailbox(_) => Protocol::Pop3,
+            ForwardTo::Through { to, .. } => usual_protocol(to),
+        };
         Some(Forward {
             name: wanted.name,
             listen: listen?,
-            hops: hops?.into(),
-            to: wanted.to,
+            target,
+            protocol: wanted.protocol.unwrap_or(usual),
             idle: Some(wanted.idle.unwrap_or(IDLE)).filter(|idle| !idle.is_zero()),
             allow_any: wanted.allow_any,
         })
+    }
+
+    fn mailbox_of(&mut self, name: &Spanned<String>) -> Option<ForwardTo> {
+        let mut accounts = self.config.accounts.iter();
+        let account = accounts.find(|account| account.name.value == name.value);
+        let Some(account) = account else {
+            let names = self.config.accounts.iter().map(|a| a.name.value.as_str());
+            let help = match did_you_mean(&name.value, names) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`account` is the NAME of an [account.NAME]".to_owned(),
+            };
+            let message = format!("there is no account `{}`", one_line(&name.value));
+            self.note(Diagnostic::error(message).at(name.span.clone()).help(help));
+            return None;
+        };
+        let job = self.job(&super::Wanted::from_file(account))?;
+        Some(ForwardTo::Mailbox(Arc::new(job)))
     }
 
     /// Other machines have no users that could be told apart.
@@ -172,6 +258,15 @@ impl<'a> Resolver<'a> {
             None if names.is_empty() => diagnostic.help(NEW),
             None => diagnostic.help(format!("known are {}", names.join(", "))),
         }
+    }
+}
+
+/// What is spoken at a port. With TLS from the start, no word of ours would be understood.
+fn usual_protocol(to: &HostPort) -> Protocol {
+    match to.port {
+        110 => Protocol::Pop3,
+        143 => Protocol::Imap,
+        _ => Protocol::Other,
     }
 }
 

@@ -81,7 +81,7 @@ impl Way<'_> {
             Stls::Refused(session, refusal) => {
                 let notice = format!("{refusal}; the session goes on without");
                 let event = Event::Notice(notice);
-                self.cx.observer.event(&self.job.account, &event);
+                self.links.observer.event(&self.job.account, &event);
                 Ok(Protected {
                     session: *session,
                     capabilities,
@@ -92,9 +92,8 @@ impl Way<'_> {
     }
 
     async fn stls(&self, session: Session, client: &tls::Client) -> Result<Stls, Failure> {
-        let Self { job, cx, .. } = self;
-        let secure =
-            async |stream| transport::secure(client, stream, &job.account, &*cx.observer).await;
+        let Self { job, links, .. } = self;
+        let secure = |stream| transport::secure(client, stream, &job.account, &**links.observer);
         Ok(session.stls(&job.server, secure).await?)
     }
 }

@@ -57,6 +57,7 @@ impl<'a> Workshop<'a> {
         let errands = prepared.plan.errands.iter().flatten();
         let plan = Plan {
             jobs: errands.map(|errand| Arc::new(errand.job.clone())).collect(),
+            forwards: Vec::new(),
             state_dir,
             daemon: DaemonPlan::default(),
             remarks: posthole_core::plan::Remarks::default(),
