@@ -36,7 +36,7 @@ use super::connection::Caller;
 use super::error::TunnelError;
 use super::loss::Ending;
 use super::patience::Patience;
-use super::stream::Heard;
+use super::wire::Heard;
 
 use exchange::{Exchange, Outcome};
 use keys::Keys;

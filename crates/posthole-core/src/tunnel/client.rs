@@ -14,6 +14,7 @@ use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::{Algorithm, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure, SshId};
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::plan::Hop;
 use crate::transport::dial::DialError;
@@ -60,6 +61,8 @@ pub(super) struct Client {
     pub(super) refusals: Arc<Refusals>,
     pub(super) banner: Arc<Mutex<String>>,
     pub(super) loss: watch::Sender<Option<Loss>>,
+    /// Cancelled when nobody wants the session any more.
+    pub(super) cut: CancellationToken,
 }
 
 impl client::Handler for Client {
@@ -68,10 +71,12 @@ impl client::Handler for Client {
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Fault> {
         let key = shown.public_key();
         self.shown = Some(key.algorithm());
-        self.gatekeeper
-            .admit(key, shown.certificate().cloned())
-            .await?;
-        Ok(true)
+        let certificate = shown.certificate().cloned();
+        tokio::select! {
+            biased;
+            () = self.cut.cancelled() => Ok(false),
+            admitted = self.gatekeeper.admit(key, certificate) => admitted.map(|()| true),
+        }
     }
 
     async fn kex_done(

@@ -7,12 +7,13 @@
 
 use std::fmt;
 use std::future::pending;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use russh::client::{self, Handle, Msg};
 use russh::{AlgorithmKind, Channel, Disconnect};
+use tokio_util::sync::CancellationToken;
 
 use crate::plan::{Hop, HostPort};
 use crate::progress::{Event, Observer, Step};
@@ -27,7 +28,8 @@ use super::loss::{Cause, Ending, Loss, explain};
 use super::offer::Offer;
 use super::patience::{Patience, TimedOut};
 use super::process::Ended;
-use super::stream::{ChannelStream, Heard, Wire};
+use super::stream::ChannelStream;
+use super::wire::{Heard, Wire};
 use super::{Tunnels, proxy_command};
 
 /// Who wants a connection, and who is told about it.
@@ -54,8 +56,11 @@ pub(super) struct Connection {
     handle: Handle<Client>,
     ending: Ending,
     refusals: Arc<Refusals>,
+    lifeline: Lifeline,
     /// Given up because the server did not answer.
     is_abandoned: AtomicBool,
+    /// How many channels are open on it.
+    uses: AtomicUsize,
 }
 
 impl Connection {
@@ -119,7 +124,9 @@ impl Connection {
             handle: session.handle,
             ending: session.ending,
             refusals: session.refusals,
+            lifeline: session.lifeline,
             is_abandoned: AtomicBool::new(false),
+            uses: AtomicUsize::new(0),
         })
     }
 
@@ -135,7 +142,7 @@ impl Connection {
 
     /// Whether a channel may still be opened, as far as anybody has noticed.
     pub(super) fn is_alive(&self) -> bool {
-        !self.handle.is_closed() && !self.is_abandoned.load(Ordering::Relaxed)
+        !self.handle.is_closed() && !self.is_abandoned.load(Ordering::SeqCst)
     }
 
     /// Opens a direct-tcpip channel (RFC 4254 §7.2).
@@ -155,7 +162,7 @@ impl Connection {
                 }
             },
             loss = self.watch() => {
-                self.is_abandoned.store(true, Ordering::Relaxed);
+                self.abandon();
                 return Err(self.lost(loss));
             }
         };
@@ -220,11 +227,24 @@ impl Connection {
         if matches!(answer, Ok(Ok(()))) {
             return true;
         }
-        self.is_abandoned.store(true, Ordering::Relaxed);
-        // Ends the session here, whether or not the other side hears of it.
-        let goodbye = self.handle.disconnect(Disconnect::ByApplication, "", "");
-        tokio::time::timeout(limit, goodbye).await.ok();
+        self.is_abandoned.store(true, Ordering::SeqCst);
+        self.lifeline.cut();
         false
+    }
+
+    /// Opens no more channels on it, and ends it when those that are open are done with: a server
+    /// that does not answer may still be busy with what they wait for.
+    fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::SeqCst);
+        if self.uses.load(Ordering::SeqCst) == 0 {
+            self.lifeline.cut();
+        }
+    }
+
+    /// Counts a channel that is open.
+    pub(super) fn used(self: &Arc<Self>) -> Use {
+        self.uses.fetch_add(1, Ordering::SeqCst);
+        Use(Arc::clone(self))
     }
 
     fn lost(&self, loss: Loss) -> TunnelError {
@@ -253,6 +273,48 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection")
             .field("login", &self.hop.login())
             .finish_non_exhaustive()
+    }
+}
+
+/// Keeps a connection for as long as there is a channel on it.
+pub(super) struct Use(Arc<Connection>);
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        let Self(connection) = self;
+        if connection.uses.fetch_sub(1, Ordering::SeqCst) == 1
+            && connection.is_abandoned.load(Ordering::SeqCst)
+        {
+            connection.lifeline.cut();
+        }
+    }
+}
+
+/// What a session hangs on: it ends for certain once this is dropped.
+struct Lifeline {
+    cut: CancellationToken,
+    ending: Ending,
+}
+
+impl Lifeline {
+    /// Ends the session here and now, whether or not the other side hears of it.
+    fn cut(&self) {
+        self.cut.cancel();
+    }
+}
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        let (cut, ending) = (self.cut.clone(), self.ending.clone());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return cut.cancel();
+        };
+        // Without its handle russh sends what it still has, and ends; but not if it waits for new
+        // keys or for a peer that does not read.
+        runtime.spawn(async move {
+            tokio::time::timeout(LAST_WORDS, ending.wait()).await.ok();
+            cut.cancel();
+        });
     }
 }
 
@@ -314,6 +376,7 @@ pub(super) async fn scan_all(
 /// A session after the key exchange, not logged in.
 struct Session {
     handle: Handle<Client>,
+    lifeline: Lifeline,
     ending: Ending,
     heard: Heard,
     refusals: Arc<Refusals>,
@@ -372,6 +435,7 @@ impl Route<'_> {
 
         let began = Instant::now();
         let (loss, ending) = Ending::new();
+        let cut = CancellationToken::new();
         let (refusals, banner) = (Arc::<Refusals>::default(), Arc::<Mutex<String>>::default());
         let client = Client {
             gatekeeper: Arc::clone(&gatekeeper),
@@ -379,8 +443,12 @@ impl Route<'_> {
             refusals: Arc::clone(&refusals),
             banner: Arc::clone(&banner),
             loss,
+            cut: cut.clone(),
         };
-        let wire = Wire::new(stream);
+        // russh goes on by itself when nobody waits any more: to questions about a host key of a
+        // connection that has failed, or for ever.
+        let unless_kept = cut.clone().drop_guard();
+        let wire = Wire::new(stream, cut);
         let heard = wire.heard();
         let connecting = client::connect_stream(Arc::new(config), wire, client);
         let handle = match patience.limit(left, connecting).await {
@@ -407,8 +475,13 @@ impl Route<'_> {
                 caller.notice(notice);
             }
         }
+        let lifeline = Lifeline {
+            cut: unless_kept.disarm(),
+            ending: ending.clone(),
+        };
         Ok(Session {
             handle,
+            lifeline,
             ending,
             heard,
             refusals,
@@ -479,6 +552,9 @@ const SUSPICION: Duration = Duration::from_secs(5);
 
 /// How long a server may take to give one.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// How long what is still to be sent may take once a connection is not wanted any more.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A slow TCP connection must not leave the key exchange without any time.
 const LEAST_FOR_KEY_EXCHANGE: Duration = Duration::from_secs(2);

@@ -33,6 +33,7 @@ mod slot;
 pub mod sshfp;
 mod stream;
 mod text;
+mod wire;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -60,7 +61,7 @@ use connection::{Caller, Connection};
 use messenger::{Asker, Messenger};
 use patience::Patience;
 use slot::Slot;
-use stream::QuickAck;
+use wire::QuickAck;
 
 /// The SSH connections of this process.
 ///

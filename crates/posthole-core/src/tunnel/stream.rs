@@ -1,6 +1,6 @@
-//! Streams above and below an SSH session.
+//! A direct-tcpip channel as a byte stream.
 //!
-//! [`ChannelStream`] is a direct-tcpip channel as a byte stream. It exists because russh's own ends
+//! [`ChannelStream`] exists because russh's own ends
 //! the same way whether the server sent an EOF, sent an empty packet, or was never heard of again;
 //! here only the first is an end, the second is nothing, and the third is an error with its reason.
 //!
@@ -13,18 +13,14 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-use crate::transport::BoxStream;
-
-use super::connection::Connection;
+use super::connection::{Connection, Use};
 use super::loss::Loss;
 
 /// A direct-tcpip channel (RFC 4254 §7.2).
@@ -39,6 +35,8 @@ pub(super) struct ChannelStream {
     writing_lost: Pin<Box<dyn Future<Output = Loss> + Send>>,
     /// Keeps the connection, and those below it, for as long as there is a channel on it.
     connection: Arc<Connection>,
+    /// Taken along by what closes the channel.
+    using: Option<Use>,
 }
 
 impl ChannelStream {
@@ -51,6 +49,7 @@ impl ChannelStream {
             control: Arc::new(control),
             reading_lost: Box::pin(connection.ending().wait()),
             writing_lost: Box::pin(connection.ending().wait()),
+            using: Some(connection.used()),
             connection,
         }
     }
@@ -155,13 +154,13 @@ impl AsyncWrite for ChannelStream {
 impl Drop for ChannelStream {
     fn drop(&mut self) {
         let control = Arc::clone(&self.control);
-        let connection = Arc::clone(&self.connection);
+        let using = self.using.take();
         // Without a runtime there is no session left to close the channel of.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 // Fails only if the connection is gone, and the channel with it.
                 control.close().await.ok();
-                drop(connection);
+                drop(using);
             });
         }
     }
@@ -174,127 +173,6 @@ impl fmt::Debug for ChannelStream {
             .finish()
     }
 }
-
-/// What an SSH session runs over.
-///
-/// Its shutdown never fails: russh forgets why a session ended when it cannot even shut down the
-/// broken connection, and the reason is worth more.
-pub(super) struct Wire {
-    stream: BoxStream,
-    heard: Heard,
-}
-
-impl Wire {
-    pub(super) fn new(stream: BoxStream) -> Self {
-        Self {
-            stream,
-            heard: Heard::default(),
-        }
-    }
-
-    /// The count of what comes in.
-    pub(super) fn heard(&self) -> Heard {
-        self.heard.clone()
-    }
-}
-
-/// How many octets the other side has sent so far, by which it shows whether it said anything.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Heard(Arc<AtomicU64>);
-
-impl Heard {
-    pub(super) fn octets(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let count = buffer.filled().len() - before;
-        self.heard.0.fetch_add(count as u64, Ordering::Relaxed);
-        read
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| Ok(()))
-    }
-}
-
-/// A TCP connection that acknowledges at once while the session is being set up.
-///
-/// sshd leaves Nagle's algorithm on and sends its handshake in small packets, so each of them waits
-/// for the acknowledgement that the kernel likes to delay by 40 ms.
-pub(super) struct QuickAck {
-    stream: TcpStream,
-    reads_left: u32,
-}
-
-impl QuickAck {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            reads_left: READS_OF_A_HANDSHAKE,
-        }
-    }
-}
-
-impl AsyncRead for QuickAck {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        #[cfg(target_os = "linux")]
-        if self.reads_left > 0 {
-            self.reads_left -= 1;
-            // The kernel falls back into delaying by itself (tcp(7)), hence again and again. It is
-            // an optimisation only, so a refusal does not matter.
-            rustix::net::sockopt::set_tcp_quickack(&self.stream, true).ok();
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for QuickAck {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// Enough reads for a handshake, and too few to matter afterwards.
-const READS_OF_A_HANDSHAKE: u32 = 64;
 
 #[cfg(test)]
 mod tests {
