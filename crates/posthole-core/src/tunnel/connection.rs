@@ -103,6 +103,7 @@ impl Connection {
         let asked = patience.asked();
         let login = auth::Login {
             hop,
+            before,
             answers,
             patience: &patience,
             caller,

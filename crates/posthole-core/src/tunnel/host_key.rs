@@ -290,7 +290,7 @@ impl Gatekeeper {
 }
 
 /// A host as the command line takes it.
-fn target(name: &str, port: u16) -> String {
+pub(super) fn target(name: &str, port: u16) -> String {
     match port {
         22 => name.to_owned(),
         port => HostPort {

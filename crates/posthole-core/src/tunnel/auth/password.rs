@@ -16,6 +16,7 @@ use crate::plan::{Hop, PasswordSource};
 
 use super::super::answers::{Answers, Turn};
 use super::super::error::{Attempt, TunnelError};
+use super::super::prompt::login_at;
 use super::exchange::{Exchange, Outcome, limited};
 
 /// What may still be tried with passwords.
@@ -87,7 +88,7 @@ impl Exchange<'_> {
         }
         let login = self.login;
         let question = SecretQuestion::SshPassword {
-            login: login.hop.login(),
+            login: login_at(login.hop, login.before),
             again: self.passwords.is_again,
         };
         let pause = login.patience.pause();
@@ -161,7 +162,7 @@ impl Exchange<'_> {
 
     pub(super) fn ssh_password(&self) -> SecretQuestion {
         SecretQuestion::SshPassword {
-            login: self.login.hop.login(),
+            login: login_at(self.login.hop, self.login.before),
             again: false,
         }
     }
