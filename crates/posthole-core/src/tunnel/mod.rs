@@ -34,6 +34,7 @@ mod slot;
 pub mod sshfp;
 mod stream;
 mod text;
+mod trust_command;
 mod wire;
 
 use std::collections::{HashMap, HashSet};
@@ -57,6 +58,7 @@ pub use error::{
     Attempt, AuthenticationFailed, HostKeyChanged, Phase, Refusal, TunnelError, TunnelErrorKind,
 };
 pub use known_hosts::HostKey;
+pub use trust_command::TrustCommand;
 
 use answers::Answers;
 use connection::{Caller, Connection};
