@@ -280,7 +280,7 @@ async fn a_password_that_was_typed_goes_to_no_other_server_of_the_same_name() {
         first.known_hosts_line("127.0.0.1"),
         second.known_hosts_line("127.0.0.1"),
     );
-    std::fs::write(client.known_hosts(), known + &more).unwrap();
+    fs::write(client.known_hosts(), known + &more).unwrap();
     client.hop.address.port = second.port();
     client.open().await.unwrap();
     let asked = person.asked.lock().unwrap();
