@@ -8,10 +8,11 @@
 use std::fmt;
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use russh::client::{self, Handle, Msg};
+use russh::keys::Algorithm;
 use russh::{AlgorithmKind, Channel, Disconnect};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ use crate::progress::{Event, Observer, Step};
 
 use super::algorithms::Ciphers;
 use super::auth;
-use super::client::{Client, Fault, Refusals, config};
+use super::client::{Client, Fault, Refusals, config, signed_otherwise};
 use super::error::{Phase, Refusal, TunnelError};
 use super::host_key::Gatekeeper;
 use super::known_hosts::HostKey;
@@ -61,6 +62,8 @@ pub(super) struct Connection {
     is_abandoned: AtomicBool,
     /// How many channels are open on it.
     uses: AtomicUsize,
+    /// How many in a row did not open in time.
+    unanswered: AtomicUsize,
 }
 
 impl Connection {
@@ -128,6 +131,7 @@ impl Connection {
             lifeline: session.lifeline,
             is_abandoned: AtomicBool::new(false),
             uses: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(0),
         })
     }
 
@@ -158,6 +162,7 @@ impl Connection {
             opened = tokio::time::timeout(limit, self.request_channel(to)) => match opened {
                 Ok(channel) => channel?,
                 Err(_) => {
+                    self.did_not_open();
                     let (host, during) = (self.hop.name.clone(), Phase::Channel);
                     return Err(TunnelError::Timeout { host, during, after: limit });
                 }
@@ -167,6 +172,7 @@ impl Connection {
                 return Err(self.lost(loss));
             }
         };
+        self.unanswered.store(0, Ordering::SeqCst);
         caller.step(Step::ChannelOpen { to: to.to_string() }, began.elapsed());
         Ok(ChannelStream::new(channel, Arc::clone(self)))
     }
@@ -183,25 +189,31 @@ impl Connection {
                 connection
                     .handle
                     .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
-            if let Err(Ok(unwanted)) = sender.send(request.await) {
+            let opened = match request.await {
+                Ok(channel) => Ok(channel),
+                // Its words are fetched even if nobody waits for them any more, or they would be
+                // taken for those of another one.
+                Err(russh::Error::ChannelOpenFailure(reason)) => {
+                    let refusal = Refusal::from(&reason);
+                    Err(Some((refusal, connection.refusals.words(refusal).await)))
+                }
+                Err(_) => Err(None),
+            };
+            if let Err(Ok(unwanted)) = sender.send(opened) {
                 // Fails only if the connection is gone, and the channel with it.
                 unwanted.close().await.ok();
             }
         });
-        let opened = receiver.await.unwrap_or(Err(russh::Error::Disconnect));
-        match opened {
+        match receiver.await.unwrap_or(Err(None)) {
             Ok(channel) => Ok(channel),
-            Err(russh::Error::ChannelOpenFailure(reason)) => {
-                let refusal = Refusal::from(&reason);
-                Err(TunnelError::ChannelRefused {
-                    host: self.hop.name.clone(),
-                    to: to.clone(),
-                    next: None,
-                    refusal,
-                    text: self.refusals.words(refusal).await,
-                })
-            }
-            Err(_) => Err(self.lost(self.ending().wait().await)),
+            Err(Some((refusal, text))) => Err(TunnelError::ChannelRefused {
+                host: self.hop.name.clone(),
+                to: to.clone(),
+                next: None,
+                refusal,
+                text,
+            }),
+            Err(None) => Err(self.lost(self.ending().wait().await)),
         }
     }
 
@@ -239,6 +251,15 @@ impl Connection {
         self.is_abandoned.store(true, Ordering::SeqCst);
         if self.uses.load(Ordering::SeqCst) == 0 {
             self.lifeline.cut();
+        }
+    }
+
+    /// Gives the connection up if its server answers, but opens no channels: at once where nobody
+    /// else uses it, and otherwise at the second one, since the first may be the destination's fault.
+    fn did_not_open(&self) {
+        let before = self.unanswered.fetch_add(1, Ordering::SeqCst);
+        if before > 0 || self.uses.load(Ordering::SeqCst) == 0 {
+            self.abandon();
         }
     }
 
@@ -437,6 +458,7 @@ impl Route<'_> {
         let began = Instant::now();
         let (loss, ending) = Ending::new();
         let cut = CancellationToken::new();
+        let agreed = Arc::<OnceLock<Algorithm>>::default();
         let (refusals, banner) = (Arc::<Refusals>::default(), Arc::<Mutex<String>>::default());
         let client = Client {
             gatekeeper: Arc::clone(&gatekeeper),
@@ -444,6 +466,7 @@ impl Route<'_> {
             refusals: Arc::clone(&refusals),
             banner: Arc::clone(&banner),
             loss,
+            agreed: Arc::clone(&agreed),
             cut: cut.clone(),
         };
         // russh goes on by itself when nobody waits any more: to questions about a host key of a
@@ -463,6 +486,12 @@ impl Route<'_> {
                 }));
             }
         };
+        if let (Some(binding), Some(agreed)) = (handle.agent_session_binding(), agreed.get())
+            && let Some(signed) = signed_otherwise(binding.signature(), agreed)
+        {
+            let agreed = agreed.clone();
+            return Err(Fault::OtherSignature { agreed, signed });
+        }
         if let Some(admitted) = gatekeeper.admitted() {
             let step = Step::HostKey {
                 host: admitted.key.host().to_owned(),
@@ -542,6 +571,7 @@ impl Fault {
             }
             fault => TunnelError::Protocol {
                 host,
+                hint: fault.hint().map(str::to_owned),
                 reason: fault.to_string(),
             },
         }

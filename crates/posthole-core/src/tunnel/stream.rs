@@ -14,6 +14,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use russh::client::Msg;
@@ -21,7 +22,7 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::{Connection, Use};
-use super::loss::Loss;
+use super::loss::{Cause, Ending, Loss};
 
 /// A direct-tcpip channel (RFC 4254 §7.2).
 pub(super) struct ChannelStream {
@@ -33,6 +34,8 @@ pub(super) struct ChannelStream {
     /// for by different tasks.
     reading_lost: Pin<Box<dyn Future<Output = Loss> + Send>>,
     writing_lost: Pin<Box<dyn Future<Output = Loss> + Send>>,
+    /// Whether nothing can be written any more.
+    is_gone: bool,
     /// Keeps the connection, and those below it, for as long as there is a channel on it.
     connection: Arc<Connection>,
     /// Taken along by what closes the channel.
@@ -47,8 +50,10 @@ impl ChannelStream {
             inbound: Inbound::default(),
             writer: Box::pin(control.make_writer()),
             control: Arc::new(control),
-            reading_lost: Box::pin(connection.ending().wait()),
+            // Nothing is read any more only once the channel is gone.
+            reading_lost: Box::pin(soon(connection.ending())),
             writing_lost: Box::pin(connection.ending().wait()),
+            is_gone: false,
             using: Some(connection.used()),
             connection,
         }
@@ -61,11 +66,28 @@ impl ChannelStream {
         Poll::Ready(loss.into_io(self.connection.host()))
     }
 
+    /// The channel is gone, and with it most likely the connection.
+    fn expect_loss(&mut self) {
+        if !self.is_gone {
+            self.is_gone = true;
+            self.writing_lost = Box::pin(soon(self.connection.ending()));
+        }
+    }
+
     fn poll_writing_lost(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let loss = ready!(self.writing_lost.as_mut().poll(cx));
         self.writing_lost = Box::pin(std::future::ready(loss.clone()));
         Poll::Ready(loss.into_io(self.connection.host()))
     }
+}
+
+/// Why the connection ended, which should follow at once.
+async fn soon(ending: Ending) -> Loss {
+    let loss = tokio::time::timeout(REASON_FOLLOWS_WITHIN, ending.wait()).await;
+    loss.unwrap_or_else(|_| Loss {
+        reason: "the server ended the channel out of turn".to_owned(),
+        cause: Cause::Broken,
+    })
 }
 
 impl AsyncRead for ChannelStream {
@@ -104,7 +126,7 @@ struct Inbound {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum End {
-    /// The connection is gone.
+    /// The channel is gone, and so is the connection unless the server broke the protocol.
     Lost,
     /// The server ended its side of the channel.
     Said,
@@ -117,8 +139,9 @@ impl Inbound {
             // Perhaps with nothing in it, which is not an end.
             Some(ChannelMsg::Data { data }) => self.unread = data,
             Some(ChannelMsg::Eof | ChannelMsg::Close) => self.end = Some(End::Said),
+            // Nobody opens it any more: russh has dropped the channel.
+            Some(ChannelMsg::OpenFailure(_)) | None => self.end = Some(End::Lost),
             Some(_) => {}
-            None => self.end = Some(End::Lost),
         }
     }
 }
@@ -135,7 +158,11 @@ impl AsyncWrite for ChannelStream {
         match self.writer.as_mut().poll_write(cx, bytes) {
             Poll::Ready(Ok(count)) => Poll::Ready(Ok(count)),
             // A writer that waits for the window is not told by russh when the session ends.
-            Poll::Pending | Poll::Ready(Err(_)) => self.poll_writing_lost(cx).map(Err),
+            Poll::Pending => self.poll_writing_lost(cx).map(Err),
+            Poll::Ready(Err(_)) => {
+                self.expect_loss();
+                self.poll_writing_lost(cx).map(Err)
+            }
         }
     }
 
@@ -146,7 +173,10 @@ impl AsyncWrite for ChannelStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match ready!(self.writer.as_mut().poll_shutdown(cx)) {
             Ok(()) => Poll::Ready(Ok(())),
-            Err(_) => self.poll_writing_lost(cx).map(Err),
+            Err(_) => {
+                self.expect_loss();
+                self.poll_writing_lost(cx).map(Err)
+            }
         }
     }
 }
@@ -173,6 +203,9 @@ impl fmt::Debug for ChannelStream {
             .finish()
     }
 }
+
+/// The reason is written before the end is shown; this only bounds a surprise.
+const REASON_FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use posthole_testkit::ssh::raw::RawSshServer;
+use posthole_core::tunnel::TunnelError;
+use posthole_testkit::ssh::raw::{CHANNEL_OPEN_FAILURE, GLOBAL_REQUEST, RawSshServer};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
@@ -13,6 +15,9 @@ use crate::world::{Client, Person};
 
 /// Longer than anything takes that happens at all.
 const SOON: Duration = Duration::from_secs(20);
+
+/// RFC 4254 §4.
+const REQUEST_FAILURE: u8 = 82;
 
 #[tokio::test]
 async fn a_key_exchange_that_nobody_waits_for_is_over_and_asks_nothing() {
@@ -84,4 +89,73 @@ async fn a_connection_that_waits_for_new_keys_can_be_given_up() {
         .unwrap()
         .unwrap()
         .forget();
+}
+
+/// A server that lets everybody in, opens the first channel, and answers signs of life after that.
+fn opening_one_channel(connections: Arc<AtomicUsize>) -> RawSshServer {
+    RawSshServer::start(move |mut session| {
+        connections.fetch_add(1, Ordering::SeqCst);
+        async move {
+            session.greet().await?;
+            session.exchange_keys().await?;
+            session.let_in().await?;
+            session.open_channel().await?;
+            loop {
+                let packet = session.receive().await?;
+                if packet.first() == Some(&GLOBAL_REQUEST) {
+                    session.send(&[REQUEST_FAILURE]).await?;
+                }
+            }
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_connection_on_which_no_channel_opens_is_not_used_again() {
+    let connections = Arc::<AtomicUsize>::default();
+    let server = opening_one_channel(Arc::clone(&connections));
+    let known = server.known_hosts_line();
+    let mut client = Client::at(server.addr(), &known, Person::absent());
+    client.hop.connect_timeout = Duration::from_millis(500);
+    let client = client.given_password("sesame");
+    let stream = client.open().await.unwrap();
+    // It may be the destination's fault, as long as others get on with it.
+    let error = client.error().await;
+    assert!(matches!(error, TunnelError::Timeout { .. }), "{error}");
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+    let error = client.error().await;
+    assert!(matches!(error, TunnelError::Timeout { .. }), "{error}");
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+    let second = client.open().await.unwrap();
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+    drop(stream);
+
+    // Without others it is given up at once.
+    drop(second);
+    let error = client.error().await;
+    assert!(matches!(error, TunnelError::Timeout { .. }), "{error}");
+    client.open().await.unwrap();
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_channel_that_is_refused_after_it_was_opened_is_lost() {
+    let server = RawSshServer::start(|mut session| async move {
+        session.greet().await?;
+        session.exchange_keys().await?;
+        session.let_in().await?;
+        let channel = session.open_channel().await?;
+        let mut refusal = vec![CHANNEL_OPEN_FAILURE];
+        for number in [channel, 1, 0, 0] {
+            refusal.extend(u32::to_be_bytes(number));
+        }
+        session.send(&refusal).await?;
+        session.listen().await
+    });
+    let known = server.known_hosts_line();
+    let client = Client::at(server.addr(), &known, Person::absent()).given_password("sesame");
+    let mut stream = client.open().await.unwrap();
+    let read = timeout(SOON, stream.read_u8()).await;
+    let error = read.expect("the stream fails").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
 }

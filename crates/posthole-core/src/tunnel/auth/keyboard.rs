@@ -83,6 +83,10 @@ impl Exchange<'_> {
         Err(TunnelError::Protocol {
             host: self.login.hop.name.clone(),
             reason: "it does not stop asking questions".to_owned(),
+            hint: Some(
+                "log in with a key, or leave keyboard-interactive out of preferred-authentications"
+                    .to_owned(),
+            ),
         })
     }
 
