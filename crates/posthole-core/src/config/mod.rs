@@ -40,6 +40,7 @@ pub use value::{
     parse_size,
 };
 
+pub(crate) use name::{check_address, check_ssh_user};
 pub(crate) use section::{Limits, check_password, one_line};
 pub(crate) use suggest::did_you_mean;
 

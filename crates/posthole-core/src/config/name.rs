@@ -4,6 +4,8 @@
 //! after CVE-2023-51385): what looks like an option or means something to a shell is an attack
 //! or a slip, never a name.
 
+use std::net::Ipv6Addr;
+
 /// Says why `host` cannot be a host.
 pub(super) fn check_host(host: &str) -> Result<(), String> {
     if host.is_empty() {
@@ -14,8 +16,18 @@ pub(super) fn check_host(host: &str) -> Result<(), String> {
     })
 }
 
+/// Says why `host` cannot be a host or the address of one.
+pub(crate) fn check_address(host: &str) -> Result<(), String> {
+    // fe80::1%eth0
+    let (address, zone) = host.split_once('%').unwrap_or((host, "lo"));
+    if address.parse::<Ipv6Addr>().is_ok() {
+        return check_host(zone);
+    }
+    check_host(host)
+}
+
 /// Says why `user` cannot be an SSH user.
-pub(super) fn check_ssh_user(user: &str) -> Result<(), String> {
+pub(crate) fn check_ssh_user(user: &str) -> Result<(), String> {
     if user.is_empty() {
         return Err("the user name is empty".to_owned());
     }

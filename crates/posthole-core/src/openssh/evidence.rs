@@ -4,9 +4,12 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use russh::keys::PrivateKey;
+
+use super::run::{NotEnded, TIME_LIMIT, run};
 
 /// Whether a private key file is for a key on a FIDO authenticator.
 ///
@@ -27,16 +30,34 @@ pub(super) fn is_security_key(identity: &Path) -> Option<bool> {
 /// Whether there is a Kerberos ticket: by klist(1) where it is installed, and otherwise by the
 /// look of it.
 pub(super) fn has_kerberos_ticket(cache: Option<&OsStr>) -> bool {
-    let klist = Command::new("klist")
-        .arg("-s")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match klist {
-        Ok(status) => status.success(),
-        Err(_) => has_cache(cache),
+    has_ticket_by("klist", cache, TIME_LIMIT)
+}
+
+fn has_ticket_by(klist: &str, cache: Option<&OsStr>, limit: Duration) -> bool {
+    let mut command = Command::new(klist);
+    command.arg("-s");
+    match run(command, limit) {
+        Ok(ended) => ended.status.success(),
+        Err(NotEnded::Spawn(_)) => has_cache(cache),
+        // Whatever it waits for, a login with the ticket would wait for as well.
+        Err(NotEnded::TooLong | NotEnded::TimedOut { .. }) => false,
     }
+}
+
+/// The version of the `ssh` of `PATH`, major and minor; `None` if it is none of OpenSSH's.
+pub(crate) fn version() -> Option<(u32, u32)> {
+    let mut command = Command::new("ssh");
+    command.arg("-V");
+    let ended = run(command, TIME_LIMIT).ok()?;
+    parse_version(&String::from_utf8_lossy(&ended.stderr))
+}
+
+/// `OpenSSH_9.2p1 Debian-2+deb12u3, OpenSSL 3.0.15 3 Sep 2024`
+fn parse_version(said: &str) -> Option<(u32, u32)> {
+    let (major, rest) = said.strip_prefix("OpenSSH_")?.split_once('.')?;
+    let end = rest.find(|c: char| !c.is_ascii_digit());
+    let minor = &rest[..end.unwrap_or(rest.len())];
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// Whether the credential cache of `KRB5CCNAME` is there; where it is not a file, it is taken on
@@ -56,3 +77,38 @@ fn has_cache(cache: Option<&OsStr>) -> bool {
 const OPENSSH_HEADER: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";
 /// Far more than a key takes.
 const KEY_LIMIT: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_klist_that_hangs_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let klist = directory.path().join("klist");
+        std::fs::write(&klist, "#!/bin/sh\nexec sleep 600\n").unwrap();
+        std::fs::set_permissions(&klist, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let klist = klist.to_str().unwrap();
+        let limit = Duration::from_millis(100);
+        assert!(!has_ticket_by(klist, Some(OsStr::new("KEYRING:x")), limit));
+    }
+
+    #[test]
+    fn the_version_of_openssh_is_read_and_no_other() {
+        for (said, version) in [
+            (
+                "OpenSSH_9.2p1 Debian-2, OpenSSL 3.0.15 3 Sep 2024\n",
+                Some((9, 2)),
+            ),
+            ("OpenSSH_10.0p2, LibreSSL 3.3.6", Some((10, 0))),
+            ("OpenSSH_8.4", Some((8, 4))),
+            ("Dropbear v2022.83", None),
+            ("OpenSSH_for_Windows_8.1p1", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_version(said), version, "{said}");
+        }
+    }
+}

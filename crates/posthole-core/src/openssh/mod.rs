@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use answer::Answer;
+pub(crate) use evidence::version;
 pub use run::Ssh;
 
 /// OpenSSH's client on this machine, and what else it would go by.

@@ -241,20 +241,20 @@ fn arguments(query: &Query, control_path: Option<&str>) -> Vec<String> {
     arguments
 }
 
-struct Ended {
-    status: ExitStatus,
+pub(super) struct Ended {
+    pub(super) status: ExitStatus,
     stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
 }
 
-enum NotEnded {
+pub(super) enum NotEnded {
     Spawn(io::Error),
     TooLong,
     TimedOut { stderr: Vec<u8> },
 }
 
 /// Runs a command without standard input to its end.
-fn run(mut command: Command, limit: Duration) -> Result<Ended, NotEnded> {
+pub(super) fn run(mut command: Command, limit: Duration) -> Result<Ended, NotEnded> {
     let deadline = Instant::now() + limit;
     let mut child = command
         .stdin(Stdio::null())
@@ -364,7 +364,7 @@ fn one_line(text: &[u8]) -> String {
 }
 
 /// A name server may take its time.
-const TIME_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// How long a pipe is read after its process has ended, while something else still holds it open.
 const LAST_READ: Duration = Duration::from_secs(1);
 /// Some hundred lines are usual.

@@ -107,6 +107,15 @@ impl Case {
         hops[0].clone()
     }
 
+    /// What stops it, as text.
+    #[track_caller]
+    fn errors(&self) -> String {
+        match self.resolve() {
+            Ok(plan) => panic!("resolved to {plan}"),
+            Err(found) => render(&self.text, &found),
+        }
+    }
+
     #[track_caller]
     fn refused(&self, expect: Expect) {
         match self.resolve() {

@@ -36,7 +36,7 @@ use super::connection::Caller;
 use super::error::TunnelError;
 use super::loss::Ending;
 use super::patience::Patience;
-use super::stream::Heard;
+use super::wire::Heard;
 
 use exchange::{Exchange, Outcome};
 use keys::Keys;
@@ -46,6 +46,8 @@ use password::Passwords;
 #[derive(Clone, Copy)]
 pub(super) struct Login<'a> {
     pub(super) hop: &'a Hop,
+    /// The hosts on the way to it.
+    pub(super) before: &'a [Hop],
     pub(super) answers: &'a Answers,
     pub(super) patience: &'a Patience,
     pub(super) caller: Caller<'a>,

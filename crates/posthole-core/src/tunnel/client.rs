@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use russh::Names;
@@ -14,6 +14,7 @@ use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg, Session};
 use russh::keys::{Algorithm, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure, SshId};
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::plan::Hop;
 use crate::transport::dial::DialError;
@@ -60,6 +61,10 @@ pub(super) struct Client {
     pub(super) refusals: Arc<Refusals>,
     pub(super) banner: Arc<Mutex<String>>,
     pub(super) loss: watch::Sender<Option<Loss>>,
+    /// The algorithm that the host key was to sign by, for a comparison with what it signed by.
+    pub(super) agreed: Arc<OnceLock<Algorithm>>,
+    /// Cancelled when nobody wants the session any more.
+    pub(super) cut: CancellationToken,
 }
 
 impl client::Handler for Client {
@@ -68,10 +73,12 @@ impl client::Handler for Client {
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Fault> {
         let key = shown.public_key();
         self.shown = Some(key.algorithm());
-        self.gatekeeper
-            .admit(key, shown.certificate().cloned())
-            .await?;
-        Ok(true)
+        let certificate = shown.certificate().cloned();
+        tokio::select! {
+            biased;
+            () = self.cut.cancelled() => Ok(false),
+            admitted = self.gatekeeper.admit(key, certificate) => admitted.map(|()| true),
+        }
     }
 
     async fn kex_done(
@@ -83,6 +90,8 @@ impl client::Handler for Client {
         if is_open_to_terrapin(names) {
             return Err(Fault::NotStrict);
         }
+        // Only the first counts: of what is signed later nothing is to be seen.
+        self.agreed.set(names.key.clone()).ok();
         // russh takes a key of any kind, whatever was agreed on.
         if let Some(shown) = self.shown.take()
             && !is_same_kind(&shown, &names.key)
@@ -211,7 +220,22 @@ impl client::Handler for Client {
     }
 }
 
-/// Whether a key of one algorithm can sign by the other: the hash is the signature's business.
+/// The name of the algorithm that a signature was made by, if it is another one than was agreed on.
+///
+/// russh checks a signature by whatever algorithm it names, SHA-1 among them.
+pub(super) fn signed_otherwise(signature: &[u8], agreed: &Algorithm) -> Option<String> {
+    let name = signature
+        .split_at_checked(4)
+        .and_then(|(length, rest)| {
+            let length = u32::from_be_bytes(length.try_into().ok()?);
+            rest.get(..usize::try_from(length).ok()?)
+        })
+        .unwrap_or_default();
+    (name != agreed.as_str().as_bytes()).then(|| clean(&String::from_utf8_lossy(name), SHOWN))
+}
+
+/// Whether a key of one algorithm can sign by the other: the hash is the signature's business, of
+/// which [`signed_otherwise`] sees.
 fn is_same_kind(key: &Algorithm, signature: &Algorithm) -> bool {
     match (key, signature) {
         (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
@@ -236,6 +260,8 @@ pub(super) enum Fault {
     Failed(TunnelError),
     /// The host key is of another kind than was agreed on.
     OtherHostKey { agreed: Algorithm, shown: Algorithm },
+    /// The host key has signed by another algorithm than was agreed on.
+    OtherSignature { agreed: Algorithm, signed: String },
     /// The host key is all that was wanted.
     Seen(HostKey),
     /// The protocol or the connection failed.
@@ -281,10 +307,37 @@ impl fmt::Display for Fault {
                     "a host key for {agreed} was agreed on, and it showed one for {shown}"
                 )
             }
+            Self::OtherSignature { agreed, signed } => write!(
+                f,
+                "a host key for {agreed} was agreed on, and it signed with {signed}"
+            ),
             Self::Seen(_) => f.write_str("only the host key was wanted"),
             Self::Ssh(error) => f.write_str(&explain(error)),
             Self::Unsupported(unsupported) => unsupported.fmt(f),
             Self::WeakHostKey { bits } => write!(f, "its RSA host key has only {bits} bits"),
+        }
+    }
+}
+
+impl Fault {
+    /// What to do about it.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotStrict => Some(
+                "the server should be updated to one with strict key exchange (OpenSSH 9.6), or \
+                 offer aes128-gcm@openssh.com or aes128-ctr",
+            ),
+            Self::OtherHostKey { .. } | Self::OtherSignature { .. } => Some(
+                "the server is broken, or somebody is in between; ask the administrator of the host",
+            ),
+            Self::Ssh(russh::Error::WrongServerSig) => {
+                Some("somebody may be in between; ask the administrator of the host")
+            }
+            Self::WeakHostKey { .. } => Some(
+                "such a key can be broken; ask the administrator of the host for a longer one, or \
+                 better one of Ed25519 (ssh-keygen -A)",
+            ),
+            _ => None,
         }
     }
 }
@@ -359,7 +412,30 @@ const WORDS_FOLLOW_WITHIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use russh::keys::HashAlg;
+
     use super::*;
+
+    #[test]
+    fn a_host_key_signs_by_what_was_agreed_on() {
+        let signature = |name: &str| {
+            let mut blob = u32::try_from(name.len()).unwrap().to_be_bytes().to_vec();
+            blob.extend(name.as_bytes());
+            blob.extend([0, 0, 0, 1, 7]);
+            blob
+        };
+        let agreed = Algorithm::Rsa {
+            hash: Some(HashAlg::Sha512),
+        };
+        assert_eq!(signed_otherwise(&signature("rsa-sha2-512"), &agreed), None);
+        for other in ["ssh-rsa", "rsa-sha2-256", "ssh-ed25519", ""] {
+            let signed = signed_otherwise(&signature(other), &agreed);
+            assert_eq!(signed.as_deref(), Some(other));
+        }
+        assert!(signed_otherwise(&[0, 0, 0, 9, b'x'], &agreed).is_some());
+        let agreed = Algorithm::Ed25519;
+        assert_eq!(signed_otherwise(&signature("ssh-ed25519"), &agreed), None);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn words_about_a_refused_channel_are_given_only_when_it_is_clear_whose_they_are() {

@@ -7,19 +7,21 @@
 
 use std::fmt;
 use std::future::pending;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use russh::client::{self, Handle, Msg};
+use russh::keys::Algorithm;
 use russh::{AlgorithmKind, Channel, Disconnect};
+use tokio_util::sync::CancellationToken;
 
 use crate::plan::{Hop, HostPort};
 use crate::progress::{Event, Observer, Step};
 
 use super::algorithms::Ciphers;
 use super::auth;
-use super::client::{Client, Fault, Refusals, config};
+use super::client::{Client, Fault, Refusals, config, signed_otherwise};
 use super::error::{Phase, Refusal, TunnelError};
 use super::host_key::Gatekeeper;
 use super::known_hosts::HostKey;
@@ -27,7 +29,8 @@ use super::loss::{Cause, Ending, Loss, explain};
 use super::offer::Offer;
 use super::patience::{Patience, TimedOut};
 use super::process::Ended;
-use super::stream::{ChannelStream, Heard, Wire};
+use super::stream::ChannelStream;
+use super::wire::{Heard, Wire};
 use super::{Tunnels, proxy_command};
 
 /// Who wants a connection, and who is told about it.
@@ -54,8 +57,13 @@ pub(super) struct Connection {
     handle: Handle<Client>,
     ending: Ending,
     refusals: Arc<Refusals>,
+    lifeline: Lifeline,
     /// Given up because the server did not answer.
     is_abandoned: AtomicBool,
+    /// How many channels are open on it.
+    uses: AtomicUsize,
+    /// How many in a row did not open in time.
+    unanswered: AtomicUsize,
 }
 
 impl Connection {
@@ -98,6 +106,7 @@ impl Connection {
         let asked = patience.asked();
         let login = auth::Login {
             hop,
+            before,
             answers,
             patience: &patience,
             caller,
@@ -119,7 +128,10 @@ impl Connection {
             handle: session.handle,
             ending: session.ending,
             refusals: session.refusals,
+            lifeline: session.lifeline,
             is_abandoned: AtomicBool::new(false),
+            uses: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(0),
         })
     }
 
@@ -135,7 +147,7 @@ impl Connection {
 
     /// Whether a channel may still be opened, as far as anybody has noticed.
     pub(super) fn is_alive(&self) -> bool {
-        !self.handle.is_closed() && !self.is_abandoned.load(Ordering::Relaxed)
+        !self.handle.is_closed() && !self.is_abandoned.load(Ordering::SeqCst)
     }
 
     /// Opens a direct-tcpip channel (RFC 4254 §7.2).
@@ -150,15 +162,17 @@ impl Connection {
             opened = tokio::time::timeout(limit, self.request_channel(to)) => match opened {
                 Ok(channel) => channel?,
                 Err(_) => {
+                    self.did_not_open();
                     let (host, during) = (self.hop.name.clone(), Phase::Channel);
                     return Err(TunnelError::Timeout { host, during, after: limit });
                 }
             },
             loss = self.watch() => {
-                self.is_abandoned.store(true, Ordering::Relaxed);
+                self.abandon();
                 return Err(self.lost(loss));
             }
         };
+        self.unanswered.store(0, Ordering::SeqCst);
         caller.step(Step::ChannelOpen { to: to.to_string() }, began.elapsed());
         Ok(ChannelStream::new(channel, Arc::clone(self)))
     }
@@ -175,25 +189,31 @@ impl Connection {
                 connection
                     .handle
                     .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
-            if let Err(Ok(unwanted)) = sender.send(request.await) {
+            let opened = match request.await {
+                Ok(channel) => Ok(channel),
+                // Its words are fetched even if nobody waits for them any more, or they would be
+                // taken for those of another one.
+                Err(russh::Error::ChannelOpenFailure(reason)) => {
+                    let refusal = Refusal::from(&reason);
+                    Err(Some((refusal, connection.refusals.words(refusal).await)))
+                }
+                Err(_) => Err(None),
+            };
+            if let Err(Ok(unwanted)) = sender.send(opened) {
                 // Fails only if the connection is gone, and the channel with it.
                 unwanted.close().await.ok();
             }
         });
-        let opened = receiver.await.unwrap_or(Err(russh::Error::Disconnect));
-        match opened {
+        match receiver.await.unwrap_or(Err(None)) {
             Ok(channel) => Ok(channel),
-            Err(russh::Error::ChannelOpenFailure(reason)) => {
-                let refusal = Refusal::from(&reason);
-                Err(TunnelError::ChannelRefused {
-                    host: self.hop.name.clone(),
-                    to: to.clone(),
-                    next: None,
-                    refusal,
-                    text: self.refusals.words(refusal).await,
-                })
-            }
-            Err(_) => Err(self.lost(self.ending().wait().await)),
+            Err(Some((refusal, text))) => Err(TunnelError::ChannelRefused {
+                host: self.hop.name.clone(),
+                to: to.clone(),
+                next: None,
+                refusal,
+                text,
+            }),
+            Err(None) => Err(self.lost(self.ending().wait().await)),
         }
     }
 
@@ -220,11 +240,33 @@ impl Connection {
         if matches!(answer, Ok(Ok(()))) {
             return true;
         }
-        self.is_abandoned.store(true, Ordering::Relaxed);
-        // Ends the session here, whether or not the other side hears of it.
-        let goodbye = self.handle.disconnect(Disconnect::ByApplication, "", "");
-        tokio::time::timeout(limit, goodbye).await.ok();
+        self.is_abandoned.store(true, Ordering::SeqCst);
+        self.lifeline.cut();
         false
+    }
+
+    /// Opens no more channels on it, and ends it when those that are open are done with: a server
+    /// that does not answer may still be busy with what they wait for.
+    fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::SeqCst);
+        if self.uses.load(Ordering::SeqCst) == 0 {
+            self.lifeline.cut();
+        }
+    }
+
+    /// Gives the connection up if its server answers, but opens no channels: at once where nobody
+    /// else uses it, and otherwise at the second one, since the first may be the destination's fault.
+    fn did_not_open(&self) {
+        let before = self.unanswered.fetch_add(1, Ordering::SeqCst);
+        if before > 0 || self.uses.load(Ordering::SeqCst) == 0 {
+            self.abandon();
+        }
+    }
+
+    /// Counts a channel that is open.
+    pub(super) fn used(self: &Arc<Self>) -> Use {
+        self.uses.fetch_add(1, Ordering::SeqCst);
+        Use(Arc::clone(self))
     }
 
     fn lost(&self, loss: Loss) -> TunnelError {
@@ -253,6 +295,48 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection")
             .field("login", &self.hop.login())
             .finish_non_exhaustive()
+    }
+}
+
+/// Keeps a connection for as long as there is a channel on it.
+pub(super) struct Use(Arc<Connection>);
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        let Self(connection) = self;
+        if connection.uses.fetch_sub(1, Ordering::SeqCst) == 1
+            && connection.is_abandoned.load(Ordering::SeqCst)
+        {
+            connection.lifeline.cut();
+        }
+    }
+}
+
+/// What a session hangs on: it ends for certain once this is dropped.
+struct Lifeline {
+    cut: CancellationToken,
+    ending: Ending,
+}
+
+impl Lifeline {
+    /// Ends the session here and now, whether or not the other side hears of it.
+    fn cut(&self) {
+        self.cut.cancel();
+    }
+}
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        let (cut, ending) = (self.cut.clone(), self.ending.clone());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return cut.cancel();
+        };
+        // Without its handle russh sends what it still has, and ends; but not if it waits for new
+        // keys or for a peer that does not read.
+        runtime.spawn(async move {
+            tokio::time::timeout(LAST_WORDS, ending.wait()).await.ok();
+            cut.cancel();
+        });
     }
 }
 
@@ -314,6 +398,7 @@ pub(super) async fn scan_all(
 /// A session after the key exchange, not logged in.
 struct Session {
     handle: Handle<Client>,
+    lifeline: Lifeline,
     ending: Ending,
     heard: Heard,
     refusals: Arc<Refusals>,
@@ -372,6 +457,8 @@ impl Route<'_> {
 
         let began = Instant::now();
         let (loss, ending) = Ending::new();
+        let cut = CancellationToken::new();
+        let agreed = Arc::<OnceLock<Algorithm>>::default();
         let (refusals, banner) = (Arc::<Refusals>::default(), Arc::<Mutex<String>>::default());
         let client = Client {
             gatekeeper: Arc::clone(&gatekeeper),
@@ -379,8 +466,13 @@ impl Route<'_> {
             refusals: Arc::clone(&refusals),
             banner: Arc::clone(&banner),
             loss,
+            agreed: Arc::clone(&agreed),
+            cut: cut.clone(),
         };
-        let wire = Wire::new(stream);
+        // russh goes on by itself when nobody waits any more: to questions about a host key of a
+        // connection that has failed, or for ever.
+        let unless_kept = cut.clone().drop_guard();
+        let wire = Wire::new(stream, cut);
         let heard = wire.heard();
         let connecting = client::connect_stream(Arc::new(config), wire, client);
         let handle = match patience.limit(left, connecting).await {
@@ -394,6 +486,12 @@ impl Route<'_> {
                 }));
             }
         };
+        if let (Some(binding), Some(agreed)) = (handle.agent_session_binding(), agreed.get())
+            && let Some(signed) = signed_otherwise(binding.signature(), agreed)
+        {
+            let agreed = agreed.clone();
+            return Err(Fault::OtherSignature { agreed, signed });
+        }
         if let Some(admitted) = gatekeeper.admitted() {
             let step = Step::HostKey {
                 host: admitted.key.host().to_owned(),
@@ -407,8 +505,13 @@ impl Route<'_> {
                 caller.notice(notice);
             }
         }
+        let lifeline = Lifeline {
+            cut: unless_kept.disarm(),
+            ending: ending.clone(),
+        };
         Ok(Session {
             handle,
+            lifeline,
             ending,
             heard,
             refusals,
@@ -468,6 +571,7 @@ impl Fault {
             }
             fault => TunnelError::Protocol {
                 host,
+                hint: fault.hint().map(str::to_owned),
                 reason: fault.to_string(),
             },
         }
@@ -479,6 +583,9 @@ const SUSPICION: Duration = Duration::from_secs(5);
 
 /// How long a server may take to give one.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// How long what is still to be sent may take once a connection is not wanted any more.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A slow TCP connection must not leave the key exchange without any time.
 const LEAST_FOR_KEY_EXCHANGE: Duration = Duration::from_secs(2);

@@ -139,6 +139,8 @@ pub enum TunnelError {
         host: String,
         /// What was wrong.
         reason: String,
+        /// What to do about it.
+        hint: Option<String>,
     },
     /// The program that should have connected to the mail server is not to be started.
     #[error("cannot start the plugin {program}: {reason}")]
@@ -281,7 +283,6 @@ impl TunnelError {
             } => Some("check that the port is that of an SSH server".to_owned()),
             Self::ConnectionLost { .. }
             | Self::HostKeyDeclined { .. }
-            | Self::Protocol { .. }
             | Self::Timeout { .. }
             | Self::Unanswered { .. } => None,
             Self::Dial(error) => error.hint(),
@@ -292,7 +293,7 @@ impl TunnelError {
             Self::HostKeyUnknown { trust, .. } => Some(format!(
                 "compare the fingerprint with the host's own, then run: {trust}"
             )),
-            Self::OpenSsh { hint, .. } => hint.clone(),
+            Self::OpenSsh { hint, .. } | Self::Protocol { hint, .. } => hint.clone(),
             Self::ProxyCommand { command, .. } => {
                 Some(format!("run it by hand to see what it does: {command}"))
             }

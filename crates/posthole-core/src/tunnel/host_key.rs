@@ -18,6 +18,7 @@ use super::error::TunnelError;
 use super::known_hosts::{self, HostKey, Judgement, KnownHostsError, Names, Recorded, Standing};
 use super::offer::Offer;
 use super::patience::Patience;
+use super::trust_command::TrustCommand;
 
 /// Decides about the host keys of one host.
 pub(super) struct Gatekeeper {
@@ -271,26 +272,22 @@ impl Gatekeeper {
 
     /// The command that records the key after a look at it.
     pub(super) fn trust_command(&self) -> String {
-        let mut command = "posthole trust".to_owned();
-        for host in &self.via {
-            command += &format!(" --via {host}");
-        }
         // Recorded in another file than this host's, the key would be as unknown as before.
-        if let Some(file) = self.hop.known_hosts.first()
-            && !file.ends_with(".ssh/known_hosts")
-        {
-            let file = file.display().to_string();
-            command += &format!(" --known-hosts {}", shell_words::quote(&file));
-        }
-        format!(
-            "{command} {}",
-            target(&self.hop.name, self.hop.address.port)
-        )
+        let file = self.hop.known_hosts.first();
+        let file = file.filter(|file| !file.ends_with(".ssh/known_hosts"));
+        let command = TrustCommand {
+            config: None,
+            known_hosts: file.map(std::slice::from_ref).unwrap_or_default(),
+            via: &self.via,
+            host: &target(&self.hop.name, self.hop.address.port),
+            fingerprint: None,
+        };
+        command.to_string()
     }
 }
 
 /// A host as the command line takes it.
-fn target(name: &str, port: u16) -> String {
+pub(super) fn target(name: &str, port: u16) -> String {
     match port {
         22 => name.to_owned(),
         port => HostPort {

@@ -38,6 +38,7 @@ use crate::progress::{Event, Observer};
 
 use super::answers::Answers;
 use super::patience::Patience;
+use super::prompt::{login_at, wants_password};
 use super::text::{SHOWN, clean};
 
 /// The name that our program is started under to carry a question.
@@ -149,6 +150,9 @@ pub(super) struct Asker {
     pub(super) account: String,
     pub(super) hops: Vec<Hop>,
     pub(super) patience: Arc<Patience>,
+    /// Whether `ssh` puts the login before what a server words (since OpenSSH 8.5), so that it can be
+    /// told from what it asks itself.
+    pub(super) names_logins: bool,
 }
 
 impl Asker {
@@ -156,12 +160,25 @@ impl Asker {
     pub(super) fn has_answers(&self) -> bool {
         self.is_anybody_there || self.hops.iter().any(has_source)
     }
+
+    /// Which host a login is at, if it is one and no other.
+    fn about(&self, login: &str) -> Option<usize> {
+        let is_it = |hop: &Hop| {
+            login == hop.login() || login == format!("{}@{}", hop.user, hop.address.host)
+        };
+        let mut places = self.hops.iter().enumerate().filter(|(_, hop)| is_it(hop));
+        match (places.next(), places.next()) {
+            (Some((index, _)), None) => Some(index),
+            _ => None,
+        }
+    }
 }
 
 /// The questions of one program.
 struct Errand {
     asker: Asker,
-    asked: Mutex<HashSet<SecretQuestion>>,
+    /// As `ssh` words them, since it asks for one password in several ways.
+    asked: Mutex<HashSet<String>>,
     given: Mutex<Vec<(SecretQuestion, SecretString)>>,
     /// Nobody wants to answer any more.
     is_declined: AtomicBool,
@@ -196,14 +213,15 @@ impl Errand {
 
     async fn answer(&self, text: &str) -> Option<SecretString> {
         let (mut question, configured) = self.understand(text);
-        let is_first = lock(&self.asked).insert(question.clone());
+        let is_first = lock(&self.asked).insert(text.to_owned());
         if is_first && let Some(source) = configured {
             let source = source.clone();
             return self.asker.answers.configured(&source, question).await.ok();
         }
         let _pause = self.asker.patience.pause();
         let turn = self.asker.answers.turn_for(&question).await;
-        if is_first {
+        let is_once = matches!(question, SecretQuestion::SshPrompt { .. });
+        if is_first && !is_once {
             if let Some(kept) = turn.kept(&question) {
                 return Some(kept);
             }
@@ -225,29 +243,39 @@ impl Errand {
             self.is_declined.store(true, Ordering::Relaxed);
             return None;
         };
-        lock(&self.given).push((kept_under, answer.clone()));
+        // What a server words itself may be a code, which is good for one use.
+        if !matches!(kept_under, SecretQuestion::SshPrompt { .. }) {
+            lock(&self.given).push((kept_under, answer.clone()));
+        }
         Some(answer)
     }
 
     /// What `ssh` wants to know, in our own terms where there are such, and where the configuration
     /// has the answer.
     fn understand(&self, text: &str) -> (SecretQuestion, Option<&PasswordSource>) {
-        let about = |login: &str| {
-            self.asker.hops.iter().find(|hop| {
-                login == hop.login() || login == format!("{}@{}", hop.user, hop.address.host)
-            })
-        };
-        // msingh@popserver's password:
-        if let Some(login) = text.strip_suffix("'s password:") {
-            let hop = about(login);
-            let question = SecretQuestion::SshPassword {
-                login: hop.map_or_else(|| login.to_owned(), Hop::login),
-                again: false,
+        if !self.asker.names_logins {
+            // Any of it could be the server's.
+            return self.prompt(None, text);
+        }
+        // (msingh@popserver) Password:
+        let said = text
+            .strip_prefix('(')
+            .and_then(|rest| rest.split_once(") "));
+        if let Some((login, prompt)) = said {
+            // The server's own words, whatever they look like.
+            let hop = self.asker.about(login);
+            return match hop {
+                Some(index) if wants_password(prompt, &self.asker.hops[index].user) => {
+                    self.password_at(index)
+                }
+                _ => self.prompt(hop, prompt),
             };
-            return (
-                question,
-                hop.filter(|hop| has_source(hop)).map(|hop| &hop.password),
-            );
+        }
+        // msingh@popserver's password:
+        if let Some(login) = text.strip_suffix("'s password:")
+            && let Some(index) = self.asker.about(login)
+        {
+            return self.password_at(index);
         }
         // Enter passphrase for key '/home/x/.ssh/id':
         if let Some(key) = text.strip_prefix("Enter passphrase for key '")
@@ -259,23 +287,35 @@ impl Errand {
             };
             return (question, None);
         }
-        // (msingh@popserver) Password:
-        let named = text
-            .strip_prefix('(')
-            .and_then(|rest| rest.split_once(") "))
-            .and_then(|(login, prompt)| Some((about(login)?, prompt)));
-        let (hop, prompt) = match named {
-            Some((hop, prompt)) => (Some(hop), prompt),
-            None => (self.asker.hops.last(), text),
+        self.prompt(None, text)
+    }
+
+    /// The password of one of the hosts.
+    fn password_at(&self, index: usize) -> (SecretQuestion, Option<&PasswordSource>) {
+        let (hop, before) = (&self.asker.hops[index], &self.asker.hops[..index]);
+        let question = SecretQuestion::SshPassword {
+            login: login_at(hop, before),
+            again: false,
+        };
+        (question, has_source(hop).then_some(&hop.password))
+    }
+
+    /// What somebody else words, and most likely the last host.
+    fn prompt(
+        &self,
+        index: Option<usize>,
+        prompt: &str,
+    ) -> (SecretQuestion, Option<&PasswordSource>) {
+        let hop = match index {
+            Some(index) => self.asker.hops.get(index),
+            None => self.asker.hops.last(),
         };
         let question = SecretQuestion::SshPrompt {
             login: hop.map(Hop::login).unwrap_or_default(),
             prompt: prompt.to_owned(),
             echo: false,
         };
-        let wants_password = named.is_some() && prompt.eq_ignore_ascii_case("password:");
-        let source = hop.filter(|hop| wants_password && has_source(hop));
-        (question, source.map(|hop| &hop.password))
+        (question, None)
     }
 }
 
@@ -350,15 +390,20 @@ mod tests {
         }
 
         fn messenger(&self) -> Messenger {
-            let asker = Asker {
+            let program = Path::new("/bin/posthole");
+            Messenger::start(self.asker(), program, &self.tasks).unwrap()
+        }
+
+        fn asker(&self) -> Asker {
+            Asker {
                 answers: Arc::clone(&self.answers),
                 is_anybody_there: true,
                 observer: Arc::new(Silent),
                 account: "work".to_owned(),
                 hops: vec![self.hop.clone()],
                 patience: Arc::new(Patience::new()),
-            };
-            Messenger::start(asker, Path::new("/bin/posthole"), &self.tasks).unwrap()
+                names_logins: true,
+            }
         }
     }
 
@@ -396,7 +441,8 @@ mod tests {
         messenger.keep_answers().await;
         let next = world.messenger();
         assert_eq!(ask(&next, password).await.unwrap(), "right");
-        assert_eq!(ask(&next, pin).await.unwrap(), "1234");
+        // A code that was good once is asked for again.
+        assert_eq!(ask(&next, pin).await, None);
         // It was not right after all.
         assert_eq!(ask(&next, password).await, None);
         assert_eq!(ask(&world.messenger(), password).await, None);
@@ -426,6 +472,40 @@ mod tests {
         // Nobody answered before, so nobody is bothered again.
         let asked = lock(&world.person.asked).len();
         assert_eq!(asked, 2, "{:?}", world.person.asked);
+    }
+
+    #[tokio::test]
+    async fn a_server_cannot_word_a_question_of_ssh() {
+        let mut world = World::new(&["to the gate"]);
+        world.hop.password = PasswordSource::Given {
+            origin: "the test".to_owned(),
+            secret: SecretString::from("configured"),
+        };
+        let gate = Hop::new("gate", "msingh");
+        let mut asker = world.asker();
+        asker.hops.insert(0, gate);
+        let program = Path::new("/bin/posthole");
+        let messenger = Messenger::start(asker, program, &world.tasks).unwrap();
+        let forged = "(msingh@gate) msingh@popserver's password: ";
+        assert_eq!(ask(&messenger, forged).await.unwrap(), "to the gate");
+        let gates = SecretQuestion::SshPassword {
+            login: "msingh@gate".to_owned(),
+            again: false,
+        };
+        assert_eq!(*lock(&world.person.asked), [gates]);
+
+        // An older `ssh` does not tell whose words they are.
+        let asker = Asker {
+            names_logins: false,
+            ..world.asker()
+        };
+        let messenger = Messenger::start(asker, program, &world.tasks).unwrap();
+        assert_eq!(ask(&messenger, "msingh@popserver's password: ").await, None);
+        let asked = lock(&world.person.asked);
+        assert!(
+            matches!(asked[1], SecretQuestion::SshPrompt { .. }),
+            "{asked:?}"
+        );
     }
 
     #[tokio::test]

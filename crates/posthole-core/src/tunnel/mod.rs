@@ -28,11 +28,14 @@ mod openssh;
 mod patience;
 mod plugin;
 mod process;
+mod prompt;
 mod proxy_command;
 mod slot;
 pub mod sshfp;
 mod stream;
 mod text;
+mod trust_command;
+mod wire;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -42,6 +45,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bstr::BString;
+use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
 use crate::ask::Ask;
@@ -54,13 +58,14 @@ pub use error::{
     Attempt, AuthenticationFailed, HostKeyChanged, Phase, Refusal, TunnelError, TunnelErrorKind,
 };
 pub use known_hosts::HostKey;
+pub use trust_command::TrustCommand;
 
 use answers::Answers;
 use connection::{Caller, Connection};
 use messenger::{Asker, Messenger};
 use patience::Patience;
 use slot::Slot;
-use stream::QuickAck;
+use wire::QuickAck;
 
 /// The SSH connections of this process.
 ///
@@ -71,6 +76,8 @@ pub struct Tunnels {
     slots: Mutex<HashMap<Destination, Arc<Slot<Link>>>>,
     /// What tends the programs that were started.
     programs: TaskTracker,
+    /// Whether `ssh` puts the login before what a server words, once it was asked.
+    names_logins: OnceCell<bool>,
 }
 
 impl Tunnels {
@@ -85,6 +92,7 @@ impl Tunnels {
             observer,
             slots: Mutex::default(),
             programs: TaskTracker::new(),
+            names_logins: OnceCell::new(),
         }
     }
 
@@ -364,6 +372,7 @@ impl Tunnels {
             account: caller.account.to_owned(),
             hops: hops.to_vec(),
             patience: Arc::clone(patience),
+            names_logins: *self.names_logins.get_or_init(names_logins).await,
         };
         if !asker.has_answers() {
             return None;
@@ -418,6 +427,12 @@ impl Link {
 fn split(hops: &[Hop]) -> (&Hop, &[Hop]) {
     hops.split_last()
         .expect("a route through SSH has at least one host")
+}
+
+/// Whether the `ssh` of `PATH` puts the login before what a server words (OpenSSH 8.5).
+async fn names_logins() -> bool {
+    let version = tokio::task::spawn_blocking(crate::openssh::version).await;
+    version.ok().flatten() >= Some((8, 5))
 }
 
 /// The same hosts, of which only the last one compresses: what passes through the others is

@@ -121,33 +121,25 @@ impl OpeningChannel<'_> {
     ) -> Result<Process, TunnelError> {
         let (hop, _) = split(self.hops);
         let patience = Arc::clone(&self.patience);
-        let is_data = loop {
-            // A server on the other end need not speak first; a refusal comes without delay.
-            let limit = if self.heard.is_authenticated() {
-                SILENT_SERVER
-            } else {
-                // Every host on the way takes its time, and does not tell.
-                let hosts = u32::try_from(self.hops.len()).unwrap_or(u32::MAX);
-                hop.connect_timeout.saturating_mul(hosts)
-            };
-            let next = async {
-                tokio::select! {
-                    biased;
-                    Some(word) = words.recv() => Next::Word(word),
-                    is_data = process.wait_for_data() => Next::Data(is_data),
-                }
-            };
-            match patience.limit(limit, next).await {
-                Ok(Next::Word(word)) => self.hear(word),
-                Ok(Next::Data(is_data)) => break is_data,
-                Err(TimedOut) if self.heard.is_authenticated() => break true,
-                Err(TimedOut) => {
-                    return Err(TunnelError::Timeout {
-                        host: hop.name.clone(),
-                        during: self.heard.phase(),
-                        after: limit,
-                    });
-                }
+        // Every host on the way takes its time, and does not tell. One limit for all of it, since
+        // what is said on the way may come from a server that never ends.
+        let hosts = u32::try_from(self.hops.len()).unwrap_or(u32::MAX);
+        let limit = hop.connect_timeout.saturating_mul(hosts);
+        let login = self.hear_until(Heard::is_authenticated, &mut process, &mut words);
+        let is_data = match patience.limit(limit, login).await {
+            Ok(Some(is_data)) => is_data,
+            Ok(None) => {
+                // A server on the other end need not speak first; a refusal comes without delay.
+                let data = self.hear_until(|_| false, &mut process, &mut words);
+                let data = patience.limit(SILENT_SERVER, data).await;
+                data.ok().flatten().unwrap_or(true)
+            }
+            Err(TimedOut) => {
+                return Err(TunnelError::Timeout {
+                    host: hop.name.clone(),
+                    during: self.heard.phase(),
+                    after: limit,
+                });
             }
         };
         if is_data {
@@ -164,6 +156,24 @@ impl OpeningChannel<'_> {
         self.step(Step::ChannelOpen { to });
         process.let_go_on_drop();
         Ok(process)
+    }
+
+    /// Hears what is said until it is enough, or until the stream has data or ends: whether it has
+    /// data.
+    async fn hear_until(
+        &mut self,
+        is_enough: fn(&Heard) -> bool,
+        process: &mut Process,
+        words: &mut mpsc::UnboundedReceiver<Word>,
+    ) -> Option<bool> {
+        while !is_enough(&self.heard) {
+            tokio::select! {
+                biased;
+                Some(word) = words.recv() => self.hear(word),
+                is_data = process.wait_for_data() => return Some(is_data),
+            }
+        }
+        None
     }
 
     /// Hears what was said before the channel opened; through a shared connection nothing is.
@@ -202,11 +212,6 @@ impl OpeningChannel<'_> {
         };
         failure.verdict(&self.tunnels.answers)
     }
-}
-
-enum Next {
-    Data(bool),
-    Word(Word),
 }
 
 /// How a channel ended that was open before.

@@ -2,8 +2,9 @@
 //!
 //! What the DNS says is worth as much as the way it came. This asks a resolver and does not
 //! validate by itself: an answer counts as authenticated when the resolver says so (the AD bit,
-//! RFC 6840 §5.7-5.8) and the way from it is safe, because it is on this machine or because
-//! resolv.conf(5) says `trust-ad`. Everything else is a hint, which whoever can change host keys on
+//! RFC 6840 §5.7-5.8) and somebody vouches for that: resolv.conf(5) by `trust-ad`, or a person who
+//! names a resolver on this machine. To be on this machine is not enough, since many a resolver
+//! there, such as Docker's, passes on what it was told. Everything else is a hint, which whoever can change host keys on
 //! the way could have changed as well.
 
 use std::fmt;
@@ -24,6 +25,8 @@ pub struct Resolver {
     search: Vec<String>,
     /// Whether the servers' word about validation is to be believed though they are elsewhere.
     trust_ad: bool,
+    /// Whether a person named it.
+    is_named: bool,
 }
 
 impl Resolver {
@@ -47,6 +50,7 @@ impl Resolver {
             servers: vec![server],
             search: Vec::new(),
             trust_ad: false,
+            is_named: true,
         }
     }
 
@@ -60,6 +64,7 @@ impl Resolver {
             servers: Vec::new(),
             search: Vec::new(),
             trust_ad: false,
+            is_named: false,
         };
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
@@ -144,7 +149,7 @@ impl Resolver {
 
     /// Takes the server's word about validation for what it is worth.
     fn weigh(&self, answer: Fingerprints) -> Fingerprints {
-        let is_believed = self.trust_ad || answer.server.ip().is_loopback();
+        let is_believed = self.trust_ad || self.is_named && answer.server.ip().is_loopback();
         Fingerprints {
             is_authenticated: answer.is_authenticated && is_believed,
             unbelieved: answer.is_authenticated && !is_believed,
@@ -159,7 +164,7 @@ pub struct Fingerprints {
     records: Vec<Record>,
     server: SocketAddr,
     is_authenticated: bool,
-    /// Whether the server says that it validated the answer, and is too far away to be believed.
+    /// Whether the server says that it validated the answer, and nobody vouches for it.
     unbelieved: bool,
 }
 
@@ -220,8 +225,8 @@ impl Fingerprints {
             format!("authenticated by the resolver {server}")
         } else if self.unbelieved {
             format!(
-                "authenticated by the resolver {server}, which is not on this machine: no more than \
-                 a hint"
+                "authenticated by the resolver {server}, for which no `options trust-ad` vouches: no \
+                 more than a hint"
             )
         } else {
             format!("not authenticated by the resolver {server}: no more than a hint")

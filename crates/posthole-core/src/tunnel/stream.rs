@@ -1,6 +1,6 @@
-//! Streams above and below an SSH session.
+//! A direct-tcpip channel as a byte stream.
 //!
-//! [`ChannelStream`] is a direct-tcpip channel as a byte stream. It exists because russh's own ends
+//! [`ChannelStream`] exists because russh's own ends
 //! the same way whether the server sent an EOF, sent an empty packet, or was never heard of again;
 //! here only the first is an end, the second is nothing, and the third is an error with its reason.
 //!
@@ -13,19 +13,16 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-use crate::transport::BoxStream;
-
-use super::connection::Connection;
-use super::loss::Loss;
+use super::connection::{Connection, Use};
+use super::loss::{Cause, Ending, Loss};
 
 /// A direct-tcpip channel (RFC 4254 §7.2).
 pub(super) struct ChannelStream {
@@ -37,8 +34,12 @@ pub(super) struct ChannelStream {
     /// for by different tasks.
     reading_lost: Pin<Box<dyn Future<Output = Loss> + Send>>,
     writing_lost: Pin<Box<dyn Future<Output = Loss> + Send>>,
+    /// Whether nothing can be written any more.
+    is_gone: bool,
     /// Keeps the connection, and those below it, for as long as there is a channel on it.
     connection: Arc<Connection>,
+    /// Taken along by what closes the channel.
+    using: Option<Use>,
 }
 
 impl ChannelStream {
@@ -49,8 +50,11 @@ impl ChannelStream {
             inbound: Inbound::default(),
             writer: Box::pin(control.make_writer()),
             control: Arc::new(control),
-            reading_lost: Box::pin(connection.ending().wait()),
+            // Nothing is read any more only once the channel is gone.
+            reading_lost: Box::pin(soon(connection.ending())),
             writing_lost: Box::pin(connection.ending().wait()),
+            is_gone: false,
+            using: Some(connection.used()),
             connection,
         }
     }
@@ -62,11 +66,28 @@ impl ChannelStream {
         Poll::Ready(loss.into_io(self.connection.host()))
     }
 
+    /// The channel is gone, and with it most likely the connection.
+    fn expect_loss(&mut self) {
+        if !self.is_gone {
+            self.is_gone = true;
+            self.writing_lost = Box::pin(soon(self.connection.ending()));
+        }
+    }
+
     fn poll_writing_lost(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let loss = ready!(self.writing_lost.as_mut().poll(cx));
         self.writing_lost = Box::pin(std::future::ready(loss.clone()));
         Poll::Ready(loss.into_io(self.connection.host()))
     }
+}
+
+/// Why the connection ended, which should follow at once.
+async fn soon(ending: Ending) -> Loss {
+    let loss = tokio::time::timeout(REASON_FOLLOWS_WITHIN, ending.wait()).await;
+    loss.unwrap_or_else(|_| Loss {
+        reason: "the server ended the channel out of turn".to_owned(),
+        cause: Cause::Broken,
+    })
 }
 
 impl AsyncRead for ChannelStream {
@@ -105,7 +126,7 @@ struct Inbound {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum End {
-    /// The connection is gone.
+    /// The channel is gone, and so is the connection unless the server broke the protocol.
     Lost,
     /// The server ended its side of the channel.
     Said,
@@ -118,8 +139,9 @@ impl Inbound {
             // Perhaps with nothing in it, which is not an end.
             Some(ChannelMsg::Data { data }) => self.unread = data,
             Some(ChannelMsg::Eof | ChannelMsg::Close) => self.end = Some(End::Said),
+            // Nobody opens it any more: russh has dropped the channel.
+            Some(ChannelMsg::OpenFailure(_)) | None => self.end = Some(End::Lost),
             Some(_) => {}
-            None => self.end = Some(End::Lost),
         }
     }
 }
@@ -136,7 +158,11 @@ impl AsyncWrite for ChannelStream {
         match self.writer.as_mut().poll_write(cx, bytes) {
             Poll::Ready(Ok(count)) => Poll::Ready(Ok(count)),
             // A writer that waits for the window is not told by russh when the session ends.
-            Poll::Pending | Poll::Ready(Err(_)) => self.poll_writing_lost(cx).map(Err),
+            Poll::Pending => self.poll_writing_lost(cx).map(Err),
+            Poll::Ready(Err(_)) => {
+                self.expect_loss();
+                self.poll_writing_lost(cx).map(Err)
+            }
         }
     }
 
@@ -147,7 +173,10 @@ impl AsyncWrite for ChannelStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match ready!(self.writer.as_mut().poll_shutdown(cx)) {
             Ok(()) => Poll::Ready(Ok(())),
-            Err(_) => self.poll_writing_lost(cx).map(Err),
+            Err(_) => {
+                self.expect_loss();
+                self.poll_writing_lost(cx).map(Err)
+            }
         }
     }
 }
@@ -155,13 +184,13 @@ impl AsyncWrite for ChannelStream {
 impl Drop for ChannelStream {
     fn drop(&mut self) {
         let control = Arc::clone(&self.control);
-        let connection = Arc::clone(&self.connection);
+        let using = self.using.take();
         // Without a runtime there is no session left to close the channel of.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 // Fails only if the connection is gone, and the channel with it.
                 control.close().await.ok();
-                drop(connection);
+                drop(using);
             });
         }
     }
@@ -175,126 +204,8 @@ impl fmt::Debug for ChannelStream {
     }
 }
 
-/// What an SSH session runs over.
-///
-/// Its shutdown never fails: russh forgets why a session ended when it cannot even shut down the
-/// broken connection, and the reason is worth more.
-pub(super) struct Wire {
-    stream: BoxStream,
-    heard: Heard,
-}
-
-impl Wire {
-    pub(super) fn new(stream: BoxStream) -> Self {
-        Self {
-            stream,
-            heard: Heard::default(),
-        }
-    }
-
-    /// The count of what comes in.
-    pub(super) fn heard(&self) -> Heard {
-        self.heard.clone()
-    }
-}
-
-/// How many octets the other side has sent so far, by which it shows whether it said anything.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Heard(Arc<AtomicU64>);
-
-impl Heard {
-    pub(super) fn octets(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let count = buffer.filled().len() - before;
-        self.heard.0.fetch_add(count as u64, Ordering::Relaxed);
-        read
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| Ok(()))
-    }
-}
-
-/// A TCP connection that acknowledges at once while the session is being set up.
-///
-/// sshd leaves Nagle's algorithm on and sends its handshake in small packets, so each of them waits
-/// for the acknowledgement that the kernel likes to delay by 40 ms.
-pub(super) struct QuickAck {
-    stream: TcpStream,
-    reads_left: u32,
-}
-
-impl QuickAck {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            reads_left: READS_OF_A_HANDSHAKE,
-        }
-    }
-}
-
-impl AsyncRead for QuickAck {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        #[cfg(target_os = "linux")]
-        if self.reads_left > 0 {
-            self.reads_left -= 1;
-            // The kernel falls back into delaying by itself (tcp(7)), hence again and again. It is
-            // an optimisation only, so a refusal does not matter.
-            rustix::net::sockopt::set_tcp_quickack(&self.stream, true).ok();
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for QuickAck {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// Enough reads for a handshake, and too few to matter afterwards.
-const READS_OF_A_HANDSHAKE: u32 = 64;
+/// The reason is written before the end is shown; this only bounds a surprise.
+const REASON_FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -213,7 +213,7 @@ async fn a_person_may_mistype_the_password() {
     let client = Client::of(&server, person.clone());
     client.open().await.unwrap();
     assert_eq!(client.notes.method(), "password");
-    let login = || "msingh@popserver".to_owned();
+    let login = || format!("msingh@popserver:{}", server.port());
     assert_eq!(
         *person.asked.lock().unwrap(),
         [
@@ -252,6 +252,43 @@ async fn a_configured_password_answers_a_lone_hidden_prompt() {
     client.open().await.unwrap();
     assert_eq!(client.notes.method(), "keyboard-interactive");
     assert!(person.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_code_is_asked_for_each_time_and_is_never_the_password() {
+    let login = Login::new().keyboard_interactive("Verification code: ", "123");
+    let server = server(login).await;
+    let person = Person::knowing(&["123", "123"]);
+    let mut client = Client::of(&server, person.clone());
+    client.open().await.unwrap();
+    client.hop.compression = true;
+    client.open().await.unwrap();
+    assert_eq!(person.asked.lock().unwrap().len(), 2);
+
+    let client = Client::of(&server, Person::absent()).given_password("123");
+    failed(&client).await;
+}
+
+#[tokio::test]
+async fn a_password_that_was_typed_goes_to_no_other_server_of_the_same_name() {
+    let first = server(Login::new().password("sesame")).await;
+    let second = server(Login::new().password("sesame")).await;
+    let person = Person::knowing(&["sesame", "sesame"]);
+    let mut client = Client::of(&first, person.clone());
+    client.open().await.unwrap();
+    let (known, more) = (
+        first.known_hosts_line("127.0.0.1"),
+        second.known_hosts_line("127.0.0.1"),
+    );
+    fs::write(client.known_hosts(), known + &more).unwrap();
+    client.hop.address.port = second.port();
+    client.open().await.unwrap();
+    let asked = person.asked.lock().unwrap();
+    let logins = [&first, &second].map(|server| SecretQuestion::SshPassword {
+        login: format!("msingh@popserver:{}", server.port()),
+        again: false,
+    });
+    assert_eq!(*asked, logins);
 }
 
 #[tokio::test]

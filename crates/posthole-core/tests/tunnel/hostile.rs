@@ -192,6 +192,18 @@ impl server::Handler for Handler {
                 .await;
             return Ok(());
         }
+        if host == "late refusal" {
+            let Behaviour { late, closed, .. } = self.behaviour.clone();
+            tokio::spawn(async move {
+                late.notified().await;
+                let reason = "too late".to_owned();
+                reply
+                    .reject(ChannelOpenFailure::Other { code: 77, reason })
+                    .await;
+                closed.notify_one();
+            });
+            return Ok(());
+        }
         if host == "late" {
             let Behaviour { late, closed, .. } = self.behaviour.clone();
             tokio::spawn(async move {
@@ -513,4 +525,25 @@ async fn a_channel_that_opens_when_nobody_waits_any_more_is_closed() {
     assert!(matches!(error, TunnelError::Timeout { .. }), "{error}");
     behaviour.late.notify_one();
     behaviour.closed.notified().await;
+}
+
+#[tokio::test]
+async fn the_words_of_a_refusal_that_came_too_late_are_not_taken_for_another_ones() {
+    let behaviour = wanting(&[MethodKind::Password]);
+    let server = start(behaviour.clone(), |_| {}).await;
+    let mut client = server.client(Person::absent());
+    client.hop.connect_timeout = Duration::from_millis(500);
+    // So that the connection stays.
+    let mut other = client.open().await.unwrap();
+    client.target.host = "late refusal".to_owned();
+    let error = client.error().await;
+    assert!(matches!(error, TunnelError::Timeout { .. }), "{error}");
+    behaviour.late.notify_one();
+    behaviour.closed.notified().await;
+    // The refusal has arrived when this has.
+    other.write_all(b"x").await.unwrap();
+    other.read_exact(&mut [0]).await.unwrap();
+    client.target.host = "nowhere".to_owned();
+    let error = client.error().await.to_string();
+    assert!(error.ends_with("reason 77: no such ?[2Jplace"), "{error}");
 }

@@ -9,4 +9,5 @@ mod fake_agent;
 mod forward;
 mod host_key;
 mod hostile;
+mod silent;
 mod world;

@@ -21,6 +21,7 @@ use crate::text;
 #[derive(Debug)]
 pub struct OAuthBearer {
     message: SecretSlice<u8>,
+    token: SecretString,
     refusal: Option<String>,
 }
 
@@ -35,6 +36,7 @@ impl OAuthBearer {
         let head = format!("n,a={user},\x01host={host}\x01port={port}\x01auth=Bearer ");
         Ok(Self {
             message: join(&[head.as_bytes(), token.as_bytes(), b"\x01\x01"]),
+            token: token.into(),
             refusal: None,
         })
     }
@@ -46,7 +48,7 @@ impl Exchange for OAuthBearer {
     }
 
     fn respond(&mut self, challenge: &[u8]) -> Result<SecretSlice<u8>, Failure> {
-        note(&mut self.refusal, challenge)?;
+        note(&mut self.refusal, challenge, &self.token)?;
         Ok(join(&[b"\x01"]))
     }
 
@@ -71,6 +73,7 @@ impl Exchange for OAuthBearer {
 #[derive(Debug)]
 pub struct XOAuth2 {
     message: SecretSlice<u8>,
+    token: SecretString,
     refusal: Option<String>,
 }
 
@@ -84,6 +87,7 @@ impl XOAuth2 {
         let head = format!("user={}\x01auth=Bearer ", checked_user(user)?);
         Ok(Self {
             message: join(&[head.as_bytes(), token.as_bytes(), b"\x01\x01"]),
+            token: token.into(),
             refusal: None,
         })
     }
@@ -95,7 +99,7 @@ impl Exchange for XOAuth2 {
     }
 
     fn respond(&mut self, challenge: &[u8]) -> Result<SecretSlice<u8>, Failure> {
-        note(&mut self.refusal, challenge)?;
+        note(&mut self.refusal, challenge, &self.token)?;
         Ok(SecretSlice::default())
     }
 
@@ -112,10 +116,18 @@ impl Exchange for XOAuth2 {
     }
 }
 
-/// Keeps the reason for a refusal; there is one.
-fn note(refusal: &mut Option<String>, challenge: &[u8]) -> Result<(), Failure> {
+/// Keeps the reason for a refusal; there is one. Some servers quote what they refuse.
+fn note(
+    refusal: &mut Option<String>,
+    challenge: &[u8],
+    token: &SecretString,
+) -> Result<(), Failure> {
     if refusal.is_some() {
         return Err(Failure::Unexpected);
+    }
+    if memchr::memmem::find(challenge, token.expose_secret().as_bytes()).is_some() {
+        *refusal = Some("(not shown, because it repeats the token)".to_owned());
+        return Ok(());
     }
     let shown = &challenge[..challenge.len().min(WORTH_SHOWING)];
     *refusal = Some(text::clean(shown).trim().to_owned());
@@ -196,6 +208,19 @@ mod tests {
         assert_eq!(response.expose_secret(), b"");
         assert_eq!(older.complaint(), Some(shown));
         assert_eq!(older.respond(json).err(), Some(Failure::Unexpected));
+    }
+
+    #[test]
+    fn a_token_that_is_quoted_is_not_shown() {
+        let json = b"{\"status\":\"invalid_token\",\"token\":\"ya29.s3cret\"}";
+        let mut older = XOAuth2::new("tim", &"ya29.s3cret".into()).expect("a token");
+        let mut bearer =
+            OAuthBearer::new("tim", "host", 110, &"ya29.s3cret".into()).expect("a token");
+        for exchange in [&mut older as &mut dyn Exchange, &mut bearer] {
+            exchange.respond(json).expect("a reason");
+            let shown = exchange.complaint().expect("a reason");
+            assert_eq!(shown, "(not shown, because it repeats the token)");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! It never replaces a key. A recorded key that changed is either an attack or news from the
 //! host's administrator, and only a person can tell; removing the old line is their deed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use posthole_core::ask::{Ask, HostKeyQuestion, Unanswered};
@@ -13,7 +13,7 @@ use posthole_core::plan::{self, ConfigFile, Hop};
 use posthole_core::transport::TransportError;
 use posthole_core::tunnel::known_hosts::{self, HostKey, Judgement, Standing};
 use posthole_core::tunnel::sshfp::{Fingerprints, Resolver, Verdict};
-use posthole_core::tunnel::{TunnelError, Tunnels};
+use posthole_core::tunnel::{TrustCommand, TunnelError, Tunnels};
 
 use super::Run;
 use super::plan::Refusal;
@@ -246,19 +246,15 @@ impl Run {
     /// The same command again, with the fingerprint: what it leaves out would be looked for, and
     /// recorded, elsewhere.
     fn trust_command(&self, args: &TrustArgs, key: &HostKey) -> String {
-        let path = |path: &PathBuf| shell_word(&printable(&path.display().to_string()));
-        let mut command = "posthole trust".to_owned();
-        if let Some(file) = &self.global.config {
-            command += &format!(" --config {}", path(file));
-        }
-        for file in &args.known_hosts {
-            command += &format!(" --known-hosts {}", path(file));
-        }
-        for host in &args.via {
-            command += &format!(" --via {}", shell_word(&printable(&host.to_string())));
-        }
-        let host = shell_word(&printable(&args.host.to_string()));
-        format!("{command} {host} --fingerprint {}", key.fingerprint())
+        let via: Vec<_> = args.via.iter().map(ToString::to_string).collect();
+        let command = TrustCommand {
+            config: self.global.config.as_deref(),
+            known_hosts: &args.known_hosts,
+            via: &via,
+            host: &args.host.to_string(),
+            fingerprint: Some(&key.fingerprint()),
+        };
+        command.to_string()
     }
 
     fn print_trusted(&self, trusted: &Trusted) {
@@ -350,16 +346,6 @@ fn unanswered(seen: &Seen<'_>, command: String, why: Unanswered) -> Problem {
     Problem::say(Class::HostKey, format!("{message}; {why}")).hint(Some(hint))
 }
 
-/// A word as a shell takes it, in quotes where it needs them.
-fn shell_word(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_".contains(c);
-    if word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 fn nowhere() -> Problem {
     Problem::say(
         Class::Config,
@@ -369,22 +355,3 @@ fn nowhere() -> Problem {
 }
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_word_is_quoted_where_a_shell_would_split_or_read_it() {
-        let table = [
-            ("msingh@popserver:2222", "msingh@popserver:2222"),
-            ("[::1]:2222", "'[::1]:2222'"),
-            ("/home/m/known hosts", "'/home/m/known hosts'"),
-            ("it's", r"'it'\''s'"),
-            ("~/x", "'~/x'"),
-        ];
-        for (word, quoted) in table {
-            assert_eq!(shell_word(word), quoted);
-        }
-    }
-}

@@ -5,6 +5,8 @@
 //! set for everybody and hardly anybody needs, such as `GSSAPIAuthentication` in Debian. It counts
 //! where the person's own configuration says it as well, or where there is no other way to log in.
 
+use std::ops::Range;
+
 use super::Resolver;
 use super::said::Said;
 use crate::config::{Diagnostic, SshBackend, SshHost, SshTarget};
@@ -21,7 +23,12 @@ impl Resolver<'_> {
     ) -> Option<Backend> {
         let own = section.and_then(|ssh| ssh.backend.as_ref());
         match (own.map(|own| own.value), said) {
-            (Some(SshBackend::BuiltIn), _) | (None, None) => Some(Backend::BuiltIn),
+            (Some(SshBackend::BuiltIn), Some(said)) => {
+                let span = own.map(|own| own.span.clone());
+                self.may_be_left_out(hop, target, said, span)
+                    .then_some(Backend::BuiltIn)
+            }
+            (Some(SshBackend::BuiltIn) | None, None) => Some(Backend::BuiltIn),
             (Some(SshBackend::OpenSsh), Some(_)) => Some(Backend::OpenSsh { needed_for: None }),
             (Some(SshBackend::OpenSsh), None) => {
                 let mut diagnostic = Diagnostic::error(format!(
@@ -41,28 +48,78 @@ impl Resolver<'_> {
         }
     }
 
+    /// Whether our client is enough where somebody asked for it outright: no check may be left out
+    /// because of that, and of what else will not be done they are told.
+    fn may_be_left_out(
+        &mut self,
+        hop: &Hop,
+        target: &SshTarget,
+        said: &Said,
+        span: Option<Range<usize>>,
+    ) -> bool {
+        let name = &hop.name;
+        let mut diagnostic = if let Some(check) = self.check(target, said) {
+            Diagnostic::error(format!(
+                "{name} is to be reached by the built-in client, which cannot do the check that \
+                 OpenSSH's configuration asks for: {check}"
+            ))
+            .help(format!(
+                "take backend = \"builtin\" out, or {check} for {name} out of ssh_config"
+            ))
+        } else if let Some(what) = self.feature(hop, target, said) {
+            Diagnostic::warning(format!(
+                "the built-in client, by which {name} is to be reached, does not do {what}"
+            ))
+            .help("take backend = \"builtin\" out if it is needed")
+        } else {
+            return true;
+        };
+        let is_warning = !diagnostic.is_error();
+        diagnostic.span = span;
+        self.note(diagnostic);
+        is_warning
+    }
+
     /// What only OpenSSH can do for this host, if there is something.
     fn need(&self, hop: &Hop, target: &SshTarget, said: &Said) -> Option<String> {
-        for (keyword, name) in NEEDED {
-            if said.says(keyword).is_some() && said.holds(keyword).is_some() {
-                return Some((*name).to_owned());
-            }
-        }
-        for (keyword, name) in NEEDED_IF_OWN {
-            if said.says(keyword).is_some() && self.is_own(target, said, keyword) {
-                return Some((*name).to_owned());
-            }
-        }
-        if said.says("verifyhostkeydns").is_some() && said.is_on("verifyhostkeydns") {
-            return Some("VerifyHostKeyDNS".to_owned());
-        }
-        if hop.proxy_command.is_some() && said.is_on("proxyusefdpass") {
-            return Some("ProxyUseFdpass".to_owned());
+        if let Some(check) = self.check(target, said) {
+            return Some(check.to_owned());
         }
         if let Some(path) = said.holds("controlpath")
             && self.openssh.is_there(&said.path(path))
         {
             return Some("ControlPath, where a master connection is open".to_owned());
+        }
+        self.feature(hop, target, said)
+    }
+
+    /// A check of the host that only OpenSSH makes.
+    fn check(&self, target: &SshTarget, said: &Said) -> Option<&'static str> {
+        for (keyword, name) in CHECKS {
+            if said.says(keyword).is_some() && said.holds(keyword).is_some() {
+                return Some(name);
+            }
+        }
+        for (keyword, name) in CHECKS_IF_OWN {
+            if said.says(keyword).is_some() && self.is_own(target, said, keyword) {
+                return Some(name);
+            }
+        }
+        if said.says("verifyhostkeydns").is_some() && said.is_on("verifyhostkeydns") {
+            return Some("VerifyHostKeyDNS");
+        }
+        None
+    }
+
+    /// What else only OpenSSH does.
+    fn feature(&self, hop: &Hop, target: &SshTarget, said: &Said) -> Option<String> {
+        for (keyword, name) in FEATURES {
+            if said.says(keyword).is_some() && said.holds(keyword).is_some() {
+                return Some((*name).to_owned());
+            }
+        }
+        if hop.proxy_command.is_some() && said.is_on("proxyusefdpass") {
+            return Some("ProxyUseFdpass".to_owned());
         }
         let methods = hop.methods.as_deref();
         let allows = |method: &str| {
@@ -132,17 +189,19 @@ impl Resolver<'_> {
     }
 }
 
-/// Keywords that ask for something only OpenSSH has: other sources of keys, and checks that must
-/// not be left out in silence.
-const NEEDED: &[(&str, &str)] = &[
+/// Keywords that ask for something only OpenSSH has.
+const FEATURES: &[(&str, &str)] = &[
     ("bindinterface", "BindInterface"),
-    ("knownhostscommand", "KnownHostsCommand"),
     ("pkcs11provider", "PKCS11Provider"),
+];
+/// Keywords that ask for a check only OpenSSH makes, which must not be left out in silence.
+const CHECKS: &[(&str, &str)] = &[
+    ("knownhostscommand", "KnownHostsCommand"),
     ("revokedhostkeys", "RevokedHostKeys"),
 ];
 /// The same, where a person says so: distributions have a policy about them for everybody
 /// (crypto-policies(7)), and do not mean to decide about the client with it.
-const NEEDED_IF_OWN: &[(&str, &str)] = &[
+const CHECKS_IF_OWN: &[(&str, &str)] = &[
     ("casignaturealgorithms", "CASignatureAlgorithms"),
     ("requiredrsasize", "RequiredRSASize"),
 ];

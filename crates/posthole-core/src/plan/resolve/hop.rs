@@ -14,6 +14,7 @@ use super::password::Login;
 use super::said::Said;
 use super::tokens::{Tokens, expand};
 use crate::config::{Agent, Diagnostic, Spanned, SshHost, SshTarget};
+use crate::config::{check_address, check_ssh_user};
 use crate::plan::hop::SSH_PORT;
 use crate::plan::{
     AddressFamily, Algorithms, Hop, HostPort, PasswordSource, Rekey, UnknownHostKey,
@@ -79,6 +80,35 @@ impl Resolver<'_> {
                 .or_else(|| written.holds("port")?.parse().ok())
                 .unwrap_or(SSH_PORT),
         };
+        let names = [
+            (check_address(&address.host), "HostName", &address.host),
+            (
+                user.as_deref().map_or(Ok(()), check_ssh_user),
+                "User",
+                user.as_ref().unwrap_or(&address.host),
+            ),
+        ];
+        let refused: Vec<_> = names
+            .into_iter()
+            .filter_map(|(checked, keyword, value)| {
+                Some((checked.err()?, keyword, value.escape_debug().to_string()))
+            })
+            .collect();
+        if !refused.is_empty() {
+            for (why, keyword, value) in refused {
+                let mut diagnostic = Diagnostic::error(format!(
+                    "{keyword} of the SSH host {} is not usable: {why}: {value}",
+                    target.host
+                ))
+                .help(format!(
+                    "correct {keyword}, probably in ~/.ssh/config; `ssh -G {}` shows it",
+                    target.host
+                ));
+                diagnostic.span.clone_from(span);
+                self.note(diagnostic);
+            }
+            return None;
+        }
         let identities = self.identities(written);
         let certificates = self.certificates(written);
         let known_hosts = self.known_hosts(written);

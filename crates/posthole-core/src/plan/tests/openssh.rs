@@ -698,10 +698,47 @@ fn the_client_may_be_chosen() {
         with("openssh", Some(Fake::default())).hop().backend,
         Backend::OpenSsh { needed_for: None }
     );
+    // Not at the cost of a check.
+    for check in [
+        "revokedhostkeys /krl",
+        "knownhostscommand /bin/keys %H",
+        "requiredrsasize 3072",
+        "casignaturealgorithms ssh-ed25519",
+        "verifyhostkeydns yes",
+        "pkcs11provider /p.so\nrevokedhostkeys /krl",
+    ] {
+        let case = with("builtin", Some(Fake::default().host("h", check)));
+        let said = case.errors();
+        assert!(
+            said.contains("the check that OpenSSH's configuration asks for: "),
+            "{check}: {said}"
+        );
+    }
     with("openssh", None).refused(expect![[r#"
         h is to be reached by OpenSSH, but there is no `ssh` that works ^'openssh'^
           help: install OpenSSH's client, or write backend = "builtin"
     "#]]);
+}
+
+#[test]
+fn names_from_the_configuration_keep_the_rules_for_names() {
+    let lines = |lines| via(&["h"], Fake::default().host("h", lines));
+    for refused in [
+        "hostname -oProxyCommand=x",
+        "hostname $(id)",
+        "user a;b",
+        "user -l",
+    ] {
+        let said = lines(refused).errors();
+        assert!(
+            said.contains(" of the SSH host h is not usable: "),
+            "{refused}: {said}"
+        );
+    }
+    for address in ["fe80::1%eth0", "::1", "192.0.2.7", "mail.example.org"] {
+        let text: &'static str = Box::leak(format!("hostname {address}").into_boxed_str());
+        assert_eq!(lines(text).hop().address.host, address);
+    }
 }
 
 #[test]

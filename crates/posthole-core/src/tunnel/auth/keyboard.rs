@@ -1,8 +1,8 @@
 //! The method `keyboard-interactive` (RFC 4256): rounds of prompts that the server words itself.
 //!
-//! A lone hidden prompt most likely wants the password, so a configured one answers it, and what a
+//! A lone hidden prompt whose words ask for the password is answered with a configured one, and what a
 //! person answered is kept as the password if it proves right. All other prompts are put to the
-//! person, once each time. What is asked is bounded, since nothing else bounds it.
+//! person, once each time, since a code is good for one use. What is asked is bounded, since nothing else bounds it.
 
 use russh::MethodKind;
 use russh::client::AuthResult;
@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::ask::{SecretQuestion, Unanswered};
 
 use super::super::error::TunnelError;
+use super::super::prompt::wants_password;
 use super::super::text::{SHOWN, clean, clean_lines};
 use super::exchange::{Exchange, Outcome, limited};
 use super::password::{PASSWORD, remember};
@@ -82,6 +83,10 @@ impl Exchange<'_> {
         Err(TunnelError::Protocol {
             host: self.login.hop.name.clone(),
             reason: "it does not stop asking questions".to_owned(),
+            hint: Some(
+                "log in with a key, or leave keyboard-interactive out of preferred-authentications"
+                    .to_owned(),
+            ),
         })
     }
 
@@ -110,7 +115,9 @@ impl Exchange<'_> {
         password: &mut Lone,
     ) -> Result<Vec<SecretString>, Unanswered> {
         // A password that was accepted before is not what is asked for now.
-        let wants_password = matches!(prompts, [prompt] if !prompt.echo)
+        let user = &self.login.hop.user;
+        let is_for_it = |prompt: &Prompt| !prompt.echo && wants_password(&prompt.prompt, user);
+        let wants_password = matches!(prompts, [prompt] if is_for_it(prompt))
             && matches!(password, Lone::Unused)
             && !self.has_passed(PASSWORD);
         if wants_password {
@@ -125,7 +132,7 @@ impl Exchange<'_> {
         Ok(answers)
     }
 
-    /// The answer to a prompt that most likely wants the password.
+    /// The answer to a prompt that wants the password.
     async fn lone_answer(&mut self, prompt: &Prompt) -> Result<(SecretString, Lone), Unanswered> {
         if self.passwords.is_configured() {
             // If the source fails, the prompt is still answered, with nothing.

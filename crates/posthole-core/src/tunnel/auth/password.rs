@@ -1,12 +1,8 @@
 //! The method `password` (RFC 4252 §8), and how often passwords are tried.
 //!
 //! The hard problem is a password that has expired: the server asks for a new one instead of
-//! saying yes or no, and russh passes over that. It shows by a server that has said something and
-//! then waits.
-
-use std::future::Future;
-use std::pin::pin;
-use std::time::Duration;
+//! saying yes or no, and russh passes over that. All that shows is a server that has said something
+//! and then waits for as long as it is let.
 
 use russh::MethodKind;
 use secrecy::{ExposeSecret, SecretString};
@@ -16,6 +12,7 @@ use crate::plan::{Hop, PasswordSource};
 
 use super::super::answers::{Answers, Turn};
 use super::super::error::{Attempt, TunnelError};
+use super::super::prompt::login_at;
 use super::exchange::{Exchange, Outcome, limited};
 
 /// What may still be tried with passwords.
@@ -87,7 +84,7 @@ impl Exchange<'_> {
         }
         let login = self.login;
         let question = SecretQuestion::SshPassword {
-            login: login.hop.login(),
+            login: login_at(login.hop, login.before),
             again: self.passwords.is_again,
         };
         let pause = login.patience.pause();
@@ -121,17 +118,28 @@ impl Exchange<'_> {
         let sending = self
             .handle
             .authenticate_password(user, password.expose_secret());
-        let sending = limited(login, sending);
-        let answer = unless_heard_otherwise(login, sending).await;
-        let Some(answer) = answer else {
-            let hint = format!(
-                "set a new password, for example with: ssh {}@{}",
-                login.hop.user, login.hop.name
-            );
-            self.note(Attempt::missed(PASSWORD, EXPIRED).hint(hint));
-            return Err(self.failure(None));
+        let heard = || {
+            let banner = login.banner.lock().map_or(0, |banner| banner.len());
+            (login.heard.octets(), banner)
         };
-        self.settle(answer?.ok(), MethodKind::Password, PASSWORD)
+        let before = heard();
+        let answer = match limited(login, sending).await {
+            Ok(answer) => answer,
+            Err(timeout) => {
+                let after = heard();
+                // A banner may come at any time and is not meant.
+                if after.0 == before.0 || after.1 != before.1 {
+                    return Err(timeout);
+                }
+                let hint = format!(
+                    "see what it says, and set a new password if it wants one: ssh {}",
+                    shell_words::quote(&login.hop.login())
+                );
+                self.note(Attempt::missed(PASSWORD, EXPIRED).hint(hint));
+                return Err(self.failure(None));
+            }
+        };
+        self.settle(answer.ok(), MethodKind::Password, PASSWORD)
             .await
     }
 
@@ -161,7 +169,7 @@ impl Exchange<'_> {
 
     pub(super) fn ssh_password(&self) -> SecretQuestion {
         SecretQuestion::SshPassword {
-            login: self.login.hop.login(),
+            login: login_at(self.login.hop, self.login.before),
             again: false,
         }
     }
@@ -179,34 +187,6 @@ impl Exchange<'_> {
         self.no_terminal = true;
         self.note(Attempt::missed(what, unanswered.to_string()));
         Ok(Outcome::Skipped)
-    }
-}
-
-/// Waits for an answer; none if the server said something that was not one, and waits itself.
-///
-/// A banner may come at any time and is not meant.
-async fn unless_heard_otherwise<F: Future>(
-    login: super::Login<'_>,
-    answer: F,
-) -> Option<F::Output> {
-    let banner = || login.banner.lock().map_or(0, |banner| banner.len());
-    let mut before = (login.heard.octets(), banner());
-    let waiting = async {
-        loop {
-            let now = (login.heard.octets(), banner());
-            tokio::time::sleep(AN_ANSWER_FOLLOWS_WITHIN).await;
-            if now.1 != before.1 {
-                before = now;
-            } else if now.0 > before.0 && login.heard.octets() == now.0 {
-                return;
-            }
-        }
-    };
-    let (mut answer, mut waiting) = (pin!(answer), pin!(waiting));
-    tokio::select! {
-        biased;
-        answer = &mut answer => Some(answer),
-        () = &mut waiting => None,
     }
 }
 
@@ -228,7 +208,5 @@ pub(super) fn remember(
 pub(super) const PASSWORD: &str = "password";
 
 /// `SSH_MSG_USERAUTH_PASSWD_CHANGEREQ` (RFC 4252 §8).
-const EXPIRED: &str = "it has expired: the server wants a new one in its place";
-
-/// A server that has begun to answer is soon done with it.
-const AN_ANSWER_FOLLOWS_WITHIN: Duration = Duration::from_secs(5);
+const EXPIRED: &str =
+    "it may have expired: the server said something to it that is neither yes nor no, and waits";

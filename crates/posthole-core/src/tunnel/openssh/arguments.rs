@@ -42,8 +42,8 @@ fn proxy_command(hop: &Hop, before: &[Hop], may_ask: bool) -> Option<String> {
     if before.is_empty() {
         return hop.proxy_command.clone();
     }
-    // The level at which ssh(1) tells why a channel was refused.
-    let arguments = forwarding(before, &hop.address, may_ask, "INFO");
+    // At any higher level the banner of a host on the way would be among what the last `ssh` says.
+    let arguments = forwarding(before, &hop.address, may_ask, "ERROR");
     let words = std::iter::once("ssh".to_owned()).chain(arguments);
     Some(shell_words::join(words))
 }

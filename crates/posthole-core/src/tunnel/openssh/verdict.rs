@@ -4,6 +4,9 @@
 //! It prints several lines for one failure, those of the hosts on the way among them, so the most
 //! telling one is looked for first and its order does not matter. A text that nobody knows is passed
 //! on as a failure of the network, which is tried again.
+//!
+//! A server's banner is printed among them. What it may not claim, that a host key has changed or
+//! that something is wrong on this machine, is believed only where no banner can have come yet.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,20 +45,10 @@ impl Failure<'_> {
                 Some("install OpenSSH's client, or take `backend = \"openssh\"` out".to_owned()),
             );
         }
-        if self
-            .line("REMOTE HOST IDENTIFICATION HAS CHANGED")
-            .is_some()
+        if !self.heard.may_have_banner()
+            && let Some(error) = self.host_key_refused(answers)
         {
-            return self.host_key_changed();
-        }
-        if self.line("REVOKED HOST KEY DETECTED").is_some() {
-            let reason = self.line(" is marked as revoked.");
-            let hint = "somebody may be listening in; ask the administrator of the host";
-            let reason = reason.map_or_else(|| self.said(), str::to_owned);
-            return self.other(TunnelErrorKind::HostKey, reason, Some(hint.to_owned()));
-        }
-        if self.line("Host key verification failed.").is_some() {
-            return self.host_key_unknown(answers);
+            return error;
         }
         if let Some(line) = self.line(": Permission denied (") {
             return self.permission_denied(line);
@@ -67,11 +60,17 @@ impl Failure<'_> {
             return self.channel_refused(line);
         }
         if self.line("stdio forwarding").is_some() {
+            if let Some(error) = self.refused_on_the_way() {
+                return error;
+            }
             let hint = "AllowTcpForwarding and PermitOpen in the server's sshd_config(5) decide \
                         where a login may forward to";
             return self.other(TunnelErrorKind::Refused, self.said(), Some(hint.to_owned()));
         }
         for (telling, kind, hint) in TELLING {
+            if *kind == TunnelErrorKind::Local && self.heard.may_have_banner() {
+                continue;
+            }
             if let Some(line) = self.line(telling) {
                 let hint = hint.map(str::to_owned);
                 return self.other(*kind, line.to_owned(), hint);
@@ -105,6 +104,41 @@ impl Failure<'_> {
             reason,
             hint,
         }
+    }
+
+    fn host_key_refused(&self, answers: &Arc<Answers>) -> Option<TunnelError> {
+        if self
+            .line("REMOTE HOST IDENTIFICATION HAS CHANGED")
+            .is_some()
+        {
+            return Some(self.host_key_changed());
+        }
+        if self.line("REVOKED HOST KEY DETECTED").is_some() {
+            let reason = self.line(" is marked as revoked.");
+            let hint = "somebody may be listening in; ask the administrator of the host";
+            let reason = reason.map_or_else(|| self.said(), str::to_owned);
+            return Some(self.other(TunnelErrorKind::HostKey, reason, Some(hint.to_owned())));
+        }
+        self.line("Host key verification failed.")
+            .map(|_| self.host_key_unknown(answers))
+    }
+
+    /// `ssh` on the way says no more than that it was refused, lest it say what a banner says.
+    fn refused_on_the_way(&self) -> Option<TunnelError> {
+        let (hop, before) = split(self.hops);
+        if before.is_empty() || self.heard.may_have_banner() {
+            return None;
+        }
+        let names: Vec<_> = before.iter().map(|hop| hop.name.as_str()).collect();
+        let reason = format!(
+            "{} did not open a channel towards {} ({})",
+            names.join(" or "),
+            hop.name,
+            hop.address
+        );
+        let hint = "nothing may listen there, the name may mean nothing to the host before it, or \
+                    its sshd_config(5) may not allow it (AllowTcpForwarding, PermitOpen)";
+        Some(self.other(TunnelErrorKind::Refused, reason, Some(hint.to_owned())))
     }
 
     fn host_key_changed(&self) -> TunnelError {
@@ -222,7 +256,7 @@ impl Failure<'_> {
 
     /// `channel 0: open failed: connect failed: Connection refused`
     fn channel_refused(&self, line: &str) -> TunnelError {
-        let (hop, before) = split(self.hops);
+        let (hop, _) = split(self.hops);
         let reason = line
             .split_once(": open failed: ")
             .map_or(line, |(_, reason)| reason);
@@ -235,23 +269,10 @@ impl Failure<'_> {
             _ => Refusal::Other(0),
         };
         let text = (!text.is_empty()).then(|| text.to_owned());
-        let (host, to, next) = match before {
-            // It was on the way; which host it was is known if there is only one.
-            [on_the_way @ .., gate] if !self.heard.is_authenticated() => {
-                let mut names: Vec<_> = on_the_way.iter().map(|hop| hop.name.as_str()).collect();
-                names.push(&gate.name);
-                (
-                    names.join(" or "),
-                    hop.address.clone(),
-                    Some(hop.name.clone()),
-                )
-            }
-            _ => (hop.name.clone(), self.to.clone(), None),
-        };
         TunnelError::ChannelRefused {
-            host,
-            to,
-            next,
+            host: hop.name.clone(),
+            to: self.to.clone(),
+            next: None,
             refusal,
             text,
         }
@@ -408,12 +429,11 @@ mod tests {
                 "popserver could not open a channel to localhost:110: administratively prohibited",
             ),
             (
-                "channel 0: open failed: connect failed: Connection refused\n\
-                 stdio forwarding failed\n\
+                "stdio forwarding failed\n\
                  kex_exchange_identification: Connection closed by remote host",
                 Refused,
-                "gate could not open a channel to popserver (127.0.0.1:20222): connect failed: \
-                 Connection refused",
+                "ssh did not get through to popserver: gate did not open a channel towards \
+                 popserver (127.0.0.1:20222)",
             ),
             (
                 "Unable to negotiate with 127.0.0.1 port 20222: no matching cipher found. Their \
@@ -499,6 +519,19 @@ mod tests {
              /h/known hosts:3 records another ED25519 key"
         );
         assert!(matches!(error, TunnelError::HostKeyChanged(_)));
+
+        // Not in a banner.
+        let error = verdict(
+            255,
+            "debug1: Server host key: ssh-ed25519 SHA256:mB6R\n\
+             debug1: SSH2_MSG_NEWKEYS received\n\
+             @    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n\
+             The fingerprint for the ED25519 key sent by the remote host is\n\
+             SHA256:mB6R.\n\
+             Offending ED25519 key in /h/known_hosts:3\n\
+             msingh@127.0.0.1: Permission denied (publickey).",
+        );
+        assert_eq!(error.kind(), TunnelErrorKind::Authentication, "{error}");
 
         let error = verdict(
             255,

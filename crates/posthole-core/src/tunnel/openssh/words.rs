@@ -2,6 +2,10 @@
 //!
 //! These lines are no interface: they differ between versions, and one that is not understood is
 //! missed and does no harm. Whatever decides about anything is in [`super::verdict`].
+//!
+//! A server's banner is printed in between as it is, and can look like any of them. It cannot come
+//! before the keys are exchanged and the host key has passed, so who says a word is certain until
+//! then; from then on it is `ssh`, or a host that could as well do what it makes `ssh` say.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -30,6 +34,8 @@ pub(super) enum Word {
     HostKeyFound(PathBuf, usize),
     /// The host's algorithm and fingerprint.
     HostKeyShown(String, String),
+    /// The keys of the session are in use, and the host key has passed.
+    KeysExchanged,
     /// It offers a key.
     KeyOffered(String),
     /// The key was good.
@@ -49,6 +55,8 @@ impl Word {
         let line = line.strip_prefix("debug1: ")?;
         if line == "Connection established." {
             Some(Self::Connected)
+        } else if line == "SSH2_MSG_NEWKEYS received" {
+            Some(Self::KeysExchanged)
         } else if let Some(rest) = line.strip_prefix("Connecting to ") {
             // popserver [192.0.2.7] port 22.
             let (_, rest) = rest.rsplit_once(" [")?;
@@ -108,6 +116,7 @@ pub(super) struct Heard {
     found: Option<(PathBuf, usize)>,
     /// The keys that were offered, and whether the server would have them.
     offered: Vec<(String, bool)>,
+    are_keys_exchanged: bool,
     is_authenticated: bool,
     is_shared: bool,
 }
@@ -116,6 +125,9 @@ impl Heard {
     /// Takes note of a line, and says if a step was taken.
     pub(super) fn take(&mut self, word: Word, hop: &Hop) -> Option<Step> {
         match word {
+            // Of a host on the way, or none of `ssh` at all.
+            Word::Authenticated(_) if !self.are_keys_exchanged => {}
+            Word::KeysExchanged => self.are_keys_exchanged = self.shown.is_some(),
             Word::Connecting(address) => self.address = Some(address),
             Word::Connected => {
                 self.is_connected = true;
@@ -168,6 +180,11 @@ impl Heard {
         self.is_authenticated
     }
 
+    /// Whether a server's banner may be among what is said.
+    pub(super) fn may_have_banner(&self) -> bool {
+        self.are_keys_exchanged
+    }
+
     pub(super) fn is_shared(&self) -> bool {
         self.is_shared
     }
@@ -200,7 +217,7 @@ impl Heard {
     pub(super) fn phase(&self) -> Phase {
         if self.is_authenticated {
             Phase::Channel
-        } else if self.found.is_some() {
+        } else if self.are_keys_exchanged {
             Phase::Authentication
         } else {
             Phase::KeyExchange
@@ -235,6 +252,7 @@ debug1: identity file /home/x/.ssh/id type 3
 debug1: Server host key: ssh-ed25519 SHA256:mB6RGOPz
 debug1: Host '[127.0.0.1]:20222' is known and matches the ED25519 host key.
 debug1: Found key in /home/x/.ssh/known_hosts:12
+debug1: SSH2_MSG_NEWKEYS received
 debug1: Offering public key: /home/x/.ssh/old RSA SHA256:old agent
 debug1: Authentications that can continue: publickey
 debug1: Offering public key: /home/x/.ssh/id ED25519 SHA256:9djC explicit
@@ -272,6 +290,20 @@ debug1: channel 0: new stdio-forward [stdio-forward] (inactive timeout: 0)";
             heard.attempts()[0].what,
             "publickey RSA SHA256:old from /home/x/.ssh/old in the agent"
         );
+    }
+
+    #[test]
+    fn nobody_is_let_in_before_the_host_has_shown_its_key() {
+        let hop = Hop::new("popserver", "msingh");
+        let mut heard = Heard::default();
+        for line in [
+            "Authenticated to popserver ([127.0.0.1]:22) using \"password\".",
+            "debug1: SSH2_MSG_NEWKEYS received",
+            "Authenticated to popserver ([127.0.0.1]:22) using \"password\".",
+        ] {
+            assert_eq!(heard.take(Word::of(line).unwrap(), &hop), None);
+            assert!(!heard.is_authenticated(), "{line}");
+        }
     }
 
     #[test]

@@ -161,7 +161,7 @@ async fn a_record_of_the_key_matches_and_one_of_another_differs() {
 }
 
 #[tokio::test]
-async fn an_answer_is_authenticated_when_the_resolver_here_says_so() {
+async fn an_answer_is_authenticated_when_the_named_resolver_here_says_so() {
     let key = keys::generate(KeyType::Ed25519);
     let says = Says {
         flags: AUTHENTIC,
@@ -195,12 +195,17 @@ fn a_resolver_elsewhere_is_believed_where_resolv_conf_says_so() {
     let weighed = Resolver::parse("nameserver 192.0.2.1").weigh(far.clone());
     assert!(!weighed.is_authenticated());
     let said = weighed.describe(&shown(&key));
-    assert!(
-        said.contains("not on this machine: no more than a hint"),
-        "{said}"
-    );
+    assert!(said.contains("vouches: no more than a hint"), "{said}");
     let trusting = Resolver::parse("nameserver 192.0.2.1\noptions trust-ad");
     assert!(trusting.weigh(far.clone()).is_authenticated());
+    // Docker's, which validates nothing, is on this machine as well.
+    let near = Fingerprints {
+        server: ([127, 0, 0, 11], 53).into(),
+        ..far.clone()
+    };
+    let docker = Resolver::parse("nameserver 127.0.0.11");
+    assert!(!docker.weigh(near.clone()).is_authenticated());
+    assert!(Resolver::at(near.server).weigh(near).is_authenticated());
     // Whom the person named is not nearer for it.
     assert!(!Resolver::at(far.server).weigh(far).is_authenticated());
 }
