@@ -10,7 +10,7 @@ use super::histories::{self, Histories};
 use super::{Account, Chore, Daemon, News, SIGN_OF_LIFE, counted, seconds};
 
 impl Daemon {
-    /// Gives up connections that are dead, and polls that do not move.
+    /// Gives up SSH connections that are dead.
     pub(super) fn probe(&mut self) {
         let tunnels = Arc::clone(&self.context.tunnels);
         self.chores.spawn_local(async move {
@@ -18,9 +18,6 @@ impl Daemon {
                 dead: tunnels.drop_dead(SIGN_OF_LIFE).await,
             }
         });
-        let polls = self.accounts.values().filter_map(|a| a.poll.as_ref());
-        let moves = polls.map(|poll| (poll.id, poll.activity.moves()));
-        self.suspects = Some((Instant::now() + SIGN_OF_LIFE * 2, moves.collect()));
     }
 
     pub(super) fn chore(&mut self, chore: Result<Chore, JoinError>) {
@@ -58,10 +55,10 @@ impl Daemon {
         if let Some(jump) = self.clock.jump_until(&clock, self.tick) {
             tracing::info!("{jump}: polling all accounts");
             self.awake = seconds(SystemTime::now());
+            self.context.doubts.raise(SIGN_OF_LIFE * 2);
             self.wake_all();
         }
         self.clock = clock;
-        self.give_up_the_dead();
         self.look_at_files();
         if self.paused.is_none() {
             for name in self.order.clone() {
@@ -76,24 +73,6 @@ impl Daemon {
                 Chore::Done
             });
         }
-    }
-
-    pub(super) fn give_up_the_dead(&mut self) {
-        let Some((deadline, moves)) = &self.suspects else {
-            return;
-        };
-        if Instant::now() < *deadline {
-            return;
-        }
-        for (name, account) in &self.accounts {
-            if let Some(poll) = &account.poll
-                && moves.get(&poll.id) == Some(&poll.activity.moves())
-            {
-                tracing::info!(account = %name, "its connection does not move, and is given up");
-                poll.abort.abort();
-            }
-        }
-        self.suspects = None;
     }
 
     /// Looks whether somebody has done something about accounts in trouble.

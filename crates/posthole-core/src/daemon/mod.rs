@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, Id, JoinSet, LocalSet, spawn_local};
+use tokio::task::{Id, JoinSet, LocalSet, spawn_local};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +48,7 @@ use crate::error::Class;
 use crate::plan::{Hop, Job, Plan, Route};
 use crate::record::{RecordError, Records};
 use crate::retrieve::{self, BatchLimits, Context, Report};
+use crate::session::Doubts;
 use crate::tunnel::Tunnels;
 
 pub use clock::Reading;
@@ -222,8 +223,6 @@ pub struct Daemon {
     paused: Option<Pause>,
     /// Who waits for questions.
     curious: Vec<oneshot::Sender<Reply>>,
-    /// Polls that must move until then to be believed alive.
-    suspects: Option<(Instant, HashMap<Id, u64>)>,
     /// Probes of connections, and other chores.
     chores: JoinSet<Chore>,
 
@@ -262,7 +261,6 @@ struct Account {
 /// A poll that is going on.
 struct Poll {
     id: Id,
-    abort: AbortHandle,
     stop: CancellationToken,
     activity: Arc<Activity>,
 }
@@ -322,6 +320,7 @@ impl Daemon {
             trust_stores: Arc::default(),
             records,
             stop: stop.clone(),
+            doubts: Doubts::default(),
             batch: BatchLimits::default(),
         };
         let (sender, requests) = mpsc::channel(64);
@@ -345,7 +344,6 @@ impl Daemon {
             open_files,
             paused: None,
             curious: Vec::new(),
-            suspects: None,
             chores: JoinSet::new(),
             services,
             hooks: Hooks::default(),
@@ -486,16 +484,10 @@ impl Daemon {
             let job = Arc::clone(&account.job);
             let activity = self.watcher.follow(&name);
             let poll = async move { retrieve::poll(&job, &context).await };
-            let abort = self.polls.spawn_local(poll);
-            let id = abort.id();
+            let id = self.polls.spawn_local(poll).id();
             self.polled.insert(id, Arc::clone(&name));
             account.files = None;
-            account.poll = Some(Poll {
-                id,
-                abort,
-                stop,
-                activity,
-            });
+            account.poll = Some(Poll { id, stop, activity });
         }
     }
 

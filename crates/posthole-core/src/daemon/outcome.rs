@@ -15,6 +15,7 @@ use super::{Chore, Daemon, History, Reason, counted, seconds};
 use crate::error::{Class, Error};
 use crate::plan::{Job, PasswordSource};
 use crate::retrieve::Report;
+use crate::session::SessionError;
 use crate::transport::TransportError;
 use crate::tunnel::TunnelErrorKind;
 
@@ -44,6 +45,10 @@ impl Daemon {
                 let ended = match &report.error {
                     None => Ended::Well,
                     Some(Error::Stopped) => Ended::Interrupted,
+                    Some(Error::Session(error @ SessionError::Asleep { .. })) => {
+                        tracing::info!(account = %name, "{error}, and is asked anew");
+                        Ended::Interrupted
+                    }
                     Some(error) => Ended::Badly(trouble(error, &account.job, &self.answers)),
                 };
                 let summary = &report.summary;

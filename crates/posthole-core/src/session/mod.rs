@@ -8,6 +8,7 @@
 //! Deletion is guarded by types: [`Session::dele`] takes a [`Recorded`], and only the server's
 //! answer to QUIT makes a [`Committed`].
 
+mod doubt;
 mod error;
 #[cfg(feature = "gssapi")]
 mod gssapi;
@@ -17,6 +18,8 @@ mod method;
 mod opening;
 mod stls;
 
+pub(crate) use doubt::Doubt;
+pub use doubt::Doubts;
 pub use error::SessionError;
 pub(crate) use listing::{Listing, ListingBuilder, MessageRef};
 pub(crate) use login::{LoggedIn, Login};
@@ -50,6 +53,7 @@ pub(crate) struct Session {
     flushing: bool,
     /// The longest wait without any progress.
     timeout: Duration,
+    doubt: Doubt,
     /// For the traced dialogue.
     account: String,
     /// Messages whose DELE was sent, in the order of the answers.
@@ -67,10 +71,16 @@ impl Session {
             apop: None,
             flushing: false,
             timeout,
+            doubt: Doubt::default(),
             account: account.to_owned(),
             deleting: VecDeque::new(),
             deleted: Vec::new(),
         }
+    }
+
+    /// Has the session end early if its connection is found to be dead.
+    pub(crate) fn doubting(self, doubt: Doubt) -> Self {
+        Self { doubt, ..self }
     }
 
     /// Changes the longest wait without any progress.
@@ -128,9 +138,15 @@ impl Session {
     /// Safe to drop: nothing that was read or written is forgotten.
     pub(crate) async fn exchange(&mut self) -> Result<(), SessionError> {
         let timeout = self.timeout;
-        match tokio::time::timeout(timeout, poll_fn(|cx| self.poll_exchange(cx))).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(SessionError::TimedOut { after: timeout }),
+        let confirmed = self.doubt.clone().confirmed();
+        tokio::select! {
+            biased;
+            result = poll_fn(|cx| self.poll_exchange(cx)) => {
+                self.doubt.dispel();
+                result
+            }
+            after = confirmed => Err(SessionError::Asleep { after }),
+            () = tokio::time::sleep(timeout) => Err(SessionError::TimedOut { after: timeout }),
         }
     }
 

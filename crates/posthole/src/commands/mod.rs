@@ -26,6 +26,7 @@ use posthole_core::progress::Observer;
 use posthole_core::record::Records;
 use posthole_core::retrieve::{BatchLimits, Context};
 use posthole_core::secret::Remember;
+use posthole_core::session::Doubts;
 use posthole_core::tunnel::Tunnels;
 use tokio_util::sync::CancellationToken;
 
@@ -199,6 +200,7 @@ impl Run {
             trust_stores: Arc::default(),
             records,
             stop,
+            doubts: Doubts::default(),
             batch: BatchLimits::within(limits::open_files(), plan.jobs.len().min(at_a_time.into())),
         })
     }
