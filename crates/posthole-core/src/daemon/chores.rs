@@ -33,12 +33,16 @@ impl Daemon {
                     }
                 }
             }
-            Ok(Chore::Configuration { changed: true }) if self.loading.is_none() => {
-                tracing::info!("the configuration, or what it depends on, has changed");
-                self.reload(None, None);
+            Ok(Chore::Configuration { changed }) => {
+                self.is_looking = false;
+                if changed && self.loading.is_none() {
+                    tracing::info!("the configuration, or what it depends on, has changed");
+                    self.reload(None, None);
+                }
             }
             Ok(Chore::Loaded(loaded)) => self.loaded(*loaded),
-            Ok(Chore::Probed { dead: 0 } | Chore::Configuration { .. } | Chore::Done) => {}
+            Ok(Chore::Saved) => self.is_saving = false,
+            Ok(Chore::Probed { dead: 0 } | Chore::Done) => {}
             Ok(Chore::Probed { dead }) => {
                 tracing::info!("{} given up", counted(dead, "dead connection"));
                 self.schedule.wake_all(Instant::now());
@@ -65,12 +69,20 @@ impl Daemon {
                 self.alarm(&name);
             }
         }
-        if self.saved.elapsed() >= SAVE_EVERY
+        if self.saved.elapsed() >= SAVE_EVERY {
+            self.save_aside();
+        }
+    }
+
+    /// Writes down what has changed, unless that is being done.
+    pub(super) fn save_aside(&mut self) {
+        if !self.is_saving
             && let Some(saving) = self.save()
         {
+            self.is_saving = true;
             self.chores.spawn_local(async move {
                 saving.await.ok();
-                Chore::Done
+                Chore::Saved
             });
         }
     }
@@ -91,7 +103,8 @@ impl Daemon {
                 });
             }
         }
-        if is_anybody_in_trouble && self.loading.is_none() {
+        if is_anybody_in_trouble && self.loading.is_none() && !self.is_looking {
+            self.is_looking = true;
             let stamps = self.watch.clone();
             self.chores.spawn_blocking(move || Chore::Configuration {
                 changed: stamps.have_changed(),

@@ -175,6 +175,15 @@ impl Tunnels {
             .retain(|destination, _| wanted.contains(destination));
     }
 
+    /// Whether there is a connection to the last of these hosts, as far as anybody has noticed.
+    #[must_use]
+    pub fn are_connected(&self, hops: &[Hop]) -> bool {
+        let destination = Destination::from(&compressed_once(hops)[..]);
+        let slot = self.slots().get(&destination).cloned();
+        slot.and_then(|slot| slot.look())
+            .is_some_and(|link| link.is_alive())
+    }
+
     /// Gives up the connections that are dead: those that give no sign of life for this long.
     ///
     /// Their streams fail at once. Returns how many there were.
