@@ -457,7 +457,7 @@ mod tests {
             &config,
             "[account.work]\nserver = \"pop3://m@localhost\"\nvia = \"m@gate\"\n\
              password = \"prompt\"\ndeliver = \"maildir:~/Mail\"\n\
-             [ssh.gate]\nbackend = \"built-in\"\n",
+             [ssh.gate]\nbackend = \"builtin\"\n",
         )
         .unwrap();
         let global = GlobalArgs {

@@ -76,6 +76,7 @@ fn nobody_waits_for_downloads_to_be_asked() {
         .build();
     configure(&world, |text| {
         let second = text.replace("work", "home").replace("~/Mail", "~/Home");
+        let second = second.replace(":110", ":111");
         format!("{text}\n{second}\n[daemon]\njobs = 1\nstop-timeout = \"1s\"\n")
     });
     let daemon = Daemon::start(&world, &[]);
