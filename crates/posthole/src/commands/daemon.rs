@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,7 @@ use posthole_core::ask::Ask;
 use posthole_core::daemon::control::{Client, Request};
 use posthole_core::daemon::{Daemon, Handle, Load, Loaded, NotLoaded, Reading, Setup, StartError};
 use posthole_core::error::Class;
+use posthole_core::exec;
 use posthole_core::plan::{Environment, Overrides};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -300,7 +301,7 @@ fn detach(run: &Run, args: &DaemonArgs) -> Result<Exit, Refusal> {
     if args.logfile.is_none() && args.syslog.is_none() {
         arguments.push("--syslog".into());
     }
-    let mut child = Command::new(program)
+    let mut child = exec::program(&program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -61,6 +61,8 @@ pub(crate) struct Run {
     pub(crate) console: Arc<Console>,
     pub(crate) global: GlobalArgs,
     pub(crate) stop: CancellationToken,
+    /// The name under which it speaks.
+    pub(crate) program: &'static str,
     /// Whether what there is to say goes to the log.
     pub(crate) logs: bool,
     /// Whether a signal to stop was obeyed in order, as a daemon does.
@@ -73,6 +75,7 @@ impl Run {
             console,
             global,
             stop: CancellationToken::new(),
+            program: "posthole",
             logs: false,
             is_orderly: AtomicBool::new(false),
         }
@@ -101,11 +104,12 @@ impl Run {
         };
         let (stopper, exit) = runtime.block_on(async {
             let console = Arc::clone(&self.console);
-            let (quiet, logs) = (self.global.quiet, self.logs);
+            let (quiet, logs, program) = (self.global.quiet, self.logs, self.program);
             let on_stop = move || {
                 if !quiet && !logs {
-                    console
-                        .eprint("posthole: stopping after what is in hand; again to stop at once");
+                    console.eprint(format!(
+                        "{program}: stopping after what is in hand; again to stop at once"
+                    ));
                 }
             };
             let stopper = match Stopper::watch(self.stop.clone(), on_stop) {

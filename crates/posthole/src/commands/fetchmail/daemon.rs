@@ -7,11 +7,12 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use posthole_core::ask::{Ask, SecretQuestion};
 use posthole_core::error::Class;
+use posthole_core::exec;
 use posthole_core::plan::PasswordSource;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
@@ -105,21 +106,16 @@ pub(super) fn detach(front: &Front, prepared: &Prepared) -> Code {
 }
 
 fn start(handed_over: &HandedOver) -> io::Result<Code> {
-    let mut args = std::env::args_os();
-    let name = args.next().unwrap_or_default();
-    let mut command = Command::new(std::env::current_exe()?);
-    std::os::unix::process::CommandExt::arg0(&mut command, name);
-    // The last option wins, and this one can stand before `--`.
-    let mut args: Vec<_> = args.collect();
-    let place = args.iter().position(|arg| arg == "fetchmail");
-    let is_under_own_name = super::is_called_fetchmail(std::env::args_os().next().as_deref());
-    let place = if is_under_own_name {
-        0
+    let mut args: Vec<_> = std::env::args_os().collect();
+    if super::is_called_fetchmail(args.first().map(|name| &**name)) {
+        args[0] = "fetchmail".into();
     } else {
-        place.map_or(0, |place| place + 1)
-    };
-    args.insert(place, "--detached".into());
-    let mut child = command
+        args.remove(0);
+    }
+    // The last option wins, and this one can stand before `--`.
+    let place = args.iter().position(|arg| arg == "fetchmail");
+    args.insert(place.map_or(0, |place| place + 1), "--detached".into());
+    let mut child = exec::program(&std::env::current_exe()?)
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -202,8 +198,9 @@ pub(super) async fn daemon(
     say(format!("starting posthole {version} as fetchmail daemon"));
     let mut code = Code::NoMail;
     let mut interval = interval;
+    front.is_repeated.set(false);
     while !run.stop.is_cancelled() {
-        if prepared.source.has_changed() {
+        if let Some(changed) = prepared.source.change() {
             match front.read_again() {
                 Some(again) => {
                     say(format!("read {} again", again.source.name()));
@@ -217,7 +214,7 @@ pub(super) async fn daemon(
                     front.remark(&prepared);
                 }
                 None => {
-                    prepared.source.accept_change();
+                    prepared.source.accept(changed);
                     say("the rc file is of no use now; going on with what it said before".into());
                 }
             }
