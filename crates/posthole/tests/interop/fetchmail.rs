@@ -314,7 +314,10 @@ fn a_daemon_hears_its_commands_and_ends_them() {
     let quit = fetchmail(&home, &["--quit"]);
     quit.exits(0).says(&["background fetchmail at", "killed"]);
     let log = fs::read_to_string(&log).unwrap();
-    assert!(log.contains("was ended, since fetchmail is to stop"), "{log}");
+    assert!(
+        log.contains("was ended, since fetchmail is to stop"),
+        "{log}"
+    );
     fetchmail(&home, &["--quit"])
         .exits(8)
         .says(&["no other fetchmail is running"]);
