@@ -312,7 +312,8 @@ fn a_daemon_hears_its_commands_and_ends_them() {
         "{open:?}"
     );
     let quit = fetchmail(&home, &["--quit"]);
-    quit.exits(0).says(&["background fetchmail at", "killed"]);
+    assert_eq!(quit.status.code(), Some(0), "{}", quit.text());
+    quit.says(&["background fetchmail at", "killed"]);
     let log = fs::read_to_string(&log).unwrap();
     assert!(
         log.contains("was ended, since fetchmail is to stop"),

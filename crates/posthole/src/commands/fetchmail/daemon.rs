@@ -37,9 +37,16 @@ pub(super) struct HandedOver {
     passwords: Vec<(String, SecretString)>,
 }
 
-/// How it is written into a pipe.
-#[derive(Deserialize, Serialize)]
-struct Letter {
+/// How it is written into a pipe, without copies of what is secret.
+#[derive(Serialize)]
+struct Letter<'a> {
+    rcfile: Option<&'a [u8]>,
+    passwords: Vec<(&'a str, &'a str)>,
+}
+
+/// How it is read from there.
+#[derive(Deserialize)]
+struct Received {
     rcfile: Option<Vec<u8>>,
     passwords: Vec<(String, String)>,
 }
@@ -54,29 +61,28 @@ impl HandedOver {
     pub(super) fn receive() -> io::Result<Self> {
         // Not possible for whoever leads a group, which nobody does who was started by us.
         rustix::process::setsid().ok();
-        let mut text = Zeroizing::new(Vec::new());
+        // With some room, since a buffer that grows leaves a copy behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(ROOM));
         io::stdin().lock().read_to_end(&mut text)?;
-        let letter: Letter = serde_json::from_slice(&text)?;
+        let Received { rcfile, passwords } = serde_json::from_slice(&text)?;
+        let keep = |(account, secret)| (account, SecretString::from(secret));
         Ok(Self {
-            rcfile: letter.rcfile.map(Zeroizing::new),
-            passwords: letter
-                .passwords
-                .into_iter()
-                .map(|(account, secret)| (account, SecretString::from(secret)))
-                .collect(),
+            rcfile: rcfile.map(Zeroizing::new),
+            passwords: passwords.into_iter().map(keep).collect(),
         })
     }
 
     fn send(&self, to: &mut impl Write) -> io::Result<()> {
         let letter = Letter {
-            rcfile: self.rcfile.as_ref().map(|text| text.to_vec()),
+            rcfile: self.rcfile.as_ref().map(|text| &***text),
             passwords: self
                 .passwords
                 .iter()
-                .map(|(account, secret)| (account.clone(), secret.expose_secret().to_owned()))
+                .map(|(account, secret)| (&**account, secret.expose_secret()))
                 .collect(),
         };
-        let text = Zeroizing::new(serde_json::to_vec(&letter)?);
+        let mut text = Zeroizing::new(Vec::with_capacity(ROOM));
+        serde_json::to_writer(&mut *text, &letter)?;
         to.write_all(&text)
     }
 }
@@ -270,6 +276,8 @@ fn leave_terminal() -> io::Result<()> {
     Ok(())
 }
 
+/// More than most letters need; an octet of the rc file takes up to four.
+const ROOM: usize = 256 * 1024;
 const READY: &[u8] = b"ready\n";
 
 /// How often it is looked whether another run has ended.
