@@ -114,7 +114,7 @@ mod tests {
         assert!(present.have_changed());
         // What was seen before something was read counts, not what is there when it was read.
         let other = directory.path().join("other");
-        let both = present.about([path.clone(), other.clone()]);
+        let both = present.about([path, other]);
         assert!(both.have_changed());
         assert!(!both.again().have_changed());
     }
