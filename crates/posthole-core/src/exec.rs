@@ -6,6 +6,7 @@
 //! by themselves when a program is executed (`O_CLOEXEC`), so the shell need only close those that
 //! came from outside; it can name those from 3 to 9, which are the ones that scripts use.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use tokio::process::Command;
@@ -25,6 +26,18 @@ pub fn shell(command: &str) -> Command {
     shell
 }
 
+/// A program that outlives this one, with the limits that this process was started with.
+///
+/// Its standard input, output and error are for the caller to say, and its arguments to add.
+#[must_use]
+pub fn program(path: &Path) -> std::process::Command {
+    let mut command = std::process::Command::new(SHELL);
+    let limit = OPEN_FILES.get().map(ToString::to_string);
+    command.args(["-c", REPLACE, SHELL, &limit.unwrap_or_default()]);
+    command.arg(path);
+    command
+}
+
 /// Says how many files a program may have open that is started from now on.
 ///
 /// For a program that raised its own limit; what is said first counts.
@@ -38,6 +51,11 @@ static OPEN_FILES: OnceLock<u64> = OnceLock::new();
 const SHELL: &str = "/bin/sh";
 /// Not every shell can name descriptors of two digits. A limit that cannot be set, because
 /// the hard one was lowered meanwhile, stays.
+const REPLACE: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+if [ -n \"$1\" ]; then ulimit -S -n \"$1\" 2>/dev/null || :; fi
+shift
+exec \"$@\"";
+/// As for [`REPLACE`].
 const PREPARE: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 if [ $# -gt 1 ]; then ulimit -S -n \"$2\" 2>/dev/null || :; fi
 exec \"$0\" -c \"$1\"";
@@ -68,5 +86,9 @@ mod tests {
         limit_open_files(77);
         assert_eq!(output("ulimit -S -n").await, "77\n");
         assert_eq!(output("echo one").await, "one\n");
+        let mut program = program(Path::new("/bin/sh"));
+        let output = program.args(["-c", "ulimit -S -n; echo $1", "sh", "a b"]);
+        let output = output.output().unwrap();
+        assert_eq!(output.stdout, b"77\na b\n");
     }
 }

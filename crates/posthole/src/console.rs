@@ -27,6 +27,10 @@ struct State {
     held: bool,
     /// What was printed meanwhile.
     pending: Vec<(Stream, String)>,
+    /// How long all of that is, in octets.
+    pending_octets: usize,
+    /// How many lines for a person there was no room for.
+    dropped: u64,
     /// The reader of standard output is gone, or the disk under it is full.
     stdout_error: Option<io::Error>,
 }
@@ -127,7 +131,7 @@ impl Console {
         text.push('\n');
         let mut state = self.state();
         if state.held {
-            state.pending.push((stream, text));
+            state.postpone(stream, text);
         } else if self.has_bars {
             self.bars.suspend(|| state.write(stream, &text));
         } else {
@@ -148,8 +152,22 @@ impl State {
             stderr,
             held: false,
             pending: Vec::new(),
+            pending_octets: 0,
+            dropped: 0,
             stdout_error: None,
         }
+    }
+
+    /// Keeps what is printed until nobody is being asked; only data is kept without a limit.
+    fn postpone(&mut self, stream: Stream, text: String) {
+        if matches!(stream, Stream::Stderr) {
+            if self.pending_octets + text.len() > MOST_PENDING {
+                self.dropped += text.lines().count() as u64;
+                return;
+            }
+            self.pending_octets += text.len();
+        }
+        self.pending.push((stream, text));
     }
 
     fn write(&mut self, stream: Stream, text: &str) {
@@ -174,14 +192,25 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.held = false;
+        state.pending_octets = 0;
         for (stream, text) in std::mem::take(&mut state.pending) {
             state.write(stream, &text);
+        }
+        match std::mem::take(&mut state.dropped) {
+            0 => {}
+            dropped => {
+                let text = format!("({dropped} more lines were not kept during the question)\n");
+                state.write(Stream::Stderr, &text);
+            }
         }
         if self.0.has_bars {
             self.0.bars.set_draw_target(draw_target(true));
         }
     }
 }
+
+/// How much for a person is kept while a question stands.
+const MOST_PENDING: usize = 1024 * 1024;
 
 fn draw_target(visible: bool) -> ProgressDrawTarget {
     if visible {
@@ -246,5 +275,20 @@ mod tests {
         assert_eq!(paper.text(), format!("before\n{meanwhile}"));
         console.print("after");
         assert_eq!(paper.text(), format!("before\n{meanwhile}after\n"));
+    }
+
+    #[test]
+    fn a_question_that_stands_for_days_does_not_fill_the_memory() {
+        let (console, paper) = console();
+        let held = console.hold();
+        let line = "x".repeat(1023);
+        for _ in 0..2000 {
+            console.eprint(line.clone());
+        }
+        console.print("data");
+        drop(held);
+        let text = paper.text();
+        assert_eq!(text.matches(&line).count(), 1024);
+        assert!(text.ends_with("data\n(976 more lines were not kept during the question)\n"));
     }
 }

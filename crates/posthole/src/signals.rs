@@ -7,7 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Default)]
 pub(crate) struct Stopper {
     signal: Arc<AtomicI32>,
+    /// The last that came, also when nobody waited for one any more.
+    last: Arc<AtomicUsize>,
 }
 
 impl Stopper {
@@ -28,15 +30,17 @@ impl Stopper {
         on_stop: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
+        let stopper = Self::default();
         for number in [SIGINT, SIGTERM] {
             // In this order: the first signal only leaves its mark, the second finds it. This
             // works even while the runtime is stuck.
             signal_hook::flag::register_conditional_default(number, Arc::clone(&asked))?;
             signal_hook::flag::register(number, Arc::clone(&asked))?;
+            let last = Arc::clone(&stopper.last);
+            signal_hook::flag::register_usize(number, last, number.cast_unsigned() as usize)?;
         }
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let stopper = Self::default();
         let number = Arc::clone(&stopper.signal);
         tokio::spawn(async move {
             let received = tokio::select! {
@@ -52,7 +56,11 @@ impl Stopper {
 
     /// Ends the process by the signal that asked for it; returns if none did.
     pub(crate) fn end(&self) {
-        let number = self.signal.load(Ordering::Relaxed);
+        let number = match self.signal.load(Ordering::Relaxed) {
+            // One that came when all was done does not stop anything, but a loop around it.
+            0 => i32::try_from(self.last.load(Ordering::Relaxed)).unwrap_or(0),
+            number => number,
+        };
         if number != 0 {
             signal_hook::low_level::emulate_default_handler(number).ok();
         }

@@ -36,6 +36,11 @@ impl Tty {
         (foreground == rustix::process::getpgrp()).then_some(Self { file })
     }
 
+    /// Whether there is a controlling terminal, in whose foreground somebody else may be.
+    pub(crate) fn is_there() -> bool {
+        File::open("/dev/tty").is_ok()
+    }
+
     /// Shows a text.
     fn show(&self, text: &str) -> Result<(), Unanswered> {
         (&self.file)

@@ -290,8 +290,9 @@ fn parse_local_name(text: &str) -> Result<LocalName, ValueError> {
 fn parse_name_server(text: &str) -> Result<SocketAddr, ValueError> {
     let plain = text.parse::<IpAddr>().map(|address| (address, 53).into());
     plain.or_else(|_| text.parse()).map_err(|_| {
-        ValueError::new("this is not the address of a resolver", 0..text.len())
-            .help("write ADDRESS or ADDRESS:PORT, such as \"192.0.2.53\"")
+        ValueError::new("this is not the address of a resolver", 0..text.len()).help(
+            "write ADDRESS or ADDRESS:PORT, such as \"192.0.2.53\", or dns = false to ask nobody",
+        )
     })
 }
 

@@ -461,7 +461,8 @@ fn via_is_a_destination_or_a_list_of_them() {
               3:8 `via`: this is neither `host:port` nor an IPv6 address ^h:22:23^
                 help: with a port, an IPv6 address stands in brackets, such as `[::1]:110`
             'a,b'
-              3:8 `via`: a host name cannot hold `,` ^a,b^
+              3:9 `via`: this is more than one host ^,^
+                help: to go through several, repeat --via, or write a list in the file, such as via = ["gate", "popserver"]
         "#]],
     );
 }

@@ -60,6 +60,11 @@ impl Answers {
         self.state().open.contains(question)
     }
 
+    /// Whether there is an answer.
+    pub(super) fn knows(&self, question: &SecretQuestion) -> bool {
+        self.state().known.contains_key(&question.first_time())
+    }
+
     /// Asks again for what turned out to be wrong; false if it was not an answer from here.
     pub(super) fn refuse(&self, question: &SecretQuestion) -> bool {
         let mut state = self.state();

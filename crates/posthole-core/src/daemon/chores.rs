@@ -18,7 +18,7 @@ impl Daemon {
         }
     }
 
-    /// Gives up connections that are dead, and polls that do not move.
+    /// Gives up SSH connections that are dead.
     pub(super) fn probe(&mut self) {
         for service in &mut self.services {
             service.probe();
@@ -29,9 +29,6 @@ impl Daemon {
                 dead: tunnels.drop_dead(SIGN_OF_LIFE).await,
             }
         });
-        let polls = self.accounts.values().filter_map(|a| a.poll.as_ref());
-        let moves = polls.map(|poll| (poll.id, poll.activity.moves()));
-        self.suspects = Some((Instant::now() + SIGN_OF_LIFE * 2, moves.collect()));
     }
 
     pub(super) fn chore(&mut self, chore: Result<Chore, JoinError>) {
@@ -47,12 +44,16 @@ impl Daemon {
                     }
                 }
             }
-            Ok(Chore::Configuration { changed: true }) if self.loading.is_none() => {
-                tracing::info!("the configuration, or what it depends on, has changed");
-                self.reload(None, None);
+            Ok(Chore::Configuration { changed }) => {
+                self.is_looking = false;
+                if changed && self.loading.is_none() {
+                    tracing::info!("the configuration, or what it depends on, has changed");
+                    self.reload(None, None);
+                }
             }
             Ok(Chore::Loaded(loaded)) => self.loaded(*loaded),
-            Ok(Chore::Probed { dead: 0 } | Chore::Configuration { .. } | Chore::Done) => {}
+            Ok(Chore::Saved) => self.is_saving = false,
+            Ok(Chore::Probed { dead: 0 } | Chore::Done) => {}
             Ok(Chore::Probed { dead }) => {
                 tracing::info!("{} given up", counted(dead, "dead connection"));
                 self.schedule.wake_all(Instant::now());
@@ -69,42 +70,32 @@ impl Daemon {
         if let Some(jump) = self.clock.jump_until(&clock, self.tick) {
             tracing::info!("{jump}: polling all accounts");
             self.awake = seconds(SystemTime::now());
+            self.context.doubts.raise(SIGN_OF_LIFE * 2);
             self.wake_all();
         }
         self.clock = clock;
-        self.give_up_the_dead();
         self.look_at_files();
         if self.paused.is_none() {
             for name in self.order.clone() {
                 self.alarm(&name);
             }
         }
-        if self.saved.elapsed() >= SAVE_EVERY
-            && let Some(saving) = self.save()
-        {
-            self.chores.spawn_local(async move {
-                saving.await.ok();
-                Chore::Done
-            });
+        if self.saved.elapsed() >= SAVE_EVERY {
+            self.save_aside();
         }
     }
 
-    pub(super) fn give_up_the_dead(&mut self) {
-        let Some((deadline, moves)) = &self.suspects else {
-            return;
-        };
-        if Instant::now() < *deadline {
-            return;
+    /// Writes down what has changed, unless that is being done.
+    pub(super) fn save_aside(&mut self) {
+        if !self.is_saving
+            && let Some(saving) = self.save()
+        {
+            self.is_saving = true;
+            self.chores.spawn_local(async move {
+                saving.await.ok();
+                Chore::Saved
+            });
         }
-        for (name, account) in &self.accounts {
-            if let Some(poll) = &account.poll
-                && moves.get(&poll.id) == Some(&poll.activity.moves())
-            {
-                tracing::info!(account = %name, "its connection does not move, and is given up");
-                poll.abort.abort();
-            }
-        }
-        self.suspects = None;
     }
 
     /// Looks whether somebody has done something about accounts in trouble.
@@ -126,7 +117,8 @@ impl Daemon {
                 });
             }
         }
-        if is_anybody_in_trouble && self.loading.is_none() {
+        if is_anybody_in_trouble && self.loading.is_none() && !self.is_looking {
+            self.is_looking = true;
             let stamps = self.watch.clone();
             self.chores.spawn_blocking(move || Chore::Configuration {
                 changed: stamps.have_changed(),

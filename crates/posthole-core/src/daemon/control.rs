@@ -3,7 +3,8 @@
 //! A Unix socket among the records, mode 0600. Who connects must be the daemon's own user, or root,
 //! by what the kernel says of the peer (SO_PEERCRED). A request is one line of JSON, and so is its
 //! reply; a connection may carry many, one after another. The line of an answer to a question holds
-//! a secret, so what lines are read into is wiped.
+//! a secret, so the line and the answer are wiped; what the reader of JSON and the buffer of the
+//! socket keep for a moment is not.
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufRead, BufReader, Write};

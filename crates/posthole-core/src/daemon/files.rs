@@ -9,14 +9,14 @@ use crate::plan::{Job, PasswordSource, Route};
 
 /// What some files looked like.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Stamps(BTreeMap<PathBuf, Option<Stamp>>);
+pub struct Stamps(BTreeMap<PathBuf, Option<Stamp>>);
 
 /// What one looked like: its inode, when its contents and when its inode changed, and its size.
 type Stamp = (u64, i64, i64, i64, i64, u64);
 
 impl Stamps {
     /// Looks at the files now; blocks.
-    pub(super) fn of(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+    pub fn of(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let look = |path: PathBuf| {
             let stamp = stamp(&path);
             (path, stamp)
@@ -24,8 +24,25 @@ impl Stamps {
         Self(paths.into_iter().map(look).collect())
     }
 
+    /// Looks at the same files again; blocks.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::of(self.0.keys().cloned())
+    }
+
+    /// What these files looked like at the time, or do now if that is not known; blocks for those.
+    pub(super) fn about(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        let look = |path: PathBuf| {
+            let known = self.0.remove(&path);
+            let stamp = known.unwrap_or_else(|| stamp(&path));
+            (path, stamp)
+        };
+        Self(paths.into_iter().map(look).collect())
+    }
+
     /// Whether one of them looks different now; blocks.
-    pub(super) fn have_changed(&self) -> bool {
+    #[must_use]
+    pub fn have_changed(&self) -> bool {
         self.0.iter().any(|(path, before)| stamp(path) != *before)
     }
 }
@@ -95,5 +112,10 @@ mod tests {
         std::fs::write(&fresh, "two\n").unwrap();
         std::fs::rename(&fresh, &path).unwrap();
         assert!(present.have_changed());
+        // What was seen before something was read counts, not what is there when it was read.
+        let other = directory.path().join("other");
+        let both = present.about([path, other]);
+        assert!(both.have_changed());
+        assert!(!both.again().have_changed());
     }
 }

@@ -1,12 +1,15 @@
 //! The commands that are run for the user: when mail has come, and when an account is in trouble.
 
+use std::collections::HashMap;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::counted;
 use super::schedule::Trouble;
 use super::status::History;
 use crate::exec;
@@ -17,6 +20,8 @@ use crate::process_group::ProcessGroup;
 #[derive(Clone, Debug)]
 pub(super) struct Hooks {
     turns: Arc<Semaphore>,
+    /// How many new messages are still to be announced.
+    mail: Arc<Mutex<HashMap<Arc<str>, u64>>>,
 }
 
 /// A command and what it is told.
@@ -34,6 +39,7 @@ impl Default for Hooks {
     fn default() -> Self {
         Self {
             turns: Arc::new(Semaphore::new(AT_A_TIME)),
+            mail: Arc::default(),
         }
     }
 }
@@ -44,8 +50,41 @@ impl Hooks {
         let Ok(_turn) = self.turns.acquire().await else {
             return;
         };
+        Self::run_now(&hook).await;
+    }
+
+    /// Counts new messages; whether [`Hooks::announce_mail`] is to be called for them.
+    pub(super) fn add_mail(&self, account: &Arc<str>, messages: u64) -> bool {
+        let mut mail = self.mail();
+        let is_first = !mail.contains_key(account);
+        *mail.entry(Arc::clone(account)).or_default() += messages;
+        is_first
+    }
+
+    /// Runs the command for the messages that have come until it is its turn.
+    pub(super) async fn announce_mail(&self, account: Arc<str>, command: String) {
+        let Ok(_turn) = self.turns.acquire().await else {
+            return;
+        };
+        let new = self.mail().remove(&account).unwrap_or_default();
+        let messages = counted(usize::try_from(new).unwrap_or(usize::MAX), "new message");
+        Self::run_now(&Hook {
+            name: "on-new-mail",
+            command,
+            variables: vec![("POSTHOLE_NEW", new.to_string())],
+            stdin: format!("{account}: {messages}\n"),
+            account,
+        })
+        .await;
+    }
+
+    fn mail(&self) -> MutexGuard<'_, HashMap<Arc<str>, u64>> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run_now(hook: &Hook) {
         let account = &*hook.account;
-        match run(&hook).await {
+        match run(hook).await {
             Ok(()) => tracing::debug!(account, "the command of `{}` has run", hook.name),
             Err(problem) => {
                 tracing::error!(account, "the command of `{}` {problem}", hook.name);
@@ -84,6 +123,7 @@ async fn run(hook: &Hook) -> Result<(), String> {
         }
         words
     });
+    let listen = AbortOnDropHandle::new(listen);
     let ending = async { tokio::join!(child.wait(), feed).0 };
     let Ok(status) = tokio::time::timeout(TIME_LIMIT, ending).await else {
         return Err(format!(
@@ -258,6 +298,25 @@ mod tests {
         run(&hook(&command, "the reason\n")).await.unwrap();
         let text = std::fs::read_to_string(path).unwrap();
         assert_eq!(text, "the reason\nwork 3\n");
+    }
+
+    #[tokio::test]
+    async fn mail_that_comes_before_it_was_announced_is_announced_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mail");
+        let command = format!("cat >> {}", path.display());
+        let hooks = Hooks::default();
+        let (work, home): (Arc<str>, Arc<str>) = ("work".into(), "home".into());
+        assert!(hooks.add_mail(&work, 2) && hooks.add_mail(&home, 1));
+        assert!(!hooks.add_mail(&work, 3));
+        hooks.announce_mail(work.clone(), command.clone()).await;
+        hooks.announce_mail(home, command).await;
+        let text = std::fs::read_to_string(path).unwrap();
+        assert_eq!(text, "work: 5 new messages\nhome: 1 new message\n");
+        assert!(
+            hooks.add_mail(&work, 1),
+            "the next needs an announcement of its own"
+        );
     }
 
     #[tokio::test]

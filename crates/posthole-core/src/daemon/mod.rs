@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, Id, JoinSet, LocalSet, spawn_local};
+use tokio::task::{Id, JoinSet, LocalSet, spawn_blocking, spawn_local};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -50,9 +50,11 @@ use crate::forward;
 use crate::plan::{Hop, Job, Plan, Route};
 use crate::record::{RecordError, Records};
 use crate::retrieve::{self, BatchLimits, Context, Report};
+use crate::session::Doubts;
 use crate::tunnel::Tunnels;
 
 pub use clock::Reading;
+pub use files::Stamps;
 pub use histories::{Histories, read as read_histories, update as update_histories};
 pub use lock::{DaemonLock, LockError};
 pub use service::Service;
@@ -63,7 +65,6 @@ pub use status::{
 
 use answers::Answers;
 use control::{Control, Reply, Request};
-use files::Stamps;
 use hooks::Hooks;
 use metrics::Metrics;
 use schedule::{Limits, Schedule, State};
@@ -207,7 +208,6 @@ impl Handle {
 pub struct Daemon {
     plan: Plan,
     watch: Stamps,
-    watched: Vec<PathBuf>,
     has_agent: bool,
     load: Load,
     loading: Option<Loading>,
@@ -216,7 +216,7 @@ pub struct Daemon {
     accounts: HashMap<Arc<str>, Account>,
     order: Vec<Arc<str>>,
     schedule: Schedule,
-    polls: JoinSet<Report>,
+    polls: JoinSet<Polled>,
     polled: HashMap<Id, Arc<str>>,
     context: Context,
     answers: Arc<Answers>,
@@ -225,9 +225,7 @@ pub struct Daemon {
 
     paused: Option<Pause>,
     /// Who waits for questions.
-    curious: Vec<oneshot::Sender<Reply>>,
-    /// Polls that must move until then to be believed alive.
-    suspects: Option<(Instant, HashMap<Id, u64>)>,
+    curious: Vec<(Instant, oneshot::Sender<Reply>)>,
     /// Probes of connections, and other chores.
     chores: JoinSet<Chore>,
 
@@ -243,6 +241,9 @@ pub struct Daemon {
     /// Since when polls could go well, as far as this machine is concerned.
     awake: u64,
     saved: Instant,
+    is_saving: bool,
+    /// Whether the files that the configuration depends on are being looked at.
+    is_looking: bool,
 
     handle: Handle,
     requests: mpsc::Receiver<(Request, oneshot::Sender<Reply>)>,
@@ -258,16 +259,22 @@ struct Account {
     /// Whether the history is to be written.
     is_changed: bool,
     poll: Option<Poll>,
-    /// What the files looked like when it got into trouble.
+    /// What the files looked like before the poll that got it into trouble read them.
     files: Option<Stamps>,
     /// Whether files are being looked at.
     is_looking: bool,
 }
 
+/// A poll that has ended.
+struct Polled {
+    report: Report,
+    /// What the files that it depends on looked like before it read them.
+    files: Stamps,
+}
+
 /// A poll that is going on.
 struct Poll {
     id: Id,
-    abort: AbortHandle,
     stop: CancellationToken,
     activity: Arc<Activity>,
 }
@@ -286,9 +293,11 @@ enum Chore {
     /// Files that the configuration depends on have changed.
     Configuration { changed: bool },
     /// The configuration was read.
-    Loaded(Box<Result<Loaded, NotLoaded>>),
+    Loaded(Box<reload::Read>),
     /// Dead connections are gone.
     Probed { dead: usize },
+    /// What has changed is written down.
+    Saved,
     /// Nothing of interest.
     Done,
 }
@@ -328,14 +337,14 @@ impl Daemon {
             trust_stores: Arc::default(),
             records,
             stop: stop.clone(),
+            doubts: Doubts::default(),
             batch: BatchLimits::default(),
         };
         let (sender, requests) = mpsc::channel(64);
         let handle = Handle(sender);
         let clock = clocks();
         let mut daemon = Self {
-            watch: Stamps::of(watch.iter().cloned()),
-            watched: watch,
+            watch: Stamps::of(watch),
             has_agent,
             load,
             loading: None,
@@ -351,7 +360,6 @@ impl Daemon {
             open_files,
             paused: None,
             curious: Vec::new(),
-            suspects: None,
             chores: JoinSet::new(),
             services,
             passed: Arc::new(passed),
@@ -364,6 +372,8 @@ impl Daemon {
             since: SystemTime::now(),
             awake: seconds(SystemTime::now()),
             saved: Instant::now(),
+            is_saving: false,
+            is_looking: false,
             handle: handle.clone(),
             requests,
             control: None,
@@ -374,11 +384,8 @@ impl Daemon {
                 ..plan.clone()
             },
         };
-        daemon.adopt(plan);
         let histories = histories::read(&daemon.plan.state_dir);
-        for (name, account) in &mut daemon.accounts {
-            account.history = histories.get(&**name).cloned().unwrap_or_default();
-        }
+        daemon.adopt(plan, &histories);
         Ok((daemon, handle))
     }
 
@@ -479,8 +486,11 @@ impl Daemon {
         self.polls.shutdown().await;
         self.services.clear();
         self.context.tunnels.close().await;
-        if let Some(saving) = self.save() {
-            saving.await.ok();
+        if let Some(saving) = self.save()
+            && tokio::time::timeout(LAST_SAVE, saving).await.is_err()
+        {
+            let state_dir = self.plan.state_dir.display();
+            tracing::warn!("cannot write the state of the accounts in {state_dir} in time");
         }
         tracing::info!("stopped");
         self.teller.tell(&News::Stopped);
@@ -502,17 +512,18 @@ impl Daemon {
             };
             let job = Arc::clone(&account.job);
             let activity = self.watcher.follow(&name);
-            let poll = async move { retrieve::poll(&job, &context).await };
-            let abort = self.polls.spawn_local(poll);
-            let id = abort.id();
+            let poll = async move {
+                let paths = files::of_job(&job);
+                let files = spawn_blocking(move || Stamps::of(paths)).await;
+                Polled {
+                    files: files.unwrap_or_default(),
+                    report: retrieve::poll(&job, &context).await,
+                }
+            };
+            let id = self.polls.spawn_local(poll).id();
             self.polled.insert(id, Arc::clone(&name));
             account.files = None;
-            account.poll = Some(Poll {
-                id,
-                abort,
-                stop,
-                activity,
-            });
+            account.poll = Some(Poll { id, stop, activity });
         }
     }
 
@@ -604,6 +615,12 @@ fn counted(count: usize, what: &str) -> String {
         _ => format!("{count} {what}s"),
     }
 }
+
+/// How long whoever waits for questions is kept waiting.
+const CURIOSITY: Duration = Duration::from_secs(60);
+
+/// How long the state of the accounts may take to be written at the end.
+const LAST_SAVE: Duration = Duration::from_secs(5);
 
 /// How long a connection may take to prove that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);

@@ -8,23 +8,24 @@ use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 
 use super::answers::{Answers, UNLOCK};
-use super::files::{self, Stamps};
+use super::files::Stamps;
 use super::hooks::{self, Hook};
 use super::schedule::{Ended, State, Trouble};
-use super::{Chore, Daemon, History, Reason, counted, seconds};
+use super::{Chore, Daemon, History, Polled, Reason, counted, route, seconds};
 use crate::ask::SecretQuestion;
 use crate::error::{Class, Error};
 use crate::plan::{Job, PasswordSource};
 use crate::retrieve::Report;
+use crate::session::SessionError;
 use crate::transport::TransportError;
 use crate::tunnel::TunnelErrorKind;
 
 impl Daemon {
     /// Takes note of the end of a poll.
-    pub(super) fn ended(&mut self, ended: Result<(Id, Report), JoinError>) {
-        let (id, report) = match ended {
-            Ok((id, report)) => (id, Ok(report)),
-            Err(error) => (error.id(), Err(error)),
+    pub(super) fn ended(&mut self, ended: Result<(Id, Polled), JoinError>) {
+        let (id, report, files) = match ended {
+            Ok((id, Polled { report, files })) => (id, Ok(report), files),
+            Err(error) => (error.id(), Err(error), Stamps::default()),
         };
         let Some(name) = self.polled.remove(&id) else {
             return;
@@ -45,6 +46,10 @@ impl Daemon {
                 let ended = match &report.error {
                     None => Ended::Well,
                     Some(Error::Stopped) => Ended::Interrupted,
+                    Some(Error::Session(error @ SessionError::Asleep { .. })) => {
+                        tracing::info!(account = %name, "{error}, and is asked anew");
+                        Ended::Interrupted
+                    }
                     Some(error) => Ended::Badly(trouble(error, &account.job, &self.answers)),
                 };
                 let summary = &report.summary;
@@ -66,6 +71,7 @@ impl Daemon {
             && let Some(Error::Transport(TransportError::Tunnel(error))) = &report.error
             && let TunnelErrorKind::Authentication | TunnelErrorKind::Unanswered = error.kind()
             && !self.has_agent
+            && !names_an_agent(&account.job)
             && let Some(reason) = &mut account.history.error
         {
             let hint = reason.hint.get_or_insert_default();
@@ -85,7 +91,7 @@ impl Daemon {
         if let Ended::Badly(trouble) = ended
             && !matches!(trouble, Trouble::Temporary | Trouble::Busy)
         {
-            account.files = Some(Stamps::of(files::of_job(&account.job)));
+            account.files = Some(files);
         }
         if ended == Ended::Well && before > 0 {
             self.forget_ssh_questions();
@@ -109,17 +115,15 @@ impl Daemon {
     }
 
     pub(super) fn announce_mail(&mut self, name: &Arc<str>, fetched: u64) {
-        if let Some(command) = self.plan.daemon.on_new_mail.clone() {
-            let messages = counted(
-                usize::try_from(fetched).unwrap_or(usize::MAX),
-                "new message",
-            );
-            self.hook(Hook {
-                name: "on-new-mail",
-                command,
-                account: Arc::clone(name),
-                variables: vec![("POSTHOLE_NEW", fetched.to_string())],
-                stdin: format!("{name}: {messages}\n"),
+        let Some(command) = self.plan.daemon.on_new_mail.clone() else {
+            return;
+        };
+        // One that still waits for its turn announces this mail as well.
+        if self.hooks.add_mail(name, fetched) {
+            let (hooks, account) = (self.hooks.clone(), Arc::clone(name));
+            self.chores.spawn_local(async move {
+                hooks.announce_mail(account, command).await;
+                Chore::Done
             });
         }
     }
@@ -168,6 +172,11 @@ impl Daemon {
             Chore::Done
         });
     }
+}
+
+/// Whether the configuration says which agent is asked.
+fn names_an_agent(job: &Job) -> bool {
+    route(job).is_some_and(|hops| hops.iter().any(|hop| hop.agent.is_some()))
 }
 
 /// What trouble an error means.

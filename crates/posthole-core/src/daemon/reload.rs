@@ -8,18 +8,26 @@ use tokio::time::Instant;
 
 use super::control::Reply;
 use super::files::Stamps;
-use super::{
-    Account, Chore, Daemon, History, Loaded, Loading, News, NotLoaded, counted, limits, route,
-};
+use super::histories::{self, Histories};
+use super::{Account, Chore, Daemon, Loaded, Loading, News, NotLoaded, counted, limits, route};
 use crate::ask::SecretQuestion;
 use crate::plan::{Forward, Hop, Job, PasswordSource, Plan};
 use crate::retrieve::BatchLimits;
+
+/// What was read for a new configuration.
+pub(super) struct Read {
+    /// What the files it depends on so far looked like before.
+    pub(super) watch: Stamps,
+    pub(super) loaded: Result<Loaded, NotLoaded>,
+    /// Of accounts that may be new, or come again.
+    pub(super) histories: Histories,
+}
 
 impl Daemon {
     pub(super) fn reload(&mut self, agent: Option<PathBuf>, reply: Option<oneshot::Sender<Reply>>) {
         if let Some(loading) = &mut self.loading {
             loading.replies.extend(reply);
-            loading.again = Some(agent);
+            loading.again = Some(agent.or_else(|| loading.again.take().flatten()));
             return;
         }
         self.loading = Some(Loading {
@@ -28,21 +36,35 @@ impl Daemon {
         });
         self.teller.tell(&News::Reloading);
         let load = Arc::clone(&self.load);
-        // Taken before the file is read, so that no change is missed.
+        let (watch, state_dir) = (self.watch.clone(), self.plan.state_dir.clone());
         self.chores.spawn_local(async move {
-            let loaded = tokio::task::spawn_blocking(move || load(agent)).await;
-            let loaded = loaded.unwrap_or_else(|_| {
-                let message = "internal error while the configuration was read".to_owned();
-                Err(NotLoaded {
-                    details: message.clone(),
-                    message,
-                })
+            let read = tokio::task::spawn_blocking(move || Read {
+                // Before the files are read, so that no change is missed.
+                watch: watch.again(),
+                loaded: load(agent),
+                histories: histories::read(&state_dir),
             });
-            Chore::Loaded(Box::new(loaded))
+            let read = read.await.unwrap_or_else(|_| {
+                let message = "internal error while the configuration was read".to_owned();
+                Read {
+                    watch: Stamps::default(),
+                    loaded: Err(NotLoaded {
+                        details: message.clone(),
+                        message,
+                    }),
+                    histories: Histories::default(),
+                }
+            });
+            Chore::Loaded(Box::new(read))
         });
     }
 
-    pub(super) fn loaded(&mut self, loaded: Result<Loaded, NotLoaded>) {
+    pub(super) fn loaded(&mut self, read: Read) {
+        let Read {
+            watch: before,
+            loaded,
+            histories,
+        } = read;
         let Some(Loading { replies, again }) = self.loading.take() else {
             return;
         };
@@ -59,16 +81,15 @@ impl Daemon {
                 has_agent,
             }) => {
                 self.has_agent = has_agent;
-                self.watch = Stamps::of(watch.iter().cloned());
-                self.watched = watch;
+                self.watch = before.about(watch);
                 self.config_problem = None;
-                let what = self.adopt(plan);
+                let what = self.adopt(plan, &histories);
                 self.configure_services();
                 tracing::info!("configuration read: {what}");
                 Ok(format!("configuration read: {what}"))
             }
             Err(NotLoaded { message, details }) => {
-                self.watch = Stamps::of(self.watched.iter().cloned());
+                self.watch = before;
                 self.config_problem = Some(message.clone());
                 for line in details.lines().filter(|line| !line.trim().is_empty()) {
                     tracing::error!("{line}");
@@ -96,7 +117,7 @@ impl Daemon {
     }
 
     /// Does from now on what the plan says, and says what that changed.
-    pub(super) fn adopt(&mut self, plan: Plan) -> String {
+    pub(super) fn adopt(&mut self, plan: Plan, histories: &Histories) -> String {
         let now = Instant::now();
         let (mut added, mut changed, mut same) = (0, 0, 0);
         let order: Vec<Arc<str>> = plan
@@ -106,6 +127,8 @@ impl Daemon {
             .collect();
         let gone: Vec<_> = self.accounts.keys().cloned().collect();
         let gone: Vec<_> = gone.into_iter().filter(|n| !order.contains(n)).collect();
+        // One that comes again finds its history.
+        self.save_aside();
         for name in &gone {
             self.schedule.remove(name);
             self.watcher.forget(name);
@@ -136,7 +159,7 @@ impl Daemon {
                     added += 1;
                     let account = Account {
                         job: Arc::clone(job),
-                        history: History::default(),
+                        history: histories.get(&**name).cloned().unwrap_or_default(),
                         is_changed: false,
                         poll: None,
                         files: None,

@@ -7,9 +7,10 @@ use tokio::time::Instant;
 
 use super::control::{Reply, Request};
 use super::schedule::{State, Trouble};
-use super::{Daemon, Pause, seconds};
+use super::{Account, CURIOSITY, Daemon, Pause, route, seconds};
 use crate::ask::SecretQuestion;
 use crate::config::did_you_mean;
+use crate::plan::PasswordSource;
 
 impl Daemon {
     pub(super) fn request(&mut self, request: Request, reply: oneshot::Sender<Reply>) {
@@ -74,7 +75,9 @@ impl Daemon {
                 }
             }
             Request::Reload { agent } => return self.reload(agent, Some(reply)),
-            Request::Questions { wait: true } => return self.curious.push(reply),
+            Request::Questions { wait: true } => {
+                return self.curious.push((now + CURIOSITY, reply));
+            }
             Request::Questions { wait: false } => Reply::Questions {
                 questions: self.answers.open(),
             },
@@ -123,15 +126,35 @@ impl Daemon {
             return;
         }
         let questions = self.answers.open();
-        let polls = self.accounts.values().filter_map(|a| a.poll.as_ref());
-        let is_anybody_due = self.paused.is_none() && self.schedule.is_anybody_due(Instant::now());
-        let may_ask = is_anybody_due || polls.into_iter().any(|p| !p.activity.is_logged_in());
-        if questions.is_empty() && may_ask {
-            return;
-        }
-        for reply in self.curious.drain(..) {
+        let now = Instant::now();
+        let mut accounts = self.accounts.iter();
+        let may_ask = questions.is_empty() && accounts.any(|(name, a)| self.may_ask(name, a, now));
+        for (deadline, reply) in std::mem::take(&mut self.curious) {
+            if may_ask && now < deadline {
+                self.curious.push((deadline, reply));
+                continue;
+            }
             let questions = questions.clone();
             reply.send(Reply::Questions { questions }).ok();
         }
+    }
+
+    /// Whether an account that is being polled, or is about to be, may turn out to need an answer.
+    fn may_ask(&self, name: &str, account: &Account, now: Instant) -> bool {
+        let is_prompt = account.job.password == PasswordSource::Prompt;
+        let needs_answer = match &account.poll {
+            Some(poll) if poll.activity.is_logged_in() => return false,
+            Some(_) => is_prompt,
+            None => {
+                let state = self.schedule.state(name);
+                let is_due = matches!(state, Some(State::Waiting(due)) if due <= now);
+                if !is_due || self.paused.is_some() {
+                    return false;
+                }
+                is_prompt && !self.answers.knows(&account.job.password_question())
+            }
+        };
+        let is_connected = |hops| self.context.tunnels.are_connected(hops);
+        needs_answer || route(&account.job).is_some_and(|hops| !is_connected(hops))
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error};
 use crate::retrieve::Report;
+use crate::session::SessionError;
 
 /// How everything is.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -223,8 +224,8 @@ impl History {
         }
         match &report.error {
             None => self.succeed(summary.left, now),
-            // It was us who ended it.
-            Some(Error::Stopped) => {}
+            // It was us who ended it, or the machine that slept.
+            Some(Error::Stopped | Error::Session(SessionError::Asleep { .. })) => {}
             Some(error) => self.fail(error.into(), now),
         }
     }

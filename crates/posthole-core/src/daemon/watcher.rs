@@ -1,7 +1,7 @@
 //! What polls tell while they run.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::progress::{Event, Observer, Step};
@@ -15,16 +15,10 @@ pub(super) struct Watcher {
 /// How a poll moves on.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    moves: AtomicU64,
     is_logged_in: AtomicBool,
 }
 
 impl Activity {
-    /// A number that changes whenever something happens.
-    pub(super) fn moves(&self) -> u64 {
-        self.moves.load(Ordering::Relaxed)
-    }
-
     /// Whether it is past all questions.
     pub(super) fn is_logged_in(&self) -> bool {
         self.is_logged_in.load(Ordering::Relaxed)
@@ -63,7 +57,6 @@ impl Observer for Watcher {
         let Some(activity) = self.polls().get(account).cloned() else {
             return;
         };
-        activity.moves.fetch_add(1, Ordering::Relaxed);
         if let Event::Step {
             step: Step::LoggedIn { .. },
             ..

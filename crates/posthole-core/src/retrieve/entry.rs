@@ -11,10 +11,10 @@ use secrecy::SecretString;
 use super::login::privacy;
 use super::{Context, Links, blocking};
 use crate::error::Error;
-use crate::plan::{Job, PasswordSource};
+use crate::plan::{Backend, Hop, Job, PasswordSource, Route};
 use crate::progress::{Event, Step};
 use crate::record::{KnownCapabilities, Mailbox, Secrecy, ServerMemory};
-use crate::session::{Listing, Privacy, Session, SessionError};
+use crate::session::{Doubt, Listing, Privacy, Session, SessionError};
 use crate::transport::{self, BoxStream, Opened, Protection};
 
 /// A session in which the mailbox is open and listed.
@@ -224,7 +224,8 @@ impl Way<'_> {
     async fn approach(&mut self, may: May) -> Result<Anteroom, Failure> {
         let job = self.job;
         let Opened { stream, protection } = self.connect().await?;
-        let mut session = Session::new(stream, &job.account, job.timeout);
+        let session = Session::new(stream, &job.account, job.timeout);
+        let mut session = session.doubting(self.doubt());
 
         let started = Instant::now();
         let is_tls = matches!(protection, Protection::Tls(_));
@@ -261,6 +262,15 @@ impl Way<'_> {
         let stream = async { Ok::<_, Error>(stream.await?) };
         let (stream, _password) = tokio::try_join!(stream, self.password())?;
         Ok(stream)
+    }
+
+    /// A connection of our own to an SSH host is asked itself whether it lives, and fails if not.
+    fn doubt(&self) -> Doubt {
+        let is_ours = |hop: &Hop| hop.backend == Backend::BuiltIn;
+        match &self.job.route {
+            Route::Ssh(hops) if hops.iter().all(is_ours) => Doubt::default(),
+            Route::Direct | Route::Plugin(_) | Route::Ssh(_) => self.cx.doubts.follow(),
+        }
     }
 
     pub(super) async fn password(&mut self) -> Result<SecretString, Error> {

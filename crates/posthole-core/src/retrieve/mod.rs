@@ -28,7 +28,7 @@ use crate::plan::{Job, Keep};
 use crate::policy::{self, Decisions, Rules, Standings};
 use crate::progress::{Event, Observer, Step};
 use crate::record::{Mailbox, RecordError, Records};
-use crate::session::{Listing, SessionError};
+use crate::session::{Doubts, Listing, SessionError};
 use crate::transport::tls::TrustStores;
 use crate::tunnel::Tunnels;
 use entry::Entered;
@@ -50,6 +50,8 @@ pub struct Context {
     pub records: Records,
     /// Cancelled when the program is asked to stop: polls finish what is in hand and end.
     pub stop: CancellationToken,
+    /// Raised when connections may have died unnoticed.
+    pub doubts: Doubts,
     /// How many messages share the cost of a sync.
     pub batch: BatchLimits,
 }

@@ -16,6 +16,15 @@ use crate::transport::tls::TlsError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
+    /// The machine slept, and the connection did not survive it.
+    #[error(
+        "the mail server was silent for {} after the sleep of this machine",
+        humantime::format_duration(*after)
+    )]
+    Asleep {
+        /// How long.
+        after: Duration,
+    },
     /// The connection broke.
     #[error("the connection to the mail server was lost")]
     Lost(#[source] io::Error),
@@ -178,7 +187,8 @@ impl SessionError {
                 // Without a code, a refusal of the password is about the password.
                 _ => Class::Authentication,
             },
-            Self::Lost(_)
+            Self::Asleep { .. }
+            | Self::Lost(_)
             | Self::NoGreeting { .. }
             | Self::Protocol(Pop3Error::Closed(_))
             | Self::TimedOut { .. } => Class::Temporary,

@@ -8,6 +8,7 @@
 //! Deletion is guarded by types: [`Session::dele`] takes a [`Recorded`], and only the server's
 //! answer to QUIT makes a [`Committed`].
 
+mod doubt;
 mod error;
 mod exchange;
 #[cfg(feature = "gssapi")]
@@ -18,6 +19,8 @@ mod method;
 mod opening;
 mod stls;
 
+pub(crate) use doubt::Doubt;
+pub use doubt::Doubts;
 pub use error::SessionError;
 pub(crate) use exchange::{respond, start};
 pub(crate) use listing::{Listing, ListingBuilder, MessageRef};
@@ -52,6 +55,7 @@ pub(crate) struct Session {
     flushing: bool,
     /// The longest wait without any progress.
     timeout: Duration,
+    doubt: Doubt,
     /// For the traced dialogue.
     account: String,
     /// Messages whose DELE was sent, in the order of the answers.
@@ -69,10 +73,16 @@ impl Session {
             apop: None,
             flushing: false,
             timeout,
+            doubt: Doubt::default(),
             account: account.to_owned(),
             deleting: VecDeque::new(),
             deleted: Vec::new(),
         }
+    }
+
+    /// Has the session end early if its connection is found to be dead.
+    pub(crate) fn doubting(self, doubt: Doubt) -> Self {
+        Self { doubt, ..self }
     }
 
     /// Changes the longest wait without any progress.
@@ -135,9 +145,15 @@ impl Session {
     /// Safe to drop: nothing that was read or written is forgotten.
     pub(crate) async fn exchange(&mut self) -> Result<(), SessionError> {
         let timeout = self.timeout;
-        match tokio::time::timeout(timeout, poll_fn(|cx| self.poll_exchange(cx))).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(SessionError::TimedOut { after: timeout }),
+        let confirmed = self.doubt.clone().confirmed();
+        tokio::select! {
+            biased;
+            result = poll_fn(|cx| self.poll_exchange(cx)) => {
+                self.doubt.dispel();
+                result
+            }
+            after = confirmed => Err(SessionError::Asleep { after }),
+            () = tokio::time::sleep(timeout) => Err(SessionError::TimedOut { after: timeout }),
         }
     }
 

@@ -3,7 +3,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::*;
 
@@ -80,4 +80,47 @@ async fn what_a_flush_could_not_finish_goes_out_later() {
     let mut session = Session::new(Box::new(stream), "work", Duration::from_secs(60));
     session.greeting().await.unwrap();
     assert_eq!(session.quit().await.unwrap().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_ends_only_what_waits_for_the_server_and_hears_nothing() {
+    let doubts = Doubts::default();
+    let (ours, mut server) = tokio::io::duplex(1024);
+    let limit = Duration::from_secs(60 * 60);
+    let session = Session::new(Box::new(ours), "work", limit);
+    let mut session = session.doubting(doubts.follow());
+    server.write_all(b"+OK ready\r\n").await.unwrap();
+    session.greeting().await.unwrap();
+
+    // Whoever does something else meanwhile, and then is answered, goes on with all patience.
+    doubts.raise(Duration::from_secs(10));
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    session.noop().unwrap();
+    let answer = async {
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        server.write_all(b"+OK\r\n").await.unwrap();
+    };
+    let (heard, ()) = tokio::join!(session.exchange(), answer);
+    heard.unwrap();
+    while session.event().unwrap().is_some() {}
+    session.noop().unwrap();
+    let began = tokio::time::Instant::now();
+    let answer = async {
+        tokio::time::sleep(Duration::from_secs(30 * 60)).await;
+        server.write_all(b"+OK\r\n").await.unwrap();
+    };
+    let (heard, ()) = tokio::join!(session.exchange(), answer);
+    heard.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(30 * 60));
+    while session.event().unwrap().is_some() {}
+
+    session.noop().unwrap();
+    let raise = async { doubts.raise(Duration::from_secs(10)) };
+    let began = tokio::time::Instant::now();
+    let (heard, ()) = tokio::join!(session.exchange(), raise);
+    assert!(
+        matches!(heard, Err(SessionError::Asleep { .. })),
+        "{heard:?}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(11));
 }

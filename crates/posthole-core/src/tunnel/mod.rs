@@ -187,11 +187,16 @@ impl Tunnels {
     pub(crate) fn is_connected(&self) -> bool {
         let slots: Vec<_> = self.slots().values().cloned().collect();
         let mut links = slots.iter().filter_map(|slot| slot.look()).peekable();
-        let is_alive = |link| match link {
-            Link::Connection(connection) => connection.is_alive(),
-            Link::OpenSsh => true,
-        };
-        links.peek().is_some() && links.all(is_alive)
+        links.peek().is_some() && links.all(|link| link.is_alive())
+    }
+
+    /// Whether there is a connection to the last of these hosts, as far as anybody has noticed.
+    #[must_use]
+    pub fn are_connected(&self, hops: &[Hop]) -> bool {
+        let destination = Destination::from(&compressed_once(hops)[..]);
+        let slot = self.slots().get(&destination).cloned();
+        slot.and_then(|slot| slot.look())
+            .is_some_and(|link| link.is_alive())
     }
 
     /// Gives up the connections that are dead: those that give no sign of life for this long.

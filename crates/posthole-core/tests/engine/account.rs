@@ -12,6 +12,7 @@ use posthole_core::plan::{
 use posthole_core::progress::Silent;
 use posthole_core::record::Records;
 use posthole_core::retrieve::{self, BatchLimits, Context, Preview, Report, Summary};
+use posthole_core::session::Doubts;
 use posthole_core::tunnel::Tunnels;
 use posthole_testkit::mail;
 use posthole_testkit::pop3::{self, Faults, Maildrop, Pop3Server};
@@ -187,6 +188,7 @@ pub(crate) fn context(directory: &Path, stop: CancellationToken, batch: BatchLim
         trust_stores: Arc::default(),
         records: Records::open(&directory.join("state")).unwrap(),
         stop,
+        doubts: Doubts::default(),
         batch,
     }
 }

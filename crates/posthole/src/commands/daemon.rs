@@ -5,18 +5,21 @@
 //! a session of its own, waits until that is ready, and asks what the daemon waits for as `unlock`
 //! would.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use posthole_core::ask::Ask;
 use posthole_core::daemon::control::{Client, Request};
 use posthole_core::daemon::{Daemon, Handle, Load, Loaded, NotLoaded, Reading, Setup, StartError};
 use posthole_core::error::Class;
+use posthole_core::exec;
 use posthole_core::plan::{Environment, Overrides};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -136,6 +139,8 @@ async fn serve(run: &Run, args: DaemonArgs, sink: Arc<Sink>) -> Result<Exit, Ref
 struct Loader {
     run: Run,
     environment: Environment,
+    /// The socket that was recommended last.
+    recommended: Mutex<Option<PathBuf>>,
 }
 
 impl Loader {
@@ -146,13 +151,14 @@ impl Loader {
                 ..Run::new(Arc::clone(&run.console), run.global.clone())
             },
             environment: run.environment()?,
+            recommended: Mutex::default(),
         })
     }
 
     fn load(&self, recommended: Option<PathBuf>) -> Result<Loaded, Refusal> {
-        let agents = Agents::of(&self.environment);
+        let agents = Agents::of(&self.environment, self.recommended(recommended));
         let mut environment = self.environment.clone();
-        let agent = agents.choose(recommended);
+        let agent = agents.choose();
         let has_agent = agent.is_some() || environment.agent().is_some();
         if let Some(socket) = agent {
             environment.vars.insert(AGENT.into(), socket.into());
@@ -169,18 +175,30 @@ impl Loader {
             has_agent,
         })
     }
+
+    /// The socket that is recommended now, or was before.
+    fn recommended(&self, now: Option<PathBuf>) -> Option<PathBuf> {
+        let known = self.recommended.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        if now.is_some() {
+            *known = now;
+        }
+        known.clone()
+    }
 }
 
 /// The sockets at which an agent may be found. It moves when somebody logs in anew.
 struct Agents {
     /// The one in the environment.
     named: Option<PathBuf>,
+    /// The one that somebody has recommended.
+    recommended: Option<PathBuf>,
     /// Where agents usually are.
     usual: Vec<PathBuf>,
 }
 
 impl Agents {
-    fn of(environment: &Environment) -> Self {
+    fn of(environment: &Environment, recommended: Option<PathBuf>) -> Self {
         let runtime = environment.var("XDG_RUNTIME_DIR").map(Path::new);
         let usual = runtime.into_iter().flat_map(|runtime| {
             let usual = [
@@ -194,20 +212,24 @@ impl Agents {
         });
         Self {
             named: environment.agent(),
+            recommended,
             usual: usual.collect(),
         }
     }
 
     /// The first at which somebody listens.
-    fn choose(&self, recommended: Option<PathBuf>) -> Option<PathBuf> {
-        let candidates = self.named.iter().chain(&recommended).chain(&self.usual);
-        let mut alive =
-            candidates.filter(|socket| std::os::unix::net::UnixStream::connect(socket).is_ok());
-        alive.next().cloned()
+    fn choose(&self) -> Option<PathBuf> {
+        let listens = |socket: &&PathBuf| std::os::unix::net::UnixStream::connect(socket).is_ok();
+        self.all().find(listens).cloned()
     }
 
     fn everywhere(&self) -> Vec<PathBuf> {
-        self.named.iter().chain(&self.usual).cloned().collect()
+        self.all().cloned().collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        let by_name = self.named.iter().chain(&self.recommended);
+        by_name.chain(&self.usual)
     }
 }
 
@@ -220,12 +242,12 @@ fn obey_signals(run: &Run, handle: Handle, sink: Arc<Sink>) -> Result<(), Proble
         watch(SignalKind::user_defined2())?,
     );
     let stop = run.stop.clone();
-    let had_terminal = Tty::open().is_some();
+    let had_terminal = Tty::is_there();
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 // A terminal that was closed sends it too, and then it means the end.
-                Some(()) = hup.recv() => if had_terminal && Tty::open().is_none() {
+                Some(()) = hup.recv() => if had_terminal && !Tty::is_there() {
                     stop.cancel();
                 } else {
                     handle.ask(Request::Reload { agent: None }).await;
@@ -285,7 +307,7 @@ fn detach(run: &Run, args: &DaemonArgs) -> Result<Exit, Refusal> {
     if args.logfile.is_none() && args.syslog.is_none() {
         arguments.push("--syslog".into());
     }
-    let mut child = Command::new(program)
+    let mut child = exec::program(&program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -301,8 +323,7 @@ fn detach(run: &Run, args: &DaemonArgs) -> Result<Exit, Refusal> {
     if said != notify::READY {
         // It has said why.
         let status = child.wait().map_err(|e| Problem::new(Class::Local, &e))?;
-        let code = status.code().unwrap_or(0);
-        return Ok(Exit::from_code(u8::try_from(code).unwrap_or(0)));
+        return died(status).map_err(Refusal::from);
     }
     let state_dir = run.state_dir(&environment)?;
     if !args.no_ask && Tty::open().is_some() {
@@ -321,6 +342,21 @@ fn detach(run: &Run, args: &DaemonArgs) -> Result<Exit, Refusal> {
         ));
     }
     Ok(Exit::Success)
+}
+
+/// What to make of a daemon that ended before it was ready.
+fn died(status: ExitStatus) -> Result<Exit, Problem> {
+    let how = match (status.code(), status.signal()) {
+        (Some(code @ 1..=255), _) => return Ok(Exit::from_code(u8::try_from(code).unwrap_or(1))),
+        (_, Some(signal)) => format!("was killed by signal {signal}"),
+        _ => "ended".to_owned(),
+    };
+    let message = format!("the daemon {how} before it was ready");
+    let hint = "run `posthole daemon` in the foreground to see what it does";
+    Err(Problem {
+        exit: Exit::Software,
+        ..Problem::say(Class::Local, message).hint(Some(hint.to_owned()))
+    })
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -370,9 +406,21 @@ struct Pidfile(PathBuf);
 
 impl Pidfile {
     fn write(path: &Path) -> Result<Self, Problem> {
-        std::fs::write(path, format!("{}\n", std::process::id())).map_err(|source| {
+        // A link may have been put there by somebody who wants another file to be overwritten.
+        let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let mut options = std::fs::File::options();
+        options.write(true).create(true).truncate(true);
+        let file = options.custom_flags(nofollow).open(path);
+        let written = file.and_then(|mut file| writeln!(file, "{}", std::process::id()));
+        written.map_err(|source| {
+            let is_link = path.is_symlink();
             let path = path.to_owned();
-            Problem::new(Class::Local, &FileError { path, source })
+            let hint = if is_link {
+                "it is a symbolic link, which is not followed: remove it, or name another file"
+            } else {
+                "check that its directory is there and is yours to write to"
+            };
+            Problem::new(Class::Local, &FileError { path, source }).hint(Some(hint.to_owned()))
         })?;
         Ok(Self(path.to_owned()))
     }
@@ -380,8 +428,12 @@ impl Pidfile {
 
 impl Drop for Pidfile {
     fn drop(&mut self) {
-        // It is wrong from now on, but that harms only who believes it.
-        std::fs::remove_file(&self.0).ok();
+        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+        // Somebody else may have put their own there.
+        if text.trim() == std::process::id().to_string() {
+            // It is wrong from now on, but that harms only who believes it.
+            std::fs::remove_file(&self.0).ok();
+        }
     }
 }
 
@@ -392,3 +444,73 @@ fn cannot_start(error: &StartError) -> Problem {
 const AGENT: &str = "SSH_AUTH_SOCK";
 const TICK: Duration = Duration::from_secs(5);
 const TRIES: u32 = 250;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use anstream::ColorChoice;
+    use posthole_core::plan::Route;
+
+    use super::*;
+    use crate::args::GlobalArgs;
+    use crate::console::Console;
+
+    #[test]
+    fn a_recommended_agent_is_used_as_long_as_it_lives() {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("config.toml");
+        std::fs::write(
+            &config,
+            "[account.work]\nserver = \"pop3://m@localhost\"\nvia = \"m@gate\"\n\
+             password = \"prompt\"\ndeliver = \"maildir:~/Mail\"\n\
+             [ssh.gate]\nbackend = \"builtin\"\n",
+        )
+        .unwrap();
+        let global = GlobalArgs {
+            config: Some(config),
+            ..GlobalArgs::default()
+        };
+        let console = Arc::new(Console::new(ColorChoice::Never, false));
+        let vars = [("HOME", home.path().as_os_str().to_owned())];
+        let vars = vars.map(|(name, value)| (name.into(), value));
+        let loader = Loader {
+            run: Run::new(console, global),
+            environment: Environment::new(home.path().to_owned(), vars),
+            recommended: Mutex::default(),
+        };
+        let load = |recommended: Option<&Path>| {
+            let loaded = loader.load(recommended.map(Path::to_owned));
+            let loaded = loaded.unwrap_or_else(|refusal| panic!("{}", refusal.details()));
+            let Route::Ssh(hops) = &loaded.plan.jobs[0].route else {
+                panic!("a route through SSH");
+            };
+            (hops[0].agent.clone(), loaded.has_agent, loaded.watch)
+        };
+        let socket = home.path().join("agent");
+        let listener = UnixListener::bind(&socket).unwrap();
+        assert_eq!(load(None).0, None);
+        for recommended in [Some(&*socket), None] {
+            let (agent, has_agent, watch) = load(recommended);
+            assert_eq!((agent.as_ref(), has_agent), (Some(&socket), true));
+            assert!(watch.contains(&socket));
+        }
+        drop(listener);
+        assert_eq!(load(None).0, None);
+        let _listener = {
+            std::fs::remove_file(&socket).unwrap();
+            UnixListener::bind(&socket).unwrap()
+        };
+        assert_eq!(load(None).0, Some(socket), "it has come back");
+    }
+
+    #[test]
+    fn a_daemon_that_dies_before_it_is_ready_is_a_failure() {
+        let status = |raw| ExitStatus::from_raw(raw);
+        assert_eq!(died(status(78 << 8)).unwrap(), Exit::Config);
+        let killed = died(status(9)).unwrap_err();
+        assert_eq!(killed.exit, Exit::Software);
+        assert!(killed.message.contains("signal 9"), "{}", killed.message);
+        assert_eq!(died(status(0)).unwrap_err().exit, Exit::Software);
+    }
+}

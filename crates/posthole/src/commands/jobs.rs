@@ -62,7 +62,7 @@ pub(crate) async fn side_by_side<T, F>(
     here.run_until(collect).await;
 }
 
-fn crashed(error: JoinError) -> Problem {
+pub(super) fn crashed(error: JoinError) -> Problem {
     let Ok(payload) = error.try_into_panic() else {
         return Problem::internal("internal error: the account's task was cancelled");
     };

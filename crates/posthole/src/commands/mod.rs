@@ -26,6 +26,7 @@ use posthole_core::progress::Observer;
 use posthole_core::record::Records;
 use posthole_core::retrieve::{BatchLimits, Context};
 use posthole_core::secret::Remember;
+use posthole_core::session::Doubts;
 use posthole_core::tunnel::Tunnels;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +61,8 @@ pub(crate) struct Run {
     pub(crate) console: Arc<Console>,
     pub(crate) global: GlobalArgs,
     pub(crate) stop: CancellationToken,
+    /// The name under which it speaks.
+    pub(crate) program: &'static str,
     /// Whether what there is to say goes to the log.
     pub(crate) logs: bool,
     /// Whether a signal to stop was obeyed in order, as a daemon does.
@@ -72,6 +75,7 @@ impl Run {
             console,
             global,
             stop: CancellationToken::new(),
+            program: "posthole",
             logs: false,
             is_orderly: AtomicBool::new(false),
         }
@@ -100,11 +104,12 @@ impl Run {
         };
         let (stopper, exit) = runtime.block_on(async {
             let console = Arc::clone(&self.console);
-            let (quiet, logs) = (self.global.quiet, self.logs);
+            let (quiet, logs, program) = (self.global.quiet, self.logs, self.program);
             let on_stop = move || {
                 if !quiet && !logs {
-                    console
-                        .eprint("posthole: stopping after what is in hand; again to stop at once");
+                    console.eprint(format!(
+                        "{program}: stopping after what is in hand; again to stop at once"
+                    ));
                 }
             };
             let stopper = match Stopper::watch(self.stop.clone(), on_stop) {
@@ -199,6 +204,7 @@ impl Run {
             trust_stores: Arc::default(),
             records,
             stop,
+            doubts: Doubts::default(),
             batch: BatchLimits::within(limits::open_files(), plan.jobs.len().min(at_a_time.into())),
         })
     }

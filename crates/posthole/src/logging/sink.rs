@@ -33,7 +33,7 @@ pub(crate) enum Sink {
     /// (sd-daemon(3)).
     Prefixed(Arc<Console>),
     /// To syslog, and to standard error when that is not there.
-    Syslog(Mutex<Logger<LoggerBackend, Formatter3164>>, Arc<Console>),
+    Syslog(Syslog, Arc<Console>),
 }
 
 impl Sink {
@@ -54,22 +54,7 @@ impl Sink {
 
     /// Syslog at its usual place, or at this one.
     pub(crate) fn syslog(socket: &Path, console: Arc<Console>) -> Result<Self, String> {
-        let formatter = Formatter3164 {
-            facility: Facility::LOG_MAIL,
-            hostname: None,
-            process: "posthole".to_owned(),
-            pid: std::process::id(),
-        };
-        let logger = if socket.as_os_str().is_empty() {
-            syslog::unix(formatter)
-        } else {
-            syslog::unix_custom(formatter, socket)
-        };
-        let logger = logger.map_err(|error| match error {
-            syslog::Error::Initialization(inner) => inner.to_string(),
-            other => other.to_string(),
-        })?;
-        Ok(Self::Syslog(Mutex::new(logger), console))
+        Ok(Self::Syslog(Syslog::open(socket)?, console))
     }
 
     /// Logs a line, whose texts are clean.
@@ -84,16 +69,8 @@ impl Sink {
                     console.eprint(format!("<{}>{line}", priority(entry.level)));
                 }
             }
-            Self::Syslog(logger, console) => {
-                let mut logger = logger.lock().unwrap_or_else(PoisonError::into_inner);
-                let text = with_account(entry);
-                let sent = match entry.level {
-                    Level::ERROR => logger.err(&text),
-                    Level::WARN => logger.warning(&text),
-                    Level::INFO => logger.info(&text),
-                    _ => logger.debug(&text),
-                };
-                if sent.is_err() {
+            Self::Syslog(syslog, console) => {
+                if !syslog.send(entry) {
                     console.eprint(format!("{} {line}", time()));
                 }
             }
@@ -104,6 +81,69 @@ impl Sink {
     pub(crate) fn reopen(&self) {
         if let Self::File(file) = self {
             file.reopen();
+        }
+    }
+}
+
+/// Syslog, also after it was started anew.
+pub(crate) struct Syslog {
+    /// Empty for the usual place.
+    path: PathBuf,
+    logger: Mutex<SyslogLogger>,
+}
+
+type SyslogLogger = Logger<LoggerBackend, Formatter3164>;
+
+impl Syslog {
+    fn open(path: &Path) -> Result<Self, String> {
+        Ok(Self {
+            path: path.to_owned(),
+            logger: Mutex::new(Self::connect(path)?),
+        })
+    }
+
+    fn connect(path: &Path) -> Result<SyslogLogger, String> {
+        let formatter = Formatter3164 {
+            facility: Facility::LOG_MAIL,
+            hostname: None,
+            process: "posthole".to_owned(),
+            pid: std::process::id(),
+        };
+        let logger = if path.as_os_str().is_empty() {
+            syslog::unix(formatter)
+        } else {
+            syslog::unix_custom(formatter, path)
+        };
+        let logger = logger.map_err(|error| match error {
+            syslog::Error::Initialization(inner) => inner.to_string(),
+            other => other.to_string(),
+        })?;
+        if let LoggerBackend::Unix(socket) = &logger.backend {
+            // A log that does not keep up must not hold up the mail.
+            socket.set_nonblocking(true).map_err(|e| e.to_string())?;
+        }
+        Ok(logger)
+    }
+
+    /// Whether the line was taken.
+    fn send(&self, entry: &Entry<'_>) -> bool {
+        let mut logger = self.logger.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = with_account(entry);
+        let send = |logger: &mut SyslogLogger| match entry.level {
+            Level::ERROR => logger.err(&text),
+            Level::WARN => logger.warning(&text),
+            Level::INFO => logger.info(&text),
+            _ => logger.debug(&text),
+        };
+        if send(&mut logger).is_ok() {
+            return true;
+        }
+        match Self::connect(&self.path) {
+            Ok(fresh) => {
+                *logger = fresh;
+                send(&mut logger).is_ok()
+            }
+            Err(_) => false,
         }
     }
 }
@@ -284,5 +324,12 @@ mod tests {
         // Facility mail (2) and severity warning (4), RFC 3164 §4.1.1.
         assert!(line.starts_with("<20>"), "{line}");
         assert!(line.ends_with("work: it is down"), "{line}");
+        // It is started anew, at the same place.
+        std::fs::remove_file(&path).unwrap();
+        drop(server);
+        let again = UnixDatagram::bind(&path).unwrap();
+        sink.write(&entry("it is up"));
+        let length = again.recv(&mut buffer).unwrap();
+        assert!(buffer[..length].ends_with(b"work: it is up"));
     }
 }

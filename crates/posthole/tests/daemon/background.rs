@@ -33,6 +33,30 @@ fn it_goes_to_the_background_with_a_log_that_can_be_rotated() {
 }
 
 #[test]
+fn a_pidfile_is_nobody_elses() {
+    let world = World::builder().build();
+    let home = world.home().path();
+    std::fs::write(home.join("precious"), "mine\n").unwrap();
+    std::os::unix::fs::symlink("precious", home.join("link")).unwrap();
+    let refused = run(&world, &["daemon", "--pidfile", "link"]);
+    assert_eq!(refused.code, Some(74), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("symbolic link"),
+        "{}",
+        refused.stderr
+    );
+    let read = |name: &str| std::fs::read_to_string(home.join(name)).unwrap();
+    assert_eq!(read("precious"), "mine\n");
+
+    let daemon = Daemon::start(&world, &["--pidfile", "pid"]);
+    assert_eq!(read("pid"), format!("{}\n", daemon.pid()));
+    std::fs::write(home.join("pid"), "1\n").unwrap();
+    ok(&world, &["stop"]);
+    daemon.end();
+    assert_eq!(read("pid"), "1\n", "another one's is left alone");
+}
+
+#[test]
 fn what_is_wrong_at_the_start_is_said_before_it_goes_to_the_background() {
     let world = World::builder().build();
     configure(&world, |text| text + "nonsense = 1\n");

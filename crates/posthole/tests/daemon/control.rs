@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use posthole_testkit::pop3::{Faults, Reply};
 use posthole_testkit::{World, mail};
@@ -143,6 +145,27 @@ fn a_refused_login_waits_for_the_file_that_was_wrong() {
         "{}",
         daemon.log()
     );
+}
+
+#[test]
+fn a_password_that_is_corrected_during_the_login_is_noticed() {
+    let file = Arc::new(OnceLock::<PathBuf>::new());
+    let corrected = Arc::clone(&file);
+    let faults = Faults::new().rule(move |request| {
+        if request.verb == "PASS" {
+            std::fs::write(corrected.get()?, World::MAIL_PASSWORD).unwrap();
+        }
+        None
+    });
+    let world = World::builder()
+        .messages(mail::small(1))
+        .faults(faults)
+        .build();
+    world.home().write_password("wrong");
+    file.set(world.home().password_file()).unwrap();
+    let daemon = Daemon::start(&world, &[]);
+    daemon.wait_for("it works", |a| a["fetched"] == 1 && a["failures"] == 0);
+    assert_eq!(world.pop3().count("PASS"), 2);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use posthole_testkit::pop3::{Faults, Reply};
 use posthole_testkit::{Terminal, World, mail};
 
 use crate::world::{BIN, Daemon, InBackground, configure, ok, run, wait_until};
@@ -62,6 +63,28 @@ fn unlock_gives_what_is_waited_for_and_wrong_answers_are_asked_again() {
     ok(&world, &["wake", "work"]);
     daemon.wait_for("it still works", |a| {
         a["polls"].as_u64() >= Some(5) && a["failures"] == 0
+    });
+    assert_eq!(ok(&world, &["unlock"]), "nothing is waited for\n");
+}
+
+#[test]
+fn nobody_waits_for_downloads_to_be_asked() {
+    let stalled = Faults::new().on("RETR", Reply::send("+OK\r\n").stall());
+    let world = World::builder()
+        .messages(mail::small(1))
+        .faults(stalled)
+        .build();
+    configure(&world, |text| {
+        let second = text.replace("work", "home").replace("~/Mail", "~/Home");
+        let second = second.replace(":110", ":111");
+        format!("{text}\n{second}\n[daemon]\njobs = 1\nstop-timeout = \"1s\"\n")
+    });
+    let daemon = Daemon::start(&world, &[]);
+    wait_until("one is fetched, and one waits for its turn", || {
+        let accounts = daemon.status().unwrap()["accounts"].clone();
+        world.pop3().count("RETR") == 1
+            && accounts[0]["state"] == "polling"
+            && accounts[1]["state"] == "queued"
     });
     assert_eq!(ok(&world, &["unlock"]), "nothing is waited for\n");
 }

@@ -36,6 +36,11 @@ pub(crate) fn tests(suite: Suite) -> Suite {
             commands_are_run_before_and_after,
         )
         .test(
+            "a_daemon_hears_its_commands_and_ends_them",
+            dovecot,
+            a_daemon_hears_its_commands_and_ends_them,
+        )
+        .test(
             "exit_codes_are_fetchmails",
             dovecot,
             exit_codes_are_fetchmails,
@@ -265,6 +270,58 @@ fn commands_are_run_before_and_after() {
         .exits(5)
         .says(&["`preconnect` failed with exit status: 3"]);
     assert_eq!(dovecot.messages().len(), 1);
+    // What it may have put up is taken down all the same.
+    let order = fs::read_to_string(home.path().join("order")).unwrap();
+    assert_eq!(order, "before\nafter\nafter\n");
+    write_rcfile(
+        &home,
+        &dovecot,
+        &options.replace("echo after >> order", "exit 3"),
+    );
+    fetchmail(&home, &["--service", "1"])
+        .exits(2)
+        .says(&["`postconnect` failed with exit status: 3"]);
+    fetchmail(&home, &[]).exits(5);
+}
+
+fn a_daemon_hears_its_commands_and_ends_them() {
+    let dovecot = Dovecot::start(mail::small(1));
+    let home = Home::new();
+    command(&home, Path::new("true")).status().unwrap();
+    let log = home.path().join("log");
+    let commands = "preconnect 'echo files $(ulimit -n) >&2; test ! -e /proc/self/fd/9; sleep 600'";
+    write_rcfile(&home, &dovecot, &format!("{} {commands}", agent(&home)));
+    let rcfile = home.path().join(".fetchmailrc");
+    let text = fs::read_to_string(&rcfile).unwrap();
+    let text = format!("set daemon 3600 set logfile '{}'\n{text}", log.display());
+    fs::write(&rcfile, &text).unwrap();
+    let mut shell = command(&home, Path::new("/bin/sh"));
+    let started = shell.args(["-c", "ulimit -S -n 200; exec fetchmail 9>inherited"]);
+    assert!(started.status().unwrap().success());
+    wait_until("the command is heard", || {
+        fs::read_to_string(&log).is_ok_and(|log| log.contains(": preconnect: files 200\n"))
+    });
+    let pid = fs::read_to_string(home.path().join("pid")).unwrap();
+    let pid = pid.lines().next().unwrap();
+    let open: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .collect();
+    assert!(
+        !open.iter().any(|path| path.ends_with("inherited")),
+        "{open:?}"
+    );
+    let quit = fetchmail(&home, &["--quit"]);
+    assert_eq!(quit.status.code(), Some(0), "{}", quit.text());
+    quit.says(&["background fetchmail at", "killed"]);
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(
+        log.contains("was ended, since fetchmail is to stop"),
+        "{log}"
+    );
+    fetchmail(&home, &["--quit"])
+        .exits(8)
+        .says(&["no other fetchmail is running"]);
 }
 
 fn exit_codes_are_fetchmails() {
@@ -406,6 +463,13 @@ fn a_daemon_is_woken_and_ended() {
         said().contains("going on with what it said before")
     });
     fs::write(&rcfile, text.replace("3600", "7200")).unwrap();
+    // Nobody else may read it: that is noticed, and that it was put right.
+    fs::set_permissions(&rcfile, fs::Permissions::from_mode(0o644)).unwrap();
+    let refusals = || said().matches("going on with what it said before").count();
+    let before = refusals();
+    wake();
+    wait_until("the mode is refused", || refusals() > before);
+    fs::set_permissions(&rcfile, fs::Permissions::from_mode(0o600)).unwrap();
     wake();
     wait_until("the file is read again", || {
         let pid = fs::read_to_string(home.path().join("pid")).unwrap();

@@ -173,7 +173,7 @@ fn what_is_no_change_filter_or_multidrop_is_refused() {
                 help: write envelope = "Delivered-To" beside it, or leave it out
             multidrop = { names = 'joe', dns = 'resolver' }
               3:37 `dns`: this is not the address of a resolver ^resolver^
-                help: write ADDRESS or ADDRESS:PORT, such as "192.0.2.53"
+                help: write ADDRESS or ADDRESS:PORT, such as "192.0.2.53", or dns = false to ask nobody
         "#]],
     );
 }

@@ -56,6 +56,13 @@ impl FromStr for SshTarget {
             return Err(ValueError::new("the host is missing", 0..text.len())
                 .help(format!("write {EXAMPLE}")));
         }
+        if let Some(comma) = text.find(',') {
+            let error = ValueError::new("this is more than one host", comma..comma + 1);
+            return Err(error.help(
+                "to go through several, repeat --via, or write a list in the file, such as \
+                 via = [\"gate\", \"popserver\"]",
+            ));
+        }
         let (host, port) =
             parse_authority(&rest[host_at..]).map_err(|error| error.shifted(start + host_at))?;
         Ok(Self {

@@ -121,10 +121,13 @@ fn find_long(name: &[u8]) -> Result<&'static Spec, String> {
     if let Some(spec) = same {
         return Ok(spec);
     }
+    let is_prefix = |spec: &&Spec| !name.is_empty() && spec.long.as_bytes().starts_with(name);
+    // What was unique in fetchmail stays so, whatever came later.
+    let is_old = |spec: &&Spec| !NEWER.contains(&spec.long);
+    let has_old = OPTIONS.iter().filter(is_old).any(|spec| is_prefix(&spec));
     let fitting = || {
-        OPTIONS
-            .iter()
-            .filter(|spec| !name.is_empty() && spec.long.as_bytes().starts_with(name))
+        let fitting = OPTIONS.iter().filter(is_prefix);
+        fitting.filter(move |spec| is_old(spec) || !has_old && spec.long != "detached")
     };
     let mut candidates = fitting();
     match (candidates.next(), candidates.next()) {
@@ -430,6 +433,16 @@ const OPTIONS: &[Spec] = &[
     flag("detached", 0),
 ];
 
+/// What fetchmail 6.4 does not have.
+const NEWER: &[&str] = &[
+    "detached",
+    "forceidle",
+    "idletimeout",
+    "no-native-tunnel",
+    "passwordfile",
+    "sslmode",
+];
+
 /// What `--help` prints.
 pub(crate) const HELP: &str = include_str!("help.txt");
 
@@ -440,6 +453,16 @@ mod tests {
     #[track_caller]
     fn read(line: &str) -> Result<Invocation, String> {
         parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn what_is_short_enough_for_fetchmail_is_short_enough_here() {
+        assert_eq!(read("--d 5").unwrap().flags.globals.daemon, Some(5));
+        assert_eq!(read("--fo INBOX").unwrap().flags.user.folders, ["INBOX"]);
+        assert!(read("--no-native").unwrap().no_native_tunnel);
+        assert!(read("--forceid").is_ok());
+        assert!(read("--det").unwrap_err().contains("no option"));
+        assert!(read("--s").unwrap_err().contains("ambiguous"));
     }
 
     #[test]

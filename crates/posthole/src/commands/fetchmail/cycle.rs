@@ -1,18 +1,20 @@
 //! One cycle: every user of every server once, in the order of the file.
 
 use std::collections::HashMap;
-use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bstr::{BString, ByteSlice};
 use posthole_core::config::Diagnostic;
-use posthole_core::error::Class;
-use posthole_core::exec;
+use posthole_core::error::{Class, Error};
 use posthole_core::plan::{DaemonPlan, Errand, PasswordSource, Plan, Undoable};
 use posthole_core::record::import;
 use posthole_core::retrieve::{self, Context};
+use posthole_core::session::SessionError;
+use tokio::task::{LocalSet, spawn_local};
 
 use super::args::Action;
+use super::command;
 use super::daemon::HandedOver;
 use super::exit::Code;
 use super::{Front, Prepared, path_of};
@@ -119,11 +121,27 @@ impl<'a> Workshop<'a> {
     }
 
     async fn errand(&mut self, errand: &Errand, handed_over: &HandedOver) -> Code {
-        if let Some(command) = &errand.preconnect
-            && let Err(problem) = self.command("preconnect", command).await
+        let way = match &errand.preconnect {
+            Some(command) => self.command(errand, "preconnect", command).await,
+            None => Ok(()),
+        };
+        let mut code = match way {
+            Ok(()) => self.visit(errand, handed_over).await,
+            Err(problem) => self.fail(errand, &problem),
+        };
+        // It may have to take down what the one before has put up, also after a failure.
+        if let Some(command) = &errand.postconnect
+            && let Err(problem) = self.command(errand, "postconnect", command).await
         {
-            return self.fail(errand, &problem);
+            let failed = self.fail(errand, &problem);
+            if code == Code::Success {
+                code = failed;
+            }
         }
+        code
+    }
+
+    async fn visit(&mut self, errand: &Errand, handed_over: &HandedOver) -> Code {
         let mut job = errand.job.clone();
         if let (PasswordSource::Prompt, Some(secret)) =
             (&job.password, handed_over.password(&job.account))
@@ -133,26 +151,36 @@ impl<'a> Workshop<'a> {
                 secret: secret.clone(),
             };
         }
-        let code = match self.front.invocation.action {
+        match self.front.invocation.action {
             Action::Check => self.check(errand, &job).await,
             _ => self.poll(errand, &job).await,
-        };
-        if let Some(command) = &errand.postconnect
-            && let Err(problem) = self.command("postconnect", command).await
-        {
-            return self.fail(errand, &problem);
         }
-        code
     }
 
     async fn poll(&mut self, errand: &Errand, job: &posthole_core::plan::Job) -> Code {
-        let report = retrieve::poll(job, &self.cx).await;
+        let polled = {
+            let (job, cx) = (job.clone(), self.cx.clone());
+            let here = LocalSet::new();
+            // In a task, so that a mistake of ours is one user's problem.
+            let task = async { spawn_local(async move { retrieve::poll(&job, &cx).await }).await };
+            here.run_until(task).await
+        };
         self.progress.finish(&job.account);
+        let report = match polled {
+            Ok(report) => report,
+            Err(error) => {
+                let problem = crate::commands::jobs::crashed(error);
+                self.run.eprint_problem(Some(&job.account), &problem);
+                return Code::Undefined;
+            }
+        };
         let code = Code::of_poll(&report, job.select.fetch_limit, errand.tunnel_for);
-        if code == Code::AuthFail {
-            self.strike(job);
-        } else {
-            self.strikes.remove(&job.account);
+        match &report.error {
+            Some(Error::Session(SessionError::LoginRefused { .. })) if code == Code::AuthFail => {
+                self.strike(job);
+            }
+            Some(_) if report.summary.fetched == 0 => {}
+            _ => _ = self.strikes.remove(&job.account),
         }
         let fetched = Fetched::new(&job.account, &report);
         let quiet = self.run.global.quiet;
@@ -233,26 +261,41 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    /// Runs a command as fetchmail does, by system(3).
-    async fn command(&self, what: &str, command: &BString) -> Result<(), Diagnostic> {
+    async fn command(
+        &self,
+        errand: &Errand,
+        what: &str,
+        command: &BString,
+    ) -> Result<(), Diagnostic> {
         let shown = printable(&command.to_str_lossy());
         let failed = |how: String| {
-            Diagnostic::error(format!("`{what}` {how}: {shown}"))
-                .help("nothing is fetched unless it succeeds; run it by hand to see what it does")
+            let problem = Diagnostic::error(format!("`{what}` {how}: {shown}"));
+            match what {
+                "preconnect" => problem.help(
+                    "nothing is fetched unless it succeeds; run it by hand to see what it does",
+                ),
+                _ => problem.help("run it by hand to see what it does"),
+            }
         };
         let Ok(text) = command.to_str() else {
             return Err(failed("is not UTF-8".to_owned()));
         };
-        let status = exec::shell(text)
-            .stdin(Stdio::inherit())
-            .stdout(Stdio::inherit())
-            .stderr(Stdio::inherit())
-            .status();
-        match status.await {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(failed(format!("failed with {status}"))),
-            Err(error) => Err(failed(format!("cannot be run ({error})"))),
-        }
+        let account = printable(&errand.job.account);
+        let hear = |line: &[u8]| {
+            let line = printable(&line.to_str_lossy());
+            let text = format!("fetchmail: {account}: {what}: {line}");
+            self.run.console.eprint(text);
+        };
+        let setting = command::Setting {
+            is_in_background: self.front.invocation.detached,
+            stop: &self.run.stop,
+            patience: match what {
+                "postconnect" => TO_TIDY_UP,
+                _ => Duration::ZERO,
+            },
+        };
+        let ended = command::run(text, setting, hear).await;
+        ended.map_err(failed)
     }
 
     fn fail(&self, errand: &Errand, why: &Diagnostic) -> Code {
@@ -313,5 +356,7 @@ impl Front {
     }
 }
 
+/// How long what comes after a poll may go on when the program is to stop.
+const TO_TIDY_UP: Duration = Duration::from_secs(10);
 /// fetchmail gives up after as many.
 const STRIKES: u32 = 10;

@@ -7,11 +7,12 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use posthole_core::ask::{Ask, SecretQuestion};
 use posthole_core::error::Class;
+use posthole_core::exec;
 use posthole_core::plan::PasswordSource;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
@@ -36,9 +37,16 @@ pub(super) struct HandedOver {
     passwords: Vec<(String, SecretString)>,
 }
 
-/// How it is written into a pipe.
-#[derive(Deserialize, Serialize)]
-struct Letter {
+/// How it is written into a pipe, without copies of what is secret.
+#[derive(Serialize)]
+struct Letter<'a> {
+    rcfile: Option<&'a [u8]>,
+    passwords: Vec<(&'a str, &'a str)>,
+}
+
+/// How it is read from there.
+#[derive(Deserialize)]
+struct Received {
     rcfile: Option<Vec<u8>>,
     passwords: Vec<(String, String)>,
 }
@@ -53,29 +61,28 @@ impl HandedOver {
     pub(super) fn receive() -> io::Result<Self> {
         // Not possible for whoever leads a group, which nobody does who was started by us.
         rustix::process::setsid().ok();
-        let mut text = Zeroizing::new(Vec::new());
+        // With some room, since a buffer that grows leaves a copy behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(ROOM));
         io::stdin().lock().read_to_end(&mut text)?;
-        let letter: Letter = serde_json::from_slice(&text)?;
+        let Received { rcfile, passwords } = serde_json::from_slice(&text)?;
+        let keep = |(account, secret)| (account, SecretString::from(secret));
         Ok(Self {
-            rcfile: letter.rcfile.map(Zeroizing::new),
-            passwords: letter
-                .passwords
-                .into_iter()
-                .map(|(account, secret)| (account, SecretString::from(secret)))
-                .collect(),
+            rcfile: rcfile.map(Zeroizing::new),
+            passwords: passwords.into_iter().map(keep).collect(),
         })
     }
 
     fn send(&self, to: &mut impl Write) -> io::Result<()> {
         let letter = Letter {
-            rcfile: self.rcfile.as_ref().map(|text| text.to_vec()),
+            rcfile: self.rcfile.as_ref().map(|text| &***text),
             passwords: self
                 .passwords
                 .iter()
-                .map(|(account, secret)| (account.clone(), secret.expose_secret().to_owned()))
+                .map(|(account, secret)| (&**account, secret.expose_secret()))
                 .collect(),
         };
-        let text = Zeroizing::new(serde_json::to_vec(&letter)?);
+        let mut text = Zeroizing::new(Vec::with_capacity(ROOM));
+        serde_json::to_writer(&mut *text, &letter)?;
         to.write_all(&text)
     }
 }
@@ -105,21 +112,16 @@ pub(super) fn detach(front: &Front, prepared: &Prepared) -> Code {
 }
 
 fn start(handed_over: &HandedOver) -> io::Result<Code> {
-    let mut args = std::env::args_os();
-    let name = args.next().unwrap_or_default();
-    let mut command = Command::new(std::env::current_exe()?);
-    std::os::unix::process::CommandExt::arg0(&mut command, name);
-    // The last option wins, and this one can stand before `--`.
-    let mut args: Vec<_> = args.collect();
-    let place = args.iter().position(|arg| arg == "fetchmail");
-    let is_under_own_name = super::is_called_fetchmail(std::env::args_os().next().as_deref());
-    let place = if is_under_own_name {
-        0
+    let mut args: Vec<_> = std::env::args_os().collect();
+    if super::is_called_fetchmail(args.first().map(|name| &**name)) {
+        args[0] = "fetchmail".into();
     } else {
-        place.map_or(0, |place| place + 1)
-    };
-    args.insert(place, "--detached".into());
-    let mut child = command
+        args.remove(0);
+    }
+    // The last option wins, and this one can stand before `--`.
+    let place = args.iter().position(|arg| arg == "fetchmail");
+    args.insert(place.map_or(0, |place| place + 1), "--detached".into());
+    let mut child = exec::program(&std::env::current_exe()?)
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -202,8 +204,9 @@ pub(super) async fn daemon(
     say(format!("starting posthole {version} as fetchmail daemon"));
     let mut code = Code::NoMail;
     let mut interval = interval;
+    front.is_repeated.set(false);
     while !run.stop.is_cancelled() {
-        if prepared.source.has_changed() {
+        if let Some(changed) = prepared.source.change() {
             match front.read_again() {
                 Some(again) => {
                     say(format!("read {} again", again.source.name()));
@@ -217,7 +220,7 @@ pub(super) async fn daemon(
                     front.remark(&prepared);
                 }
                 None => {
-                    prepared.source.accept_change();
+                    prepared.source.accept(changed);
                     say("the rc file is of no use now; going on with what it said before".into());
                 }
             }
@@ -273,6 +276,8 @@ fn leave_terminal() -> io::Result<()> {
     Ok(())
 }
 
+/// More than most letters need; an octet of the rc file takes up to four.
+const ROOM: usize = 256 * 1024;
 const READY: &[u8] = b"ready\n";
 
 /// How often it is looked whether another run has ended.

@@ -9,9 +9,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Pid;
+
+use super::daemon::LOOK;
 
 /// The lock of this run, until it is dropped.
 pub(super) struct Lock {
@@ -34,6 +37,7 @@ pub(super) enum Attempt {
 
 /// Takes the lock, unless another run has it.
 pub(super) fn take(path: &Path) -> io::Result<Attempt> {
+    let deadline = Instant::now() + TO_SAY_WHO;
     loop {
         let file = OpenOptions::new()
             .read(true)
@@ -53,7 +57,18 @@ pub(super) fn take(path: &Path) -> io::Result<Attempt> {
         match (is_free, other(&text)) {
             (false, Some(other)) => return Ok(Attempt::Taken(other)),
             // It has the lock, and is about to say who it is.
-            (false, None) => std::thread::yield_now(),
+            (false, None) if Instant::now() < deadline => std::thread::sleep(LOOK),
+            // Whoever has locked the file is no fetchmail: `flock FILE fetchmail` does that, and the
+            // lock may be the one that we inherited. fetchmail looks only at what is written.
+            (false, None) if is_still(&file, path) => {
+                let lock = Lock {
+                    file,
+                    path: path.to_owned(),
+                };
+                lock.write(None)?;
+                return Ok(Attempt::Locked(lock));
+            }
+            (false, None) => {}
             (true, Some(other)) if is_fetchmail(other.pid) => return Ok(Attempt::Taken(other)),
             (true, _) if is_still(&file, path) => {
                 let lock = Lock {
@@ -128,9 +143,27 @@ fn is_fetchmail(pid: Pid) -> bool {
     !is_ours && name.is_ok_and(|name| name.trim_end() == "fetchmail")
 }
 
+/// How long whoever has the lock may take to write its process id.
+const TO_SAY_WHO: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_flock_holds_is_taken_over_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fetchmail.pid");
+        let outer = File::create(&path).unwrap();
+        flock(&outer, FlockOperation::LockExclusive).unwrap();
+        let Attempt::Locked(lock) = take(&path).unwrap() else {
+            panic!("nobody has said that it is taken");
+        };
+        // Others see who has it.
+        assert!(matches!(take(&path).unwrap(), Attempt::Taken(_)));
+        drop(lock);
+        assert!(!path.exists());
+    }
 
     #[test]
     fn a_lock_is_taken_once_and_ends_with_its_run() {

@@ -7,6 +7,7 @@
 //! daemon`, which polls side by side by a configuration of ours.
 
 mod args;
+mod command;
 mod cycle;
 mod daemon;
 mod exit;
@@ -20,6 +21,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anstream::ColorChoice;
 use bstr::ByteSlice;
@@ -81,6 +83,8 @@ struct Front {
     places: Places,
     superuser: bool,
     console: Arc<Console>,
+    /// Whether the foreground has said what there is to say about the rc file.
+    is_repeated: Cell<bool>,
 }
 
 /// What is to be done, and what it was made of.
@@ -114,6 +118,7 @@ impl Front {
         let superuser = rustix::process::geteuid().is_root();
         let places = Places::new(&environment, superuser, |path| path.is_dir());
         Ok(Self {
+            is_repeated: Cell::new(invocation.detached),
             global,
             invocation,
             environment,
@@ -193,7 +198,10 @@ impl Front {
             self.global.verbose,
         );
         self.remark(&prepared);
-        let run = Run::new(Arc::clone(&self.console), self.global.clone());
+        let run = Run {
+            program: "fetchmail",
+            ..Run::new(Arc::clone(&self.console), self.global.clone())
+        };
         let code = Cell::new(Code::Undefined);
         let exit = run.in_runtime(async |run| {
             let ended = if is_daemon {
@@ -228,9 +236,24 @@ impl Front {
         };
         Ok(Prepared {
             source,
+            plan: self.with_idfile(rcfile::with_netrc(plan), &configuration),
             configuration,
-            plan: rcfile::with_netrc(plan),
         })
+    }
+
+    /// Keeps what was seen apart where another file than the usual one is to hold it.
+    fn with_idfile(&self, mut plan: RcPlan, configuration: &Configuration) -> RcPlan {
+        let idfile = self
+            .environment
+            .cwd
+            .join(path_of(&configuration.globals.idfile));
+        if idfile != self.places.idfile {
+            for errand in plan.errands.iter_mut().flatten() {
+                let mailbox = &mut errand.job.mailbox;
+                *mailbox = format!("{mailbox} by {}", idfile.display());
+            }
+        }
+        plan
     }
 
     fn request(&self, source: &Source, check_all: bool) -> Request {
@@ -296,7 +319,11 @@ impl Front {
             Ok(Some(other)) => other,
             Ok(None) => {
                 say("no other fetchmail is running".to_owned());
-                return Code::Success;
+                return if self.only_quits() {
+                    Code::Exclude
+                } else {
+                    Code::Success
+                };
             }
             Err(error) => {
                 let message = format!("cannot read the lock file {}", pidfile.display());
@@ -315,9 +342,25 @@ impl Front {
             self.fail(Class::Local, &message, &error);
             return Code::Exclude;
         }
-        // It finishes the message in hand.
-        while matches!(lock::holder(pidfile), Ok(Some(still)) if still == other) {
-            std::thread::sleep(daemon::LOOK);
+        let is_gone = |patience: Duration| {
+            let deadline = Instant::now() + patience;
+            while matches!(lock::holder(pidfile), Ok(Some(still)) if still == other) {
+                if Instant::now() >= deadline {
+                    return false;
+                }
+                std::thread::sleep(daemon::LOOK);
+            }
+            true
+        };
+        // It finishes the message in hand, and at the second request does not.
+        let is_over =
+            is_gone(TO_FINISH) || kill_process(other.pid, Signal::TERM).is_err() || is_gone(TO_END);
+        if !is_over {
+            self.console.eprint(format!(
+                "fetchmail: the {what} fetchmail at {pid} was told to end, and does not; `kill -KILL \
+                 {pid}` ends it at once"
+            ));
+            return Code::Exclude;
         }
         say(format!("{what} fetchmail at {pid} killed"));
         Code::Success
@@ -355,6 +398,9 @@ impl Front {
 
     /// Says what was noticed on the way.
     fn remark(&self, prepared: &Prepared) {
+        if self.is_repeated.get() {
+            return;
+        }
         let remarks = &prepared.plan.remarks;
         if !remarks.warnings.is_empty() && !self.global.quiet {
             self.eprint_diagnostics(None, &remarks.warnings);
@@ -420,6 +466,11 @@ fn path_of(path: &[u8]) -> &Path {
 fn bytes_of(path: &Path) -> bstr::BString {
     path.as_os_str().as_encoded_bytes().into()
 }
+
+/// How long the message in hand may take, and what comes after a poll.
+const TO_FINISH: Duration = Duration::from_secs(30);
+/// How long anybody may take to end at once.
+const TO_END: Duration = Duration::from_secs(5);
 
 /// What `--configdump` says this program can do.
 const FEATURES: &[&str] = &["pop3", "sasl", "ssl"];

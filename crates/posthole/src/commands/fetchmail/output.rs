@@ -14,6 +14,7 @@ pub(super) const LOG: &str = "/dev/log";
 /// The system's log (syslog(3)), by the socket that all of its daemons have.
 pub(super) struct Syslog {
     socket: UnixDatagram,
+    path: PathBuf,
     severity: u8,
     lines: Lines,
 }
@@ -21,10 +22,15 @@ pub(super) struct Syslog {
 impl Syslog {
     /// Informative messages, or with `severe` errors.
     pub(super) fn open(path: &Path, severe: bool) -> io::Result<Self> {
+        // Only to see whether anybody is there. Each message looks anew: a daemon that was started
+        // anew is another one.
+        UnixDatagram::unbound()?.connect(path)?;
         let socket = UnixDatagram::unbound()?;
-        socket.connect(path)?;
+        // A log that does not keep up must not hold up the mail.
+        socket.set_nonblocking(true)?;
         Ok(Self {
             socket,
+            path: path.to_owned(),
             severity: if severe { LOG_ERR } else { LOG_INFO },
             lines: Lines::default(),
         })
@@ -39,7 +45,7 @@ impl Write for Syslog {
         self.lines.take(text, |line| {
             let message = [head.as_bytes(), line].concat();
             // A log that is full or gone is no reason to fetch no mail.
-            self.socket.send(&message).ok();
+            self.socket.send_to(&message, &self.path).ok();
         });
         Ok(text.len())
     }
@@ -135,6 +141,13 @@ mod tests {
             "{first}"
         );
         assert!(received().ends_with("]: two halves"));
+        // It is started anew, at the same place.
+        std::fs::remove_file(&path).unwrap();
+        let again = UnixDatagram::bind(&path).unwrap();
+        syslog.write_all(b"three\n").unwrap();
+        let mut buffer = [0; 256];
+        let length = again.recv(&mut buffer).unwrap();
+        assert!(buffer[..length].ends_with(b"]: three"));
     }
 
     #[test]

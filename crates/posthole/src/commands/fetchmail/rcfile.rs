@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use bstr::BString;
 use posthole_core::config::Diagnostic;
+use posthole_core::daemon::Stamps;
 use posthole_core::error::Class;
 use posthole_core::fetchmailrc::{self, check_permissions};
 use posthole_core::plan::{PasswordSource, RcPlan};
@@ -28,15 +28,8 @@ pub(super) struct Source {
     /// Its text, where it cannot be read again.
     pub(super) text: Option<Zeroizing<Vec<u8>>>,
     redacted: String,
-    stamp: Option<Stamp>,
-}
-
-/// What tells one version of a file from another.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Stamp {
-    modified: Option<SystemTime>,
-    inode: u64,
-    length: u64,
+    /// What the file looked like before it was read.
+    seen: Stamps,
 }
 
 impl Source {
@@ -50,16 +43,17 @@ impl Source {
             None => front.places.rcfile.clone(),
         };
         let mut text = Zeroizing::new(Vec::new());
-        let mut stamp = None;
+        let mut seen = Stamps::default();
         if let Some(given) = given {
             text.extend_from_slice(given);
         } else if is_stdin {
             read_all(io::stdin().lock(), &mut text)
                 .map_err(|error| front.fail(Class::Local, "cannot read standard input", &error))?;
         } else {
+            seen = Stamps::of([path.clone()]);
             match File::open(&path) {
                 Ok(file) => {
-                    stamp = Some(front.check(&path, &file)?);
+                    front.check(&path, &file)?;
                     read_all(file, &mut text).map_err(|error| {
                         let message = format!("cannot read {}", path.display());
                         front.fail(Class::Config, &message, &error)
@@ -91,7 +85,7 @@ impl Source {
             dir,
             text: is_stdin.then_some(text),
             path: (!is_stdin).then_some(path),
-            stamp,
+            seen,
         };
         source.report(front, diagnostics)?;
         Ok(source)
@@ -102,7 +96,10 @@ impl Source {
         let failed = diagnostics.iter().any(Diagnostic::is_error);
         let shown: Vec<_> = diagnostics
             .into_iter()
-            .filter(|diagnostic| failed || diagnostic.is_error() || !front.global.quiet)
+            .filter(|diagnostic| {
+                let is_told = !front.global.quiet && !front.is_repeated.get();
+                failed || diagnostic.is_error() || is_told
+            })
             .collect();
         // A dump is for programs, and warnings are for when something is done.
         if !shown.is_empty() && (failed || front.invocation.action != Action::Configdump) {
@@ -120,36 +117,21 @@ impl Source {
         }
     }
 
-    /// Takes the file as it is now for known.
-    pub(super) fn accept_change(&mut self) {
-        let path = self.path.as_ref();
-        let now = path.and_then(|path| std::fs::metadata(path).ok());
-        self.stamp = now.map(|metadata| Stamp::of(&metadata));
+    /// What the file looks like, if it is not as it was.
+    pub(super) fn change(&self) -> Option<Stamps> {
+        let now = self.seen.again();
+        (now != self.seen).then_some(now)
     }
 
-    /// Whether the file is another one than was read.
-    pub(super) fn has_changed(&self) -> bool {
-        let Some(path) = &self.path else {
-            return false;
-        };
-        let now = std::fs::metadata(path).ok();
-        now.map(|metadata| Stamp::of(&metadata)) != self.stamp
-    }
-}
-
-impl Stamp {
-    fn of(metadata: &std::fs::Metadata) -> Self {
-        Self {
-            modified: metadata.modified().ok(),
-            inode: metadata.ino(),
-            length: metadata.len(),
-        }
+    /// Takes the file as it was seen for known.
+    pub(super) fn accept(&mut self, seen: Stamps) {
+        self.seen = seen;
     }
 }
 
 impl Front {
     /// fetchmail's rules about who may read the file.
-    fn check(&self, path: &Path, file: &File) -> Result<Stamp, Code> {
+    fn check(&self, path: &Path, file: &File) -> Result<(), Code> {
         let metadata = file.metadata().map_err(|error| {
             let message = format!("cannot read {}", path.display());
             self.fail(Class::Config, &message, &error);
@@ -163,7 +145,7 @@ impl Front {
             self.eprint_diagnostics(None, &[diagnostic]);
             return Err(Code::IoErr);
         }
-        Ok(Stamp::of(&metadata))
+        Ok(())
     }
 }
 

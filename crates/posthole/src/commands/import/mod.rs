@@ -127,10 +127,14 @@ impl Run {
         let plan = resolve_rcfile(&configuration, &wishes, environment, &Ssh::new());
         diagnostics.extend(plan.remarks.warnings.iter().cloned());
         let failed = plan.errands.iter().flatten().count() < plan.errands.len();
-        self.console.print(
-            translate::toml(&path.display().to_string(), &configuration, &plan, &skipped)
-                .trim_end(),
-        );
+        let name = path.display().to_string();
+        let translation = translate::toml(&name, &configuration, &plan, &skipped);
+        self.console.print(translation.text.trim_end());
+        for what in translation.lost {
+            let message = format!("this has no counterpart and is left out: {what}");
+            let help = "posthole.toml(5) has all keys; the place is marked in what is printed";
+            diagnostics.push(Diagnostic::warning(message).help(help));
+        }
         if !diagnostics.is_empty() && !self.global.quiet {
             let colour = self.console.stderr_colour();
             let file = Some((path, redacted.as_str()));

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use posthole_core::config::{ServerUrl, SshTarget};
 use posthole_core::fetchmailrc::Configuration;
 use posthole_core::plan::{
-    Auth, DeliverTo, Errand, Keep, MdaCommand, PasswordSource, RcPlan, Route, SmtpServer, TlsStart,
+    Auth, Authorities, DeliverTo, Errand, Job, Keep, MdaCommand, PasswordSource, RcPlan, Route,
+    SmtpServer, SystemStore, TlsStart,
 };
 use secrecy::ExposeSecret;
 
@@ -17,14 +18,24 @@ macro_rules! push {
     };
 }
 
+mod edits;
+
+/// An rc file in words of ours.
+pub(super) struct Translation {
+    pub(super) text: String,
+    /// What has no counterpart, a line each.
+    pub(super) lost: Vec<String>,
+}
+
 /// Translates what an rc file comes to; `path` is where it is.
 pub(super) fn toml(
     path: &str,
     configuration: &Configuration,
     plan: &RcPlan,
     skipped: &[String],
-) -> String {
+) -> Translation {
     let mut text = String::new();
+    let mut lost = Vec::new();
     push!(text, "# Made of {} by posthole import.", one_line(path));
     push!(
         text,
@@ -49,7 +60,12 @@ pub(super) fn toml(
                 if skipped.contains(&errand.who.entry) {
                     push!(text, "# `skip`: this was polled only when it was named.");
                 }
-                account(&mut text, &name, errand);
+                let mut lose = |text: &mut String, what: &str| {
+                    let what = one_line(what);
+                    push!(text, "# This has no counterpart here: {what}");
+                    lost.push(format!("{name}: {what}"));
+                };
+                account(&mut text, &name, errand, every, &mut lose);
                 ssh(&mut text, errand, &mut hosts);
             }
             Err(undoable) => {
@@ -64,21 +80,57 @@ pub(super) fn toml(
             }
         }
     }
-    text
+    Translation { text, lost }
 }
 
-fn account(text: &mut String, name: &str, errand: &Errand) {
-    let job = &errand.job;
+/// `every` is how often all servers are polled, in seconds; `lose` takes what has no counterpart.
+fn account(
+    text: &mut String,
+    name: &str,
+    errand: &Errand,
+    every: u32,
+    lose: &mut dyn FnMut(&mut String, &str),
+) {
+    let Errand {
+        job,
+        who: _,
+        preconnect,
+        postconnect,
+        via,
+        ssh_settings: _,
+        tunnel_for: _,
+        interval,
+    } = errand;
+    // No `..`, so that whoever adds a field decides what is written for it.
+    let Job {
+        account: _,
+        mailbox: _,
+        user,
+        server: host,
+        route,
+        auth,
+        password: secret,
+        keep,
+        select,
+        filter: _,
+        edits,
+        multidrop,
+        every: _,
+        timeout,
+        deliver: destinations,
+        allow_plaintext: _,
+        tls: tls_settings,
+    } = job;
     push!(text, "[account.{}]", key(name));
-    let is_tls = job.tls.start == TlsStart::AtOnce;
+    let is_tls = tls_settings.start == TlsStart::AtOnce;
     let usual = if is_tls { 995 } else { 110 };
     let server = ServerUrl {
         is_tls,
-        user: Some(job.user.clone()),
-        host: job.server.host.clone(),
-        port: (job.server.port != usual).then_some(job.server.port),
+        user: Some(user.clone()),
+        host: host.host.clone(),
+        port: (host.port != usual).then_some(host.port),
     };
-    let server_is = match (&errand.via, is_tls) {
+    let server_is = match (via, is_tls) {
         (Some(_), _) => "poll and port; the server as the SSH host sees it",
         (None, true) => "poll, user and ssl",
         (None, false) => "poll and user",
@@ -88,48 +140,48 @@ fn account(text: &mut String, name: &str, errand: &Errand) {
         "server = {}  # {server_is}",
         quoted(&server.to_string())
     );
-    if let (Some(via), Route::Ssh(_)) = (&errand.via, &job.route) {
+    if let (Some(via), Route::Ssh(_)) = (via, route) {
         push!(
             text,
             "via = {}  # instead of the ssh command: no process, no port, no sleep",
             quoted(&via.to_string())
         );
     }
-    for (what, command) in [
-        ("preconnect", &errand.preconnect),
-        ("postconnect", &errand.postconnect),
-    ] {
+    for (what, command) in [("preconnect", preconnect), ("postconnect", postconnect)] {
         if let Some(command) = command {
-            let command = one_line(&command.to_string());
-            push!(text, "# {what} has no counterpart here: {command}");
+            lose(text, &format!("{what} {command}"));
         }
     }
-    if let Route::Plugin(words) = &job.route {
+    if let Route::Plugin(words) = route {
         let words: Vec<_> = words.iter().map(ToString::to_string).collect();
-        let words = one_line(&words.join(" "));
-        push!(text, "# plugin has no counterpart here: {words}");
+        lose(text, &format!("plugin {}", words.join(" ")));
     }
-    if job.auth != Auth::Auto {
-        push!(text, "auth = {}  # auth", quoted(&job.auth.to_string()));
+    match (*interval, every) {
+        (0 | 1, _) => {}
+        (interval, 0) => lose(text, &format!("interval {interval}")),
+        (interval, every) => push!(
+            text,
+            "every = \"{}s\"  # interval {interval}, times set daemon {every}",
+            u64::from(interval) * u64::from(every)
+        ),
     }
-    password(text, &job.password);
-    match job.keep {
+    if *auth != Auth::Auto {
+        push!(text, "auth = {}  # auth", quoted(&auth.to_string()));
+    }
+    password(text, secret);
+    match keep {
         Keep::Never => push!(
             text,
             "keep = false  # fetchmail deletes what it fetched unless told to keep it"
         ),
         _ => push!(text, "keep = true  # keep"),
     }
-    if let Some(limit) = job.select.limit {
-        push!(text, "limit = {limit}  # limit, in octets");
+    edits::select(text, *select);
+    edits::edits(text, edits);
+    if let Some(multidrop) = multidrop {
+        edits::multidrop(text, multidrop, &host.host);
     }
-    if job.select.limit_flush {
-        push!(text, "limit-flush = true  # limitflush");
-    }
-    if let Some(limit) = job.select.fetch_limit {
-        push!(text, "fetch-limit = {limit}  # fetchlimit");
-    }
-    let timeout = job.timeout.as_secs();
+    let timeout = timeout.as_secs();
     if timeout <= 24 * 60 * 60 {
         push!(
             text,
@@ -141,9 +193,14 @@ fn account(text: &mut String, name: &str, errand: &Errand) {
             "timeout = \"1d\"  # timeout 0; longer is not possible"
         );
     }
-    tls(text, errand);
-    for to in &job.deliver {
-        deliver(text, to);
+    tls(text, errand, lose);
+    for to in destinations {
+        deliver(text, to, multidrop.is_some());
+        let mut lost = Vec::new();
+        edits::handing_over(text, to, &mut |what| lost.push(what));
+        for what in lost {
+            lose(text, &what);
+        }
     }
 }
 
@@ -172,7 +229,7 @@ fn password(text: &mut String, password: &PasswordSource) {
     }
 }
 
-fn tls(text: &mut String, errand: &Errand) {
+fn tls(text: &mut String, errand: &Errand, lose: &mut dyn FnMut(&mut String, &str)) {
     let job = &errand.job;
     match job.tls.start {
         TlsStart::Required => push!(text, "tls = \"required\"  # as fetchmail tries STLS"),
@@ -195,10 +252,20 @@ fn tls(text: &mut String, errand: &Errand) {
             quoted(&job.tls.name)
         );
     }
-    if let posthole_core::plan::Authorities::Files(files) = &job.tls.authorities {
-        for file in files {
-            let file = quoted(&file.display().to_string());
-            push!(text, "tls-ca-file = {file}  # sslcertfile");
+    match &job.tls.authorities {
+        Authorities::Files(files) => {
+            for file in files {
+                let file = quoted(&file.display().to_string());
+                push!(text, "tls-ca-file = {file}  # sslcertfile");
+            }
+        }
+        Authorities::System(SystemStore { file, directories }) => {
+            if let Some(file) = file.as_ref().filter(|_| !directories.is_empty()) {
+                lose(text, &format!("sslcertfile {}", file.display()));
+            }
+            for directory in directories {
+                lose(text, &format!("sslcertpath {}", directory.display()));
+            }
         }
     }
     if let Some(identity) = &job.tls.identity {
@@ -209,7 +276,7 @@ fn tls(text: &mut String, errand: &Errand) {
     }
 }
 
-fn deliver(text: &mut String, to: &DeliverTo) {
+fn deliver(text: &mut String, to: &DeliverTo, is_shared: bool) {
     let (written, recipients, remark) = match to {
         DeliverTo::Bsmtp(to) => {
             let path = to
@@ -239,9 +306,6 @@ fn deliver(text: &mut String, to: &DeliverTo) {
         DeliverTo::Smtp(to) => {
             let lmtp = to.protocol == posthole_core::plan::SmtpProtocol::Lmtp;
             let kind = if lmtp { "lmtp" } else { "smtp" };
-            if to.servers.len() > 1 {
-                push!(text, "# Only the first of the servers in smtphost is used.");
-            }
             let server = match &to.servers[0] {
                 SmtpServer::Tcp(to) => to.to_string(),
                 SmtpServer::Unix(path) => path.display().to_string(),
@@ -256,7 +320,7 @@ fn deliver(text: &mut String, to: &DeliverTo) {
         "deliver = {}  # {remark}; \"maildir:~/Mail\" needs no mail server",
         quoted(&written)
     );
-    if let Some(recipients) = recipients {
+    if let Some(recipients) = recipients.filter(|_| !is_shared) {
         let recipients: Vec<_> = recipients.iter().map(|name| quoted(name)).collect();
         push!(text, "recipients = [{}]  # is", recipients.join(", "));
     }
@@ -350,13 +414,13 @@ mod tests {
     use posthole_core::fetchmailrc::{self, Flags, Request};
     use posthole_core::openssh::NoOpenSsh;
     use posthole_core::plan::{
-        ConfigFile, Environment, Overrides, Plan, RcWishes, resolve, resolve_rcfile,
+        ConfigFile, Edits, Environment, Overrides, Plan, RcWishes, Trace, resolve, resolve_rcfile,
     };
 
     use super::*;
 
     /// What the rc file comes to, and what its translation comes to.
-    fn both(rc: &str) -> (RcPlan, Plan, String) {
+    fn both(rc: &str) -> (RcPlan, Plan, Translation) {
         let (rcfile, _) = fetchmailrc::parse(rc.as_bytes());
         let request = Request {
             check_all: true,
@@ -382,15 +446,17 @@ mod tests {
         let vars = vars.map(|(name, value)| (name.into(), value.into()));
         let environment = Environment::new("/work".into(), vars);
         let old = resolve_rcfile(&configuration, &wishes, &environment, &NoOpenSsh);
-        let text = toml("/home/manish/.fetchmailrc", &configuration, &old, &[]);
-        let (config, diagnostics) = config::parse(&text);
+        let translation = toml("/home/manish/.fetchmailrc", &configuration, &old, &[]);
+        let text = &translation.text;
+        let (config, diagnostics) = config::parse(text);
         assert!(diagnostics.is_empty(), "{diagnostics:?}\n{text}");
         let file = ConfigFile {
             path: std::path::Path::new("/home/manish/config.toml"),
             config: &config,
         };
         let new = resolve(Some(file), &Overrides::default(), &environment, &NoOpenSsh);
-        (old, new.unwrap(), text)
+        let new = new.unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+        (old, new, translation)
     }
 
     #[test]
@@ -403,8 +469,16 @@ mod tests {
              user b pass q mda 'procmail -d %T' limitflush",
             "set daemon 300 poll mail proto pop3 plugin 'ssh -i /k -p 2222 gw nc %h %p' user a \
              smtphost '/run/lmtp'",
+            "poll pop.example.org proto pop3 envelope 1 'X-Original-To' qvirtual 'q-' \
+             aka other.example localdomains example.org user drop is joe jane=j.doe * here \
+             pass p ssl fetchall keep flush expunge 5 stripcr mimedecode dropstatus dropdelivered \
+             batchlimit 10 tracepolls",
+            "set invisible set postmaster root poll mail.example.org proto pop3 no dns checkalias \
+             no envelope user drop is joe jane here pass p ssl no rewrite",
+            "set daemon 300 poll mail.example.org proto pop3 interval 3 user a pass p ssl",
         ] {
-            let (old, new, text) = both(rc);
+            let (old, new, Translation { text, lost }) = both(rc);
+            assert!(lost.iter().all(|what| what.contains("plugin")), "{lost:?}");
             assert_eq!(old.errands.len(), new.jobs.len(), "{text}");
             for (old, new) in old.errands.iter().flatten().zip(&new.jobs) {
                 let old = &old.job;
@@ -413,13 +487,28 @@ mod tests {
                 assert_eq!(old.keep, new.keep, "{text}");
                 assert_eq!(old.select, new.select, "{text}");
                 assert_eq!(old.auth, new.auth, "{text}");
+                let edits = |job: &Job| Edits {
+                    // The server has another name to whoever comes by SSH.
+                    received: job.edits.received.clone().map(|trace| Trace {
+                        from: String::new(),
+                        account: trace.account.map(|_| Default::default()),
+                        recipient: None,
+                    }),
+                    ..job.edits.clone()
+                };
+                assert_eq!(edits(old), edits(new), "{text}");
+                assert_eq!(old.multidrop, new.multidrop, "{text}");
+                let batch = |job: &Job| match &job.deliver[0] {
+                    DeliverTo::Smtp(to) => to.batch_limit,
+                    _ => None,
+                };
+                assert_eq!(batch(old), batch(new), "{text}");
                 assert_eq!(old.tls.start, new.tls.start, "{text}");
                 assert_eq!(old.allow_plaintext, new.allow_plaintext, "{text}");
                 // Without a shell, words are shown in quotes.
-                let to =
-                    |job: &posthole_core::plan::Job| job.deliver[0].to_string().replace('\'', "");
+                let to = |job: &Job| job.deliver[0].to_string().replace('\'', "");
                 assert_eq!(to(old), to(new), "{text}");
-                let secret = |job: &posthole_core::plan::Job| match &job.password {
+                let secret = |job: &Job| match &job.password {
                     PasswordSource::Given { secret, .. } => secret.expose_secret().to_owned(),
                     other => other.to_string(),
                 };
@@ -430,6 +519,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_has_no_counterpart_is_said() {
+        let (_, _, Translation { text, lost }) = both(
+            "poll mail.example.org proto pop3 interval 3 user a pass p ssl sslcertpath /etc/mycerts \
+             antispam 550 554 smtphost a,b preconnect 'beep'",
+        );
+        for what in [
+            "preconnect beep",
+            "interval 3",
+            "sslcertpath /etc/mycerts",
+            "antispam 550,554",
+            "smtphost: only the first of the servers is used",
+        ] {
+            let said = format!("mail.example.org: {what}");
+            assert!(lost.contains(&said), "{what:?} is not in {lost:?}");
+            let comment = format!("# This has no counterpart here: {what}\n");
+            assert!(text.contains(&comment), "{what:?} is not in {text}");
+        }
+        assert_eq!(lost.len(), 5, "{lost:?}");
+        let (_, new, _) =
+            both("set daemon 300 poll m.example proto pop3 interval 3 user a pass p ssl");
+        assert_eq!(new.jobs[0].every.as_secs(), 900);
     }
 
     #[test]

@@ -1,0 +1,170 @@
+//! `preconnect` and `postconnect`.
+//!
+//! They are run as fetchmail runs them, by the shell. At a terminal they may use it: an `ssh` that
+//! asks for a passphrase there is an old custom. A daemon in the background has none, and what its
+//! commands say goes to its log.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use posthole_core::exec;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::Child;
+use tokio_util::sync::CancellationToken;
+
+/// Who runs a command, and how long.
+pub(super) struct Setting<'a> {
+    /// Whether it has a terminal, perhaps, or else is to be heard.
+    pub(super) is_in_background: bool,
+    pub(super) stop: &'a CancellationToken,
+    /// How long it may go on after a stop.
+    pub(super) patience: Duration,
+}
+
+/// Runs a command to its end; the error says how it failed. What it says is passed to `hear`, line
+/// by line, if it is run in the background.
+pub(super) async fn run(
+    command: &str,
+    setting: Setting<'_>,
+    hear: impl Fn(&[u8]),
+) -> Result<(), String> {
+    let mut shell = exec::shell(command);
+    shell.kill_on_drop(true);
+    if setting.is_in_background {
+        // In the foreground a group of its own could not read from the terminal.
+        shell.process_group(0).stdin(Stdio::null());
+        shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+    } else {
+        shell.stdin(Stdio::inherit());
+        shell.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    }
+    let mut child = shell
+        .spawn()
+        .map_err(|error| format!("cannot be run ({error})"))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let hearing = async { tokio::join!(listen(stdout, &hear), listen(stderr, &hear)) };
+    tokio::pin!(hearing);
+    let stopped = async {
+        setting.stop.cancelled().await;
+        tokio::time::sleep(setting.patience).await;
+    };
+    tokio::pin!(stopped);
+    let mut heard = false;
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status,
+            _ = &mut hearing, if !heard => heard = true,
+            () = &mut stopped => {
+                end(&mut child, setting.is_in_background).await;
+                return Err("was ended, since fetchmail is to stop".to_owned());
+            }
+        }
+    };
+    if !heard {
+        // What it left in the background may still hold its output.
+        tokio::time::timeout(LAST_WORDS, hearing).await.ok();
+    }
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("failed with {status}")),
+        Err(error) => Err(format!("cannot be waited for ({error})")),
+    }
+}
+
+/// Ends a command, and in the background whatever it has started.
+async fn end(child: &mut Child, leads_group: bool) {
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let signal = |signal| {
+        if let Some(pid) = pid {
+            // An error says that nobody is left.
+            if leads_group {
+                kill_process_group(pid, signal).ok();
+            } else {
+                rustix::process::kill_process(pid, signal).ok();
+            }
+        }
+    };
+    signal(Signal::TERM);
+    tokio::time::timeout(LAST_WORDS, child.wait()).await.ok();
+    if leads_group || child.id().is_some() {
+        signal(Signal::KILL);
+    }
+    child.wait().await.ok();
+}
+
+async fn listen(stream: Option<impl AsyncRead + Unpin>, hear: impl Fn(&[u8])) {
+    let Some(mut stream) = stream else {
+        return;
+    };
+    let mut lines = BufReader::new((&mut stream).take(WORDS));
+    let mut line = Vec::new();
+    while lines
+        .read_until(b'\n', &mut line)
+        .await
+        .is_ok_and(|length| length > 0)
+    {
+        let text = line.trim_ascii_end();
+        if !text.is_empty() {
+            hear(text);
+        }
+        line.clear();
+    }
+    // Who says more is not stopped by it.
+    tokio::io::copy(&mut stream, &mut tokio::io::sink())
+        .await
+        .ok();
+}
+
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Enough to see what is wrong.
+const WORDS: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn setting(stop: &CancellationToken) -> Setting<'_> {
+        Setting {
+            is_in_background: true,
+            stop,
+            patience: Duration::ZERO,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_command_says_in_the_background_is_heard() {
+        let stop = CancellationToken::new();
+        let heard = RefCell::new(Vec::new());
+        let hear = |line: &[u8]| heard.borrow_mut().push(line.to_vec());
+        let command = "echo one; echo; echo two >&2; exit 3";
+        let ended = run(command, setting(&stop), hear).await;
+        assert_eq!(ended, Err("failed with exit status: 3".to_owned()));
+        heard.borrow_mut().sort();
+        assert_eq!(*heard.borrow(), [b"one", b"two"]);
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_a_command_and_what_it_has_started() {
+        let stop = CancellationToken::new();
+        // The reading end of the output is at its end only when nobody is left in the group.
+        let hear = |_: &[u8]| stop.cancel();
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        let command = format!(
+            "mkfifo {0}; (echo started; exec cat {0}) & wait",
+            fifo.display()
+        );
+        let ended = run(&command, setting(&stop), hear).await;
+        assert!(ended.unwrap_err().contains("is to stop"));
+        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+        let opened = rustix::fs::open(&fifo, flags, rustix::fs::Mode::empty());
+        assert_eq!(
+            opened.unwrap_err(),
+            rustix::io::Errno::NXIO,
+            "nobody reads it"
+        );
+    }
+}
