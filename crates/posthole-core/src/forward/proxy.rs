@@ -115,6 +115,7 @@ impl Service {
             observer: &self.observer,
             tunnels: &self.tunnels,
             trust_stores: &self.trust_stores,
+            doubts: None,
         }
     }
 

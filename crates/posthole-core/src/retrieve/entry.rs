@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::plan::{Backend, Hop, Job, PasswordSource, Route};
 use crate::progress::{Event, Step};
 use crate::record::{KnownCapabilities, Mailbox, Secrecy, ServerMemory};
-use crate::session::{Doubt, Listing, Privacy, Session, SessionError};
+use crate::session::{Doubt, Doubts, Listing, Privacy, Session, SessionError};
 use crate::transport::{self, BoxStream, Opened, Protection};
 
 /// A session in which the mailbox is open and listed.
@@ -269,7 +269,10 @@ impl Way<'_> {
         let is_ours = |hop: &Hop| hop.backend == Backend::BuiltIn;
         match &self.job.route {
             Route::Ssh(hops) if hops.iter().all(is_ours) => Doubt::default(),
-            Route::Direct | Route::Plugin(_) | Route::Ssh(_) => self.cx.doubts.follow(),
+            Route::Direct | Route::Plugin(_) | Route::Ssh(_) => self
+                .links
+                .doubts
+                .map_or_else(Doubt::default, Doubts::follow),
         }
     }
 

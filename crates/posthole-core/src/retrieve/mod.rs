@@ -63,6 +63,7 @@ impl Context {
             observer: &self.observer,
             tunnels: &self.tunnels,
             trust_stores: &self.trust_stores,
+            doubts: Some(&self.doubts),
         }
     }
 }
@@ -74,6 +75,8 @@ pub(crate) struct Links<'a> {
     pub(crate) observer: &'a Arc<dyn Observer>,
     pub(crate) tunnels: &'a Tunnels,
     pub(crate) trust_stores: &'a Arc<TrustStores>,
+    /// Who says that connections may be dead, where somebody does.
+    pub(crate) doubts: Option<&'a Doubts>,
 }
 
 /// How a poll went: what it achieved, and what ended it early if anything did.
