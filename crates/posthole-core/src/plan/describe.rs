@@ -8,8 +8,8 @@ use bstr::BString;
 
 use super::resolve::is_loopback;
 use super::{
-    AddressFamily, Algorithms, Backend, DeliverTo, Edits, Hop, Job, Keep, Multidrop, Plan, Rekey,
-    Route, Select, StatusFields, UnknownHostKey,
+    AddressFamily, Algorithms, Backend, DeliverTo, Edits, Hop, Job, Keep, MAX_SIZE, Multidrop,
+    Plan, Rekey, Route, Select, StatusFields, UnknownHostKey,
 };
 use crate::config::one_line;
 use crate::message::Envelope;
@@ -53,6 +53,7 @@ impl fmt::Display for Job {
             multidrop,
             every,
             timeout,
+            max_size,
             deliver,
             allow_plaintext,
             tls,
@@ -99,6 +100,9 @@ impl fmt::Display for Job {
         }
         edits.fmt(f)?;
         writeln!(f, "  timeout: {}", duration(timeout))?;
+        if *max_size != MAX_SIZE {
+            writeln!(f, "  max size: {max_size} octets")?;
+        }
         if let Some(multidrop) = multidrop {
             multidrop.fmt(f)?;
         }

@@ -39,7 +39,12 @@ fn delivered(at: SystemTime, uids: &[&str]) -> (TempDir, Mailbox) {
     let identities = uids.iter().map(|name| uid(name)).collect::<Vec<_>>();
     mailbox
         .store
-        .settle(mailbox.id, &identities.iter().collect::<Vec<_>>(), &[], at)
+        .settle(
+            mailbox.id,
+            &Vec::from_iter(identities.iter().map(Into::into)),
+            &[],
+            at,
+        )
         .unwrap();
     (directory, mailbox)
 }
@@ -113,7 +118,7 @@ fn an_intent_ends_as_a_delivery_or_as_nothing() {
     assert_eq!(mailbox.intents().unwrap(), intents);
     mailbox
         .store
-        .settle(mailbox.id, &[&uid("a")], &[uid("b")], now())
+        .settle(mailbox.id, &[(&uid("a")).into()], &[uid("b")], now())
         .unwrap();
     assert_eq!(mailbox.intents().unwrap(), [intent("c")]);
     assert_eq!(
@@ -229,7 +234,7 @@ fn failures_are_counted_and_end_with_a_delivery() {
     }
     mailbox
         .store
-        .settle(mailbox.id, &[&uid("a")], &[], now())
+        .settle(mailbox.id, &[(&uid("a")).into()], &[], now())
         .unwrap();
     assert_eq!(
         seen(&mailbox, &["a"], now()),
@@ -324,15 +329,19 @@ fn everything_is_private_from_the_first_moment() {
 
 #[test]
 fn records_of_older_versions_are_taken_over() {
+    let to_third = "ALTER TABLE message DROP COLUMN fingerprint;
+                    ALTER TABLE mailbox DROP COLUMN exact_sizes;
+                    UPDATE mailbox SET capabilities = 'UIDL', capabilities_at = 1;
+                    PRAGMA user_version = 3;";
     let to_second = "DROP TABLE part;
                      ALTER TABLE intent DROP COLUMN start;
                      ALTER TABLE failure DROP COLUMN destinations;
-                     UPDATE mailbox SET capabilities = 'UIDL', capabilities_at = 1;
                      PRAGMA user_version = 2;";
     let to_first = "ALTER TABLE mailbox DROP COLUMN capabilities_tls;
                     PRAGMA user_version = 1;";
-    for older in [vec![to_second], vec![to_second, to_first]] {
-        are_taken_over(&older);
+    let steps = [to_third, to_second, to_first];
+    for n in 1..=steps.len() {
+        are_taken_over(&steps[..n]);
     }
 }
 
@@ -369,6 +378,7 @@ fn what_was_learnt_inside_tls_is_marked_as_such() {
                 secrecy,
             }),
             pipelining_failed: None,
+            exact_sizes: true,
         };
         mailbox.remember_server(&memory).unwrap();
         assert_eq!(mailbox.server().unwrap(), memory);

@@ -15,6 +15,7 @@ mod listing;
 mod login;
 mod method;
 mod opening;
+mod pace;
 mod stls;
 
 pub use error::SessionError;
@@ -32,8 +33,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use pace::Pace;
 use posthole_proto::pop3::{self, ApopChallenge, Client, Command, Event, Limits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use crate::record::Recorded;
 use crate::transport::BoxStream;
@@ -50,6 +53,7 @@ pub(crate) struct Session {
     flushing: bool,
     /// The longest wait without any progress.
     timeout: Duration,
+    pace: Pace,
     /// For the traced dialogue.
     account: String,
     /// Messages whose DELE was sent, in the order of the answers.
@@ -67,6 +71,7 @@ impl Session {
             apop: None,
             flushing: false,
             timeout,
+            pace: Pace::default(),
             account: account.to_owned(),
             deleting: VecDeque::new(),
             deleted: Vec::new(),
@@ -118,6 +123,11 @@ impl Session {
         self.deleted.extend(recorded.filter(|_| accepted));
     }
 
+    /// How many messages are gone once QUIT is answered.
+    pub(crate) fn asked_to_delete(&self) -> usize {
+        self.deleted.len()
+    }
+
     /// How many commands await their answer.
     pub(crate) fn in_flight(&self) -> usize {
         self.client.in_flight()
@@ -127,10 +137,17 @@ impl Session {
     ///
     /// Safe to drop: nothing that was read or written is forgotten.
     pub(crate) async fn exchange(&mut self) -> Result<(), SessionError> {
-        let timeout = self.timeout;
-        match tokio::time::timeout(timeout, poll_fn(|cx| self.poll_exchange(cx))).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(SessionError::TimedOut { after: timeout }),
+        let (timeout, in_flight) = (self.timeout, self.client.in_flight());
+        let begun = Instant::now();
+        let exchange = poll_fn(|cx| self.poll_exchange(cx));
+        let Ok(result) = tokio::time::timeout(timeout, exchange).await else {
+            return Err(SessionError::TimedOut { after: timeout });
+        };
+        result?;
+        let (waited, octets) = (begun.elapsed(), self.unread.len());
+        match self.pace.note(waited, octets, in_flight, timeout) {
+            Some((octets, within)) => Err(SessionError::TooSlow { octets, within }),
+            None => Ok(()),
         }
     }
 
@@ -200,6 +217,13 @@ impl Session {
     }
 
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        if !self.client.awaits_reply() && !self.client.output().is_empty() {
+            // What is here before anything was asked answers nothing, least of all what is asked
+            // next.
+            if let Poll::Ready(read) = self.poll_read(cx) {
+                return Poll::Ready(read);
+            }
+        }
         while !self.client.output().is_empty() {
             let write = Pin::new(&mut self.stream).poll_write(cx, self.client.output());
             match write.map_err(SessionError::lost)? {
@@ -219,6 +243,10 @@ impl Session {
             let flush = Pin::new(&mut self.stream).poll_flush(cx);
             self.flushing = flush.map_err(SessionError::lost)?.is_pending();
         }
+        self.poll_read(cx)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
         let mut buffer = ReadBuf::new(&mut self.input);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))
             .map_err(SessionError::lost)?;
