@@ -133,6 +133,11 @@ fn times() -> Vec<Row> {
         )
         .delivers([1, 3]),
         row(
+            "deletes at DELE and renumbers, 3 refused",
+            on("RETR 3", Reply::send("-ERR no\r\n")).commit(Commit::AtDeleRenumbering),
+        )
+        .delivers([1, 2]),
+        row(
             "deletes when the connection ends",
             Faults::new().commit(Commit::WhenConnectionEnds),
         ),
