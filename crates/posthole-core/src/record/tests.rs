@@ -384,3 +384,41 @@ fn what_was_learnt_inside_tls_is_marked_as_such() {
         assert_eq!(mailbox.server().unwrap(), memory);
     }
 }
+
+#[test]
+fn where_every_name_is_new_nothing_counts_as_missing() {
+    let (_directory, mailbox) = delivered(now(), &["a", "b"]);
+    let renamed = listing(&["x", "y"]);
+    for day in 0..40 {
+        let standings = mailbox.update(&renamed, now() + day * DAY).unwrap();
+        let strangers = standings.strangers().unwrap();
+        assert_eq!((strangers.recorded, strangers.unmarked), (2, 2));
+    }
+    assert!(is_known(&mailbox, "a") && is_known(&mailbox, "b"));
+
+    let names = vec![(uid("a"), 1), (uid("b"), 0)];
+    mailbox.rename(&renamed, names).unwrap();
+    let later = now() + 40 * DAY;
+    let delivered = Seen::Delivered { at: now() };
+    assert_eq!(seen(&mailbox, &["x", "y"], later), [delivered; 2]);
+    assert!(!is_known(&mailbox, "a"));
+}
+
+#[test]
+fn equal_fingerprints_are_found_as_often_as_they_are_on_record() {
+    let (_directory, mailbox) = delivered(now(), &["a"]);
+    let twins = [uid("b"), uid("c")];
+    let marked = Vec::from_iter(twins.iter().map(|identity| Delivered {
+        identity,
+        fingerprint: Some([7; 16]),
+    }));
+    mailbox
+        .store
+        .settle(mailbox.id, &marked, &[], now())
+        .unwrap();
+    let renamed = listing(&["w", "x", "y", "z"]);
+    let listed = vec![([7; 16], 0), ([8; 16], 1), ([7; 16], 2), ([7; 16], 3)];
+    let found = mailbox.recognise(&renamed, listed).unwrap();
+    let found = Vec::from_iter(found.into_iter().map(|(_, idx)| idx));
+    assert_eq!(found, [0, 2], "a third one is another message");
+}
