@@ -189,6 +189,16 @@ pub(crate) enum Seen {
 pub(crate) struct Standings {
     minutes: Vec<u32>,
     failed: hashbrown::HashMap<u32, (u32, SystemTime)>,
+    strangers: Option<Strangers>,
+}
+
+/// What is on record where the server calls no message by a name that is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Strangers {
+    /// How many messages were there at the last poll and are not now.
+    pub(crate) recorded: usize,
+    /// How many of them cannot be recognised by anything else.
+    pub(crate) unmarked: usize,
 }
 
 impl Standings {
@@ -197,6 +207,7 @@ impl Standings {
         Self {
             minutes: vec![NOT_DELIVERED; len],
             failed: hashbrown::HashMap::new(),
+            strangers: None,
         }
     }
 
@@ -211,6 +222,16 @@ impl Standings {
             }
             Seen::New => {}
         }
+    }
+
+    /// Notes that the server calls every message by a new name.
+    pub(crate) fn set_strangers(&mut self, strangers: Strangers) {
+        self.strangers = Some(strangers);
+    }
+
+    /// What is on record, if the server calls every message by a new name.
+    pub(crate) fn strangers(&self) -> Option<Strangers> {
+        self.strangers
     }
 
     /// What the records say about a message.

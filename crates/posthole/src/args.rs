@@ -297,6 +297,10 @@ pub(crate) struct AccountArgs {
     #[arg(long, value_name = "SIZE", help_heading = "Mail", value_parser = size)]
     limit: Option<u64>,
 
+    /// Break off messages that turn out larger than this, such as 500M; the default is 2GiB
+    #[arg(long, value_name = "SIZE", help_heading = "Mail", value_parser = size)]
+    max_size: Option<u64>,
+
     /// Delete messages above the limit from the server, without fetching them
     #[arg(long, help_heading = "Mail")]
     limit_flush: bool,
@@ -469,6 +473,7 @@ impl AccountArgs {
             password: self.password(),
             keep: self.keep.or_else(|| self.no_keep.then_some(Keep::Never)),
             limit: self.limit,
+            max_size: self.max_size,
             limit_flush: either(self.limit_flush, self.no_limit_flush),
             fetch_limit: self.fetch_limit,
             fetch_all: either(self.fetch_all, self.no_fetch_all),

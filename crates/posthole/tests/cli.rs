@@ -99,7 +99,7 @@ fn all_mistakes_in_the_configuration_are_shown_at_once() {
             2 | sever = "pop3://msingh@localhost"
               | ^^^^^ did you mean `server`?
               |
-              = help: known are allow-plaintext, auth, batch-limit, deliver, drop-delivered, drop-status, every, expunge, fetch-all, fetch-limit, filter, flush, keep, limit, limit-flush, mimedecode, multidrop, password, received, recipients, return-path, rewrite, server, strip-cr, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, tracepolls, via
+              = help: known are allow-plaintext, auth, batch-limit, deliver, drop-delivered, drop-status, every, expunge, fetch-all, fetch-limit, filter, flush, keep, limit, limit-flush, max-size, mimedecode, multidrop, password, received, recipients, return-path, rewrite, server, strip-cr, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, tracepolls, via
 
             error: `timeout` must be a duration in quotes, not a number
              --> ~/.config/posthole/config.toml:7:11
@@ -115,7 +115,7 @@ fn all_mistakes_in_the_configuration_are_shown_at_once() {
             8 | kep = true
               | ^^^ did you mean `keep`?
               |
-              = help: known are allow-plaintext, auth, batch-limit, deliver, drop-delivered, drop-status, every, expunge, fetch-all, fetch-limit, filter, flush, keep, limit, limit-flush, mimedecode, multidrop, password, received, recipients, return-path, rewrite, server, strip-cr, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, tracepolls, via
+              = help: known are allow-plaintext, auth, batch-limit, deliver, drop-delivered, drop-status, every, expunge, fetch-all, fetch-limit, filter, flush, keep, limit, limit-flush, max-size, mimedecode, multidrop, password, received, recipients, return-path, rewrite, server, strip-cr, timeout, tls, tls-ca-file, tls-certificate, tls-crl-file, tls-fingerprint, tls-key, tls-name, tracepolls, via
 
             posthole: nothing was done: 4 mistakes in ~/.config/posthole/config.toml
         "#]],

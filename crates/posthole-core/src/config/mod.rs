@@ -145,6 +145,8 @@ pub struct Options {
     pub keep: Option<Spanned<Keep>>,
     /// The most octets a message may have to be fetched.
     pub limit: Option<Spanned<u64>>,
+    /// `max-size`: how many octets a message may have at most, whatever its server lists.
+    pub max_size: Option<Spanned<u64>>,
     /// Whether larger ones are deleted from the server.
     pub limit_flush: Option<Spanned<bool>>,
     /// How many messages are fetched in one poll at most.

@@ -110,6 +110,7 @@ impl Maildir {
             recovered.receipts.push(Receipt {
                 identity: intent.identity,
                 message: None,
+                fingerprint: None,
                 octets: 0,
                 _made_by_a_destination: private::Seal,
             });

@@ -46,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ask::Ask;
 use crate::error::Error;
+use crate::message::Fingerprint;
 use crate::plan::{BsmtpTo, DeliverTo};
 use crate::record::{Identity, Mailbox, StoredIntent};
 use crate::session::MessageRef;
@@ -265,6 +266,7 @@ pub(crate) struct Recovered {
 pub(crate) struct Receipt {
     pub(crate) identity: Identity,
     pub(crate) message: Option<MessageRef>,
+    pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) octets: u64,
     _made_by_a_destination: private::Seal,
 }
@@ -275,6 +277,7 @@ impl Receipt {
         Self {
             identity,
             message: None,
+            fingerprint: None,
             octets: 0,
             _made_by_a_destination: private::Seal,
         }

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::{DeliverError, Receipt, private};
 use crate::durable::{self, At, FsError};
+use crate::message::Fingerprint;
 use crate::record::{Identity, Intention};
 use crate::session::MessageRef;
 
@@ -202,6 +203,7 @@ impl Incoming {
             identity,
             message,
             recipients: None,
+            fingerprint: None,
             file: Some(file),
             name,
             octets,
@@ -215,6 +217,7 @@ pub(crate) struct Spooled {
     pub(crate) identity: Identity,
     message: MessageRef,
     recipients: Option<Vec<String>>,
+    fingerprint: Option<Fingerprint>,
     file: Option<File>,
     name: String,
     pub(crate) octets: u64,
@@ -224,6 +227,12 @@ impl Spooled {
     /// Says whom it is for, where that was found out for it alone.
     pub(crate) fn addressed_to(mut self, recipients: Option<Vec<String>>) -> Self {
         self.recipients = recipients;
+        self
+    }
+
+    /// Says what it can be recognised by.
+    pub(crate) fn known_by(mut self, fingerprint: Option<Fingerprint>) -> Self {
+        self.fingerprint = fingerprint;
         self
     }
 
@@ -242,6 +251,7 @@ impl Spooled {
             identity,
             message,
             recipients,
+            fingerprint,
             file,
             name,
             octets,
@@ -250,6 +260,7 @@ impl Spooled {
             identity,
             name,
             recipients,
+            fingerprint,
             message: Some(message),
             octets,
         };
@@ -289,6 +300,7 @@ pub(crate) struct Parcel {
     pub(crate) name: String,
     message: Option<MessageRef>,
     recipients: Option<Vec<String>>,
+    fingerprint: Option<Fingerprint>,
     octets: u64,
 }
 
@@ -313,6 +325,7 @@ impl Parcel {
         Receipt {
             identity: self.identity,
             message: self.message,
+            fingerprint: self.fingerprint,
             octets: self.octets,
             _made_by_a_destination: private::Seal,
         }

@@ -14,12 +14,14 @@
 //! line ends.
 
 mod address;
+mod fingerprint;
 mod header;
 mod mime;
 mod multidrop;
 mod qualify;
 mod received;
 
+pub(crate) use fingerprint::{Fingerprint, Fingerprinter};
 pub use multidrop::{Envelope, Multidrop};
 pub use received::{Received, Recipient};
 

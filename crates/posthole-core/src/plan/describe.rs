@@ -8,8 +8,8 @@ use bstr::BString;
 
 use super::resolve::is_loopback;
 use super::{
-    AddressFamily, Algorithms, Backend, DeliverTo, Edits, Hop, Job, Keep, Multidrop, Plan, Rekey,
-    Route, Select, SmtpLogin, SmtpTo, StatusFields, TlsStart, UnknownHostKey,
+    AddressFamily, Algorithms, Backend, DeliverTo, Edits, Hop, Job, Keep, MAX_SIZE, Multidrop,
+    Plan, Rekey, Route, Select, SmtpLogin, SmtpTo, StatusFields, TlsStart, UnknownHostKey,
 };
 use crate::config::one_line;
 use crate::message::Envelope;
@@ -58,6 +58,7 @@ impl fmt::Display for Job {
             multidrop,
             every,
             timeout,
+            max_size,
             deliver,
             allow_plaintext,
             tls,
@@ -104,6 +105,9 @@ impl fmt::Display for Job {
         }
         edits.fmt(f)?;
         writeln!(f, "  timeout: {}", duration(timeout))?;
+        if *max_size != MAX_SIZE {
+            writeln!(f, "  max size: {max_size} octets")?;
+        }
         if let Some(multidrop) = multidrop {
             multidrop.fmt(f)?;
         }

@@ -118,6 +118,8 @@ pub struct Job {
     pub every: Duration,
     /// The longest wait without any progress.
     pub timeout: Duration,
+    /// How many octets a message may have at most, whatever its server lists.
+    pub max_size: u64,
     /// Where messages go: to all of these. Never empty.
     pub deliver: Vec<DeliverTo>,
     /// Whether a password may cross a network unprotected.
@@ -178,6 +180,9 @@ pub enum Keep {
     /// It is deleted as soon as it is safe here.
     Never,
 }
+
+/// The largest message that is taken if nothing is said: larger than any that mail servers pass on.
+pub(crate) const MAX_SIZE: u64 = 2 << 30;
 
 /// Which messages are fetched; by default all that were not fetched before.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

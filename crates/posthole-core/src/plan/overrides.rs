@@ -28,6 +28,8 @@ pub struct Overrides {
     pub keep: Option<Keep>,
     /// The most octets a message may have to be fetched.
     pub limit: Option<u64>,
+    /// `--max-size`: the largest message that is taken.
+    pub max_size: Option<u64>,
     /// Whether larger ones are deleted from the server.
     pub limit_flush: Option<bool>,
     /// How many messages are fetched in one poll at most.

@@ -24,7 +24,9 @@ use posthole_proto::sasl::Mechanism;
 use super::auth::Auth;
 use super::mailbox;
 use super::tls::TlsStart;
-use super::{Environment, Forward, HostPort, Job, Keep, Overrides, Plan, Remarks, Route, Way};
+use super::{
+    Environment, Forward, HostPort, Job, Keep, MAX_SIZE, Overrides, Plan, Remarks, Route, Way,
+};
 use crate::config::{
     AccountArg, Config, Diagnostic, Limits, Options, ServerUrl, Spanned, SshTarget, did_you_mean,
     one_line,
@@ -370,6 +372,10 @@ impl<'a> Resolver<'a> {
             .timeout
             .or_else(|| self.option(wanted, |options| options.timeout.as_ref()));
 
+        let max_size = overrides
+            .max_size
+            .or_else(|| self.option(wanted, |options| options.max_size.as_ref()));
+
         let (user, tls, deliver) = (user?, tls?, deliver?);
         let edits = self.edits(wanted, &user, &tls.name, &deliver);
         let multidrop = self.multidrop(wanted, &server, &tls.name, &deliver);
@@ -399,6 +405,7 @@ impl<'a> Resolver<'a> {
             edits: edits?,
             multidrop: multidrop?,
             timeout: timeout.unwrap_or(TIMEOUT),
+            max_size: max_size.unwrap_or(MAX_SIZE),
             deliver,
             allow_plaintext,
             tls,

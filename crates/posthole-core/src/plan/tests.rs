@@ -336,6 +336,7 @@ fn what_is_not_said_has_a_default() {
         edits,
         multidrop,
         timeout,
+        max_size,
         deliver,
         allow_plaintext,
         tls,
@@ -352,6 +353,7 @@ fn what_is_not_said_has_a_default() {
     assert_eq!(*select, Select::default());
     assert!(filter.is_none() && edits.is_none() && multidrop.is_none());
     assert_eq!(*timeout, Duration::from_secs(60));
+    assert_eq!(*max_size, 2 << 30);
     assert_eq!(*deliver, [DeliverTo::Maildir("/etc/posthole/Mail".into())]);
     assert!(!allow_plaintext);
     assert_eq!(tls.start, TlsStart::Never);

@@ -26,9 +26,10 @@ use posthole_proto::pop3::UniqueId;
 use crate::deliver::Receipt;
 use crate::durable::FsError;
 use crate::error::{Class, Error};
-use crate::policy::{Seen, Standings};
+use crate::message::Fingerprint;
+use crate::policy::{Seen, Standings, Strangers};
 use crate::session::{Committed, Listing, MessageRef};
-use store::{MailboxId, MissingChanges, Store, StoredFailure};
+use store::{Delivered, MailboxId, MissingChanges, Store, StoredFailure};
 
 /// The records of all mailboxes; a cheap handle.
 #[derive(Clone)]
@@ -88,7 +89,9 @@ impl Records {
                 new.push(identity);
             }
         }
-        self.store.settle(mailbox.id, &new, &[], taken_over())?;
+        let delivered = Vec::from_iter(new.iter().copied().map(Delivered::from));
+        self.store
+            .settle(mailbox.id, &delivered, &[], taken_over())?;
         Ok(new.len())
     }
 
@@ -213,11 +216,14 @@ impl Mailbox {
         if receipts.is_empty() && lost.is_empty() {
             return Ok(Vec::new());
         }
-        let identities = receipts
+        let delivered = receipts
             .iter()
-            .map(|receipt| &receipt.identity)
+            .map(|receipt| Delivered {
+                identity: &receipt.identity,
+                fingerprint: receipt.fingerprint,
+            })
             .collect::<Vec<_>>();
-        self.store.settle(self.id, &identities, lost, now)?;
+        self.store.settle(self.id, &delivered, lost, now)?;
         let recorded = |receipt: Receipt| Recorded {
             identity: receipt.identity,
             message: receipt.message,
@@ -232,8 +238,11 @@ impl Mailbox {
         &self,
         messages: Vec<(Identity, MessageRef)>,
     ) -> Result<Vec<Recorded>, RecordError> {
-        let identities = Vec::from_iter(messages.iter().map(|(identity, _)| identity));
-        self.store.settle(self.id, &identities, &[], unwanted())?;
+        let identities = messages
+            .iter()
+            .map(|(identity, _)| Delivered::from(identity));
+        self.store
+            .settle(self.id, &Vec::from_iter(identities), &[], unwanted())?;
         let recorded = |(identity, message)| Recorded {
             identity,
             message: Some(message),
@@ -268,7 +277,8 @@ impl Mailbox {
         now: SystemTime,
     ) -> Result<Standings, RecordError> {
         let (standings, missing) = self.compare(listing, now)?;
-        if !missing.is_empty() {
+        // Where all is new, the server may have renamed what is missing.
+        if !missing.is_empty() && standings.strangers().is_none() {
             self.store.apply_missing(self.id, &missing, now)?;
         }
         Ok(standings)
@@ -292,6 +302,7 @@ impl Mailbox {
         let mut missing = MissingChanges::default();
         // The records come ordered by unique-id, and so do the messages of most servers.
         let mut next = 0;
+        let (mut known, mut gone) = (0_usize, Strangers::default());
         self.store.each_delivered(self.id, &mut |row| {
             let listed = match row.identity {
                 store::IdentityRef {
@@ -305,13 +316,22 @@ impl Mailbox {
                 } => None,
             };
             if let Some(idx) = listed {
+                known += 1;
                 next = idx + 1;
                 standings.set(idx, Seen::Delivered { at: row.at });
+            }
+            let by_name = row.identity.kind == IdentityKind::UniqueId;
+            if listed.is_none() && row.missing.is_none() && by_name {
+                gone.recorded += 1;
+                gone.unmarked += usize::from(row.fingerprint.is_none());
             }
             if listing.is_complete() {
                 missing.judge(&row, listed.is_some(), now);
             }
         })?;
+        if known == 0 && gone.recorded > 0 && !listing.has_no_uids() {
+            standings.set_strangers(gone);
+        }
         for failure in self.store.failures(self.id)? {
             let Identity {
                 bytes, occurrence, ..
@@ -329,6 +349,56 @@ impl Mailbox {
             }
         }
         Ok((standings, missing))
+    }
+
+    /// Finds messages among those that the server no longer lists, and gives their records the names
+    /// that it calls them by now. Each is found once only.
+    ///
+    /// `listed` are fingerprints of messages of the listing.
+    pub(crate) fn recognise(
+        &self,
+        listing: &Listing,
+        mut listed: Vec<(Fingerprint, u32)>,
+    ) -> Result<Vec<(Identity, u32)>, RecordError> {
+        listed.sort_unstable();
+        let mut found = vec![false; listed.len()];
+        let mut names = Vec::new();
+        self.store.each_delivered(self.id, &mut |row| {
+            let is_listed = listing
+                .find(row.identity.bytes, row.identity.occurrence)
+                .is_some();
+            let Some(fingerprint) = row.fingerprint.filter(|_| !is_listed) else {
+                return;
+            };
+            if row.identity.kind != IdentityKind::UniqueId {
+                return;
+            }
+            let first = listed.partition_point(|(other, _)| *other < fingerprint);
+            let equal = listed[first..]
+                .iter()
+                .take_while(|(other, _)| *other == fingerprint);
+            let Some(place) = (first..).zip(equal).map(|(n, _)| n).find(|&n| !found[n]) else {
+                return;
+            };
+            found[place] = true;
+            names.push((row.identity.to_owned(), listed[place].1));
+        })?;
+        Ok(names)
+    }
+
+    /// Gives messages the names that the server calls them by now.
+    pub(crate) fn rename(
+        &self,
+        listing: &Listing,
+        names: Vec<(Identity, u32)>,
+    ) -> Result<(), RecordError> {
+        let new = |idx: u32| Identity {
+            kind: IdentityKind::UniqueId,
+            bytes: listing.uid(idx).into(),
+            occurrence: listing.occurrence(idx),
+        };
+        let names = names.into_iter().map(|(old, idx)| (old, new(idx)));
+        self.store.rename(self.id, &Vec::from_iter(names))
     }
 
     /// Records that a message could not be fetched, or not be delivered.

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::store::{
-    DeliveredRow, IdentityRef, KnownCapabilities, MailboxId, Missing, MissingChanges, Secrecy,
-    ServerMemory, Store, StoredFailure, StoredIntent,
+    Delivered, DeliveredRow, IdentityRef, KnownCapabilities, MailboxId, Missing, MissingChanges,
+    Secrecy, ServerMemory, Store, StoredFailure, StoredIntent,
 };
 use super::{Identity, IdentityKind, RecordError};
 use crate::durable::{self, At};
@@ -139,8 +139,8 @@ impl Store for Sqlite {
         self.read("read what is known of the server", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT capabilities, capabilities_at, capabilities_tls, pipelining_failed_at
-                     FROM mailbox WHERE id = ?",
+                    "SELECT capabilities, capabilities_at, capabilities_tls, pipelining_failed_at,
+                     exact_sizes FROM mailbox WHERE id = ?",
                 )?
                 .query_row([mailbox.0], |row| {
                     let lines: Option<String> = row.get(0)?;
@@ -155,6 +155,7 @@ impl Store for Sqlite {
                     Ok(ServerMemory {
                         capabilities: lines.zip(at).map(known),
                         pipelining_failed: failed.map(from_seconds),
+                        exact_sizes: row.get(4)?,
                     })
                 })
         })
@@ -169,12 +170,13 @@ impl Store for Sqlite {
         self.write("remember the server", |transaction| {
             transaction.execute(
                 "UPDATE mailbox SET capabilities = ?, capabilities_at = ?, capabilities_tls = ?,
-                 pipelining_failed_at = ? WHERE id = ?",
+                 pipelining_failed_at = ?, exact_sizes = ? WHERE id = ?",
                 params![
                     capabilities.map(|known| &known.lines),
                     capabilities.map(|known| seconds(known.at)),
                     capabilities.is_some_and(|known| known.secrecy == Secrecy::Tls),
                     memory.pipelining_failed.map(seconds),
+                    memory.exact_sizes,
                     mailbox.0
                 ],
             )?;
@@ -235,7 +237,7 @@ impl Store for Sqlite {
     fn settle(
         &self,
         mailbox: MailboxId,
-        delivered: &[&Identity],
+        delivered: &[Delivered<'_>],
         lost: &[Identity],
         now: SystemTime,
     ) -> Result<(), RecordError> {
@@ -247,8 +249,8 @@ impl Store for Sqlite {
                 .prepare_cached("SELECT 1 FROM part WHERE mailbox = ?")?
                 .exists([mailbox.0])?;
             let mut insert = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO message (mailbox, kind, uid, occurrence, at)
-                 VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO message (mailbox, kind, uid, occurrence, at, fingerprint)
+                 VALUES (?, ?, ?, ?, ?, ?)",
             )?;
             let mut forgive = transaction.prepare_cached(
                 "DELETE FROM failure WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
@@ -257,22 +259,56 @@ impl Store for Sqlite {
                 kind,
                 bytes,
                 occurrence,
-            } in delivered.iter().copied().chain(lost)
+            } in delivered
+                .iter()
+                .map(|delivered| delivered.identity)
+                .chain(lost)
             {
                 drop_intent.execute(params![mailbox.0, kind_number(*kind), bytes, occurrence])?;
             }
-            for Identity {
-                kind,
-                bytes,
-                occurrence,
+            for Delivered {
+                identity,
+                fingerprint,
             } in delivered
             {
+                let Identity {
+                    kind,
+                    bytes,
+                    occurrence,
+                } = identity;
                 let kind = kind_number(*kind);
-                insert.execute(params![mailbox.0, kind, bytes, occurrence, seconds(now)])?;
+                let at = seconds(now);
+                insert.execute(params![mailbox.0, kind, bytes, occurrence, at, fingerprint])?;
                 forgive.execute(params![mailbox.0, kind, bytes, occurrence])?;
                 if any_parts {
                     drop_parts.execute(params![mailbox.0, kind, bytes, occurrence])?;
                 }
+            }
+            Ok(())
+        })
+    }
+
+    fn rename(
+        &self,
+        mailbox: MailboxId,
+        names: &[(Identity, Identity)],
+    ) -> Result<(), RecordError> {
+        self.write("record new unique-ids", |transaction| {
+            let mut rename = transaction.prepare_cached(
+                "UPDATE OR REPLACE message SET uid = ?5, occurrence = ?6, missing_since = NULL,
+                 missing_counted = NULL, missing_listings = 0
+                 WHERE mailbox = ?1 AND kind = ?2 AND uid = ?3 AND occurrence = ?4",
+            )?;
+            for (old, new) in names {
+                let kind = kind_number(old.kind);
+                rename.execute(params![
+                    mailbox.0,
+                    kind,
+                    old.bytes,
+                    old.occurrence,
+                    new.bytes,
+                    new.occurrence
+                ])?;
             }
             Ok(())
         })
@@ -354,8 +390,8 @@ impl Store for Sqlite {
     ) -> Result<(), RecordError> {
         self.read("read what was fetched", |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT kind, uid, occurrence, at, missing_since, missing_counted, missing_listings
-                 FROM message WHERE mailbox = ?",
+                "SELECT kind, uid, occurrence, at, missing_since, missing_counted, missing_listings,
+                 fingerprint FROM message WHERE mailbox = ?",
             )?;
             let mut rows = statement.query([mailbox.0])?;
             while let Some(row) = rows.next()? {
@@ -374,6 +410,7 @@ impl Store for Sqlite {
                         bytes: row.get_ref(1)?.as_blob()?,
                         occurrence: row.get(2)?,
                     },
+                    fingerprint: row.get(7)?,
                     at: from_seconds(row.get(3)?),
                     missing,
                 });
@@ -565,13 +602,19 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
         Whose::Nobodys => {
             transaction.execute_batch(SCHEMA_SQL)?;
             transaction.execute_batch(FROM_2_TO_3)?;
+            transaction.execute_batch(FROM_3_TO_4)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
         Whose::Ours(1) => {
             transaction.execute_batch(FROM_1_TO_2)?;
             transaction.execute_batch(FROM_2_TO_3)?;
+            transaction.execute_batch(FROM_3_TO_4)?;
         }
-        Whose::Ours(2) => transaction.execute_batch(FROM_2_TO_3)?,
+        Whose::Ours(2) => {
+            transaction.execute_batch(FROM_2_TO_3)?;
+            transaction.execute_batch(FROM_3_TO_4)?;
+        }
+        Whose::Ours(3) => transaction.execute_batch(FROM_3_TO_4)?,
         Whose::Ours(_) | Whose::Others => return Ok(()),
     }
     transaction.pragma_update(None, "user_version", SCHEMA)?;
@@ -660,7 +703,7 @@ fn from_seconds(seconds: i64) -> SystemTime {
 /// "Post" in ASCII: marks the file as ours, and names it in file(1)'s output.
 const APPLICATION_ID: i64 = 0x506f_7374;
 
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 /// Version 1 did not know TLS.
 const FROM_1_TO_2: &str =
@@ -742,6 +785,15 @@ const FROM_2_TO_3: &str = "
         at INTEGER NOT NULL,
         PRIMARY KEY (mailbox, kind, uid, occurrence, destination)
     ) STRICT, WITHOUT ROWID;
+";
+
+/// Version 3 could not recognise messages that a server had given other unique-ids.
+const FROM_3_TO_4: &str = "
+    -- A digest of the header fields that stay the same; null for what was delivered before.
+    ALTER TABLE message ADD COLUMN fingerprint BLOB;
+
+    -- Whether the server lists how large messages are, and not about how large.
+    ALTER TABLE mailbox ADD COLUMN exact_sizes INTEGER NOT NULL DEFAULT FALSE;
 ";
 
 /// How long another process may hold the database before we give up.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::{Identity, IdentityKind, RecordError};
+use crate::message::Fingerprint;
 
 /// Where records are kept.
 pub(crate) trait Store: Send + Sync {
@@ -34,7 +35,7 @@ pub(crate) trait Store: Send + Sync {
     fn settle(
         &self,
         mailbox: MailboxId,
-        delivered: &[&Identity],
+        delivered: &[Delivered<'_>],
         lost: &[Identity],
         now: SystemTime,
     ) -> Result<(), RecordError>;
@@ -47,6 +48,10 @@ pub(crate) trait Store: Send + Sync {
         parts: &[(&Identity, &str)],
         now: SystemTime,
     ) -> Result<(), RecordError>;
+
+    /// Gives messages the unique-ids that their server now calls them by.
+    fn rename(&self, mailbox: MailboxId, names: &[(Identity, Identity)])
+    -> Result<(), RecordError>;
 
     /// Which of its destinations have got a message that is not on record as delivered.
     fn parts(&self, mailbox: MailboxId, identity: &Identity) -> Result<Vec<String>, RecordError>;
@@ -110,6 +115,8 @@ pub(crate) struct ServerMemory {
     pub(crate) capabilities: Option<KnownCapabilities>,
     /// When it was caught advertising PIPELINING without being able to do it.
     pub(crate) pipelining_failed: Option<SystemTime>,
+    /// Whether the sizes that it listed were those of the messages, the last time it was seen.
+    pub(crate) exact_sizes: bool,
 }
 
 /// What a server said it can do.
@@ -165,10 +172,27 @@ pub(crate) struct StoredFailure {
     pub(crate) destinations: String,
 }
 
+/// A message that was delivered, and what it can be recognised by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivered<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) fingerprint: Option<Fingerprint>,
+}
+
+impl<'a> From<&'a Identity> for Delivered<'a> {
+    fn from(identity: &'a Identity) -> Self {
+        Self {
+            identity,
+            fingerprint: None,
+        }
+    }
+}
+
 /// One delivery on record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DeliveredRow<'a> {
     pub(crate) identity: IdentityRef<'a>,
+    pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) at: SystemTime,
     pub(crate) missing: Option<Missing>,
 }
@@ -182,7 +206,7 @@ pub(crate) struct IdentityRef<'a> {
 }
 
 impl IdentityRef<'_> {
-    fn to_owned(self) -> Identity {
+    pub(super) fn to_owned(self) -> Identity {
         Identity {
             kind: self.kind,
             bytes: self.bytes.into(),

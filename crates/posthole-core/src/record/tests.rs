@@ -39,7 +39,12 @@ fn delivered(at: SystemTime, uids: &[&str]) -> (TempDir, Mailbox) {
     let identities = uids.iter().map(|name| uid(name)).collect::<Vec<_>>();
     mailbox
         .store
-        .settle(mailbox.id, &identities.iter().collect::<Vec<_>>(), &[], at)
+        .settle(
+            mailbox.id,
+            &Vec::from_iter(identities.iter().map(Into::into)),
+            &[],
+            at,
+        )
         .unwrap();
     (directory, mailbox)
 }
@@ -113,7 +118,7 @@ fn an_intent_ends_as_a_delivery_or_as_nothing() {
     assert_eq!(mailbox.intents().unwrap(), intents);
     mailbox
         .store
-        .settle(mailbox.id, &[&uid("a")], &[uid("b")], now())
+        .settle(mailbox.id, &[(&uid("a")).into()], &[uid("b")], now())
         .unwrap();
     assert_eq!(mailbox.intents().unwrap(), [intent("c")]);
     assert_eq!(
@@ -229,7 +234,7 @@ fn failures_are_counted_and_end_with_a_delivery() {
     }
     mailbox
         .store
-        .settle(mailbox.id, &[&uid("a")], &[], now())
+        .settle(mailbox.id, &[(&uid("a")).into()], &[], now())
         .unwrap();
     assert_eq!(
         seen(&mailbox, &["a"], now()),
@@ -324,15 +329,19 @@ fn everything_is_private_from_the_first_moment() {
 
 #[test]
 fn records_of_older_versions_are_taken_over() {
+    let to_third = "ALTER TABLE message DROP COLUMN fingerprint;
+                    ALTER TABLE mailbox DROP COLUMN exact_sizes;
+                    UPDATE mailbox SET capabilities = 'UIDL', capabilities_at = 1;
+                    PRAGMA user_version = 3;";
     let to_second = "DROP TABLE part;
                      ALTER TABLE intent DROP COLUMN start;
                      ALTER TABLE failure DROP COLUMN destinations;
-                     UPDATE mailbox SET capabilities = 'UIDL', capabilities_at = 1;
                      PRAGMA user_version = 2;";
     let to_first = "ALTER TABLE mailbox DROP COLUMN capabilities_tls;
                     PRAGMA user_version = 1;";
-    for older in [vec![to_second], vec![to_second, to_first]] {
-        are_taken_over(&older);
+    let steps = [to_third, to_second, to_first];
+    for n in 1..=steps.len() {
+        are_taken_over(&steps[..n]);
     }
 }
 
@@ -369,8 +378,47 @@ fn what_was_learnt_inside_tls_is_marked_as_such() {
                 secrecy,
             }),
             pipelining_failed: None,
+            exact_sizes: true,
         };
         mailbox.remember_server(&memory).unwrap();
         assert_eq!(mailbox.server().unwrap(), memory);
     }
+}
+
+#[test]
+fn where_every_name_is_new_nothing_counts_as_missing() {
+    let (_directory, mailbox) = delivered(now(), &["a", "b"]);
+    let renamed = listing(&["x", "y"]);
+    for day in 0..40 {
+        let standings = mailbox.update(&renamed, now() + day * DAY).unwrap();
+        let strangers = standings.strangers().unwrap();
+        assert_eq!((strangers.recorded, strangers.unmarked), (2, 2));
+    }
+    assert!(is_known(&mailbox, "a") && is_known(&mailbox, "b"));
+
+    let names = vec![(uid("a"), 1), (uid("b"), 0)];
+    mailbox.rename(&renamed, names).unwrap();
+    let later = now() + 40 * DAY;
+    let delivered = Seen::Delivered { at: now() };
+    assert_eq!(seen(&mailbox, &["x", "y"], later), [delivered; 2]);
+    assert!(!is_known(&mailbox, "a"));
+}
+
+#[test]
+fn equal_fingerprints_are_found_as_often_as_they_are_on_record() {
+    let (_directory, mailbox) = delivered(now(), &["a"]);
+    let twins = [uid("b"), uid("c")];
+    let marked = Vec::from_iter(twins.iter().map(|identity| Delivered {
+        identity,
+        fingerprint: Some([7; 16]),
+    }));
+    mailbox
+        .store
+        .settle(mailbox.id, &marked, &[], now())
+        .unwrap();
+    let renamed = listing(&["w", "x", "y", "z"]);
+    let listed = vec![([7; 16], 0), ([8; 16], 1), ([7; 16], 2), ([7; 16], 3)];
+    let found = mailbox.recognise(&renamed, listed).unwrap();
+    let found = Vec::from_iter(found.into_iter().map(|(_, idx)| idx));
+    assert_eq!(found, [0, 2], "a third one is another message");
 }

@@ -133,7 +133,7 @@ impl Which {
 type Headers = Vec<(MessageRef, Result<Vec<u8>, String>)>;
 
 /// Gets the headers of some messages, with LF line ends, or why there is none.
-async fn headers(
+pub(super) async fn headers(
     session: &mut Session,
     listing: &Listing,
     some: &[u32],
@@ -316,7 +316,7 @@ const LEAVE: i32 = 10;
 const DELETE: i32 = 11;
 
 /// How many commands run at a time, and headers wait for them.
-const SIDE_BY_SIDE: usize = 8;
+pub(super) const SIDE_BY_SIDE: usize = 8;
 
 /// More header than anybody looks at.
 const HEADER_LIMIT: usize = 256 << 10;

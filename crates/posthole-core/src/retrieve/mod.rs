@@ -4,10 +4,12 @@
 //! the way into the mailbox ([`entry`]), the transfer of messages ([`transfer`]) and the two
 //! threads that make them durable while the network goes on ([`spool`]).
 
+mod arrival;
 mod changes;
 mod entry;
 mod filter;
 mod login;
+mod renumbered;
 mod sorter;
 mod spool;
 mod transfer;
@@ -25,7 +27,7 @@ use crate::ask::{Ask, SecretQuestion};
 use crate::deliver;
 use crate::error::Error;
 use crate::plan::{Job, Keep};
-use crate::policy::{self, Decisions, Rules, Standings};
+use crate::policy::{self, Decisions, Rules, Strangers};
 use crate::progress::{Event, Observer, Step};
 use crate::record::{Mailbox, RecordError, Records};
 use crate::session::{Doubts, Listing, SessionError};
@@ -247,8 +249,15 @@ impl Sessions {
         summary.left = listing.len() as u64;
         summary.login_delay = entered.login_delay;
         summary.too_large.clear();
-        let mut decisions =
-            decide(mailbox, &entered, self.rules(job, summary), Mailbox::update).await?;
+        let mut decisions = decide(
+            job,
+            cx,
+            mailbox,
+            &mut entered,
+            self.rules(job, summary),
+            Looking::ToFetch,
+        )
+        .await?;
         self.pass_over(&listing, &mut decisions);
         if self.only_delete {
             decisions.fetch.clear();
@@ -282,7 +291,10 @@ impl Sessions {
         let stopped = transfer.was_stopped();
         let committed = match transfer.commit().await? {
             Commit::Done(committed) => committed,
-            Commit::Withheld { .. } if stopped => return Err(Error::Stopped),
+            Commit::Unconfirmed | Commit::Withheld { .. } if stopped => {
+                return Err(Error::Stopped);
+            }
+            Commit::Unconfirmed => return Ok(false),
             Commit::Withheld { deletions: 0 } => return Ok(false),
             Commit::Withheld { .. } if self.only_delete || summary.login_delay.is_some() => {
                 let notice = "nothing is deleted this time, since not everything that the server \
@@ -385,7 +397,8 @@ async fn apply_filter(
 pub async fn preview(job: &Job, cx: &Context) -> Result<Preview, Error> {
     let mailbox = open_mailbox(job, cx).await?;
     let mut entered = enter(job, cx, &mailbox).await?;
-    let mut decisions = decide(&mailbox, &entered, job.rules(), Mailbox::standings).await?;
+    let only = Looking::Only;
+    let mut decisions = decide(job, cx, &mailbox, &mut entered, job.rules(), only).await?;
     let room = job.select.fetch_limit;
     let filtered = apply_filter(job, cx, &mailbox, &mut entered, room, &mut decisions).await?;
     let Entered {
@@ -456,12 +469,46 @@ async fn finish_interrupted(job: &Job, mailbox: &Mailbox) -> Result<(), Error> {
     blocking(move || deliver::recover(&to, is_shared, &mailbox)).await
 }
 
+/// Why the records are looked at.
+#[derive(Clone, Copy)]
+enum Looking {
+    ToFetch,
+    /// Nothing is to be changed by it.
+    Only,
+}
+
 async fn decide(
+    job: &Job,
+    cx: &Context,
+    mailbox: &Mailbox,
+    entered: &mut Entered,
+    rules: Rules,
+    looking: Looking,
+) -> Result<Decisions, Error> {
+    let (mut decisions, strangers) = compare(mailbox, entered, rules, looking).await?;
+    let Some(strangers) = strangers else {
+        return Ok(decisions);
+    };
+    let names = renumbered::recognise(job, cx, mailbox, entered, strangers, &mut decisions).await?;
+    if names.is_empty() || matches!(looking, Looking::Only) {
+        return Ok(decisions);
+    }
+    let notice = format!(
+        "the server has given {} messages other unique-ids; they are not fetched again",
+        names.len()
+    );
+    cx.observer.event(&job.account, &Event::Notice(notice));
+    let (records, listing) = (mailbox.clone(), Arc::clone(&entered.listing));
+    blocking(move || records.rename(&listing, names)).await?;
+    Ok(compare(mailbox, entered, rules, looking).await?.0)
+}
+
+async fn compare(
     mailbox: &Mailbox,
     entered: &Entered,
     rules: Rules,
-    compare: fn(&Mailbox, &Listing, SystemTime) -> Result<Standings, RecordError>,
-) -> Result<Decisions, Error> {
+    looking: Looking,
+) -> Result<(Decisions, Option<Strangers>), Error> {
     let listing = Arc::clone(&entered.listing);
     if rules.keep != Keep::Never && listing.len() > 0 && listing.has_no_uids() {
         return Err(SessionError::NoUniqueIds.into());
@@ -469,8 +516,12 @@ async fn decide(
     let mailbox = mailbox.clone();
     blocking(move || {
         let now = SystemTime::now();
-        let standings = compare(&mailbox, &listing, now)?;
-        Ok::<_, RecordError>(policy::decide(&listing, &standings, rules, now))
+        let standings = match looking {
+            Looking::ToFetch => mailbox.update(&listing, now)?,
+            Looking::Only => mailbox.standings(&listing, now)?,
+        };
+        let decisions = policy::decide(&listing, &standings, rules, now);
+        Ok::<_, RecordError>((decisions, standings.strangers()))
     })
     .await
 }

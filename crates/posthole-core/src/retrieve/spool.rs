@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use super::changes::{Change, Changes};
 use crate::deliver::{Delivery, Incoming, Refusal, Settled, Spooled, Staging, finish_lf, to_lf};
 use crate::error::Error;
+use crate::message::Fingerprinter;
 use crate::record::{Identity, IdentityKind, Mailbox, Recorded};
 use crate::session::MessageRef;
 
@@ -290,6 +291,7 @@ struct Current {
     incoming: Incoming,
     message: MessageRef,
     identity: Result<Identity, Sha256>,
+    fingerprinter: Fingerprinter,
     /// None where every octet stays as it came, and mail is for whom it always is for.
     change: Option<Change>,
 }
@@ -301,6 +303,7 @@ impl Current {
             // Of what the server sent, which is the same in every session.
             digest.update(text);
         }
+        self.fingerprinter.push(text);
         match &mut self.change {
             None => Ok(self.incoming.write(text)?),
             Some(change) => Ok(self.incoming.write(change.push(text, changes))?),
@@ -332,6 +335,7 @@ impl Writer {
                         incoming: self.staging.begin()?,
                         message: *message,
                         identity: identity.clone().ok_or_else(Sha256::new),
+                        fingerprinter: Fingerprinter::default(),
                     });
                 }
                 Mark::Text(end) => {
@@ -353,6 +357,7 @@ impl Writer {
             mut incoming,
             message,
             identity,
+            fingerprinter,
             change,
         }) = self.current.take()
         else {
@@ -386,7 +391,9 @@ impl Writer {
                 spooled
             }
         };
-        spooled = spooled.addressed_to(recipients);
+        spooled = spooled
+            .addressed_to(recipients)
+            .known_by(fingerprinter.finish());
         if let Some(backlog) = &self.backlog {
             backlog.octets.fetch_add(spooled.octets, Ordering::AcqRel);
             spooled.close();

@@ -7,13 +7,16 @@
 //! A server must not be told QUIT when a message that it sent is not safe here: some servers take
 //! a message for fetched once it was sent, and delete it by themselves.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use posthole_proto::pop3::{CommandKind, Event as Pop3Event};
+use posthole_proto::text::clean;
 use tokio::time::{Instant, sleep_until};
 
+use super::arrival::{Likeness, Sizes};
 use super::changes::Changes;
 use super::entry::{self, Entered};
 use super::spool::{Outcome, Spool};
@@ -39,7 +42,7 @@ pub(super) struct Transfer<'a> {
     fetch: VecDeque<u32>,
     /// To fetch alone, when nothing else is in flight.
     suspects: VecDeque<u32>,
-    /// To delete as soon as there is room in the window.
+    /// To delete once everything is fetched.
     delete: VecDeque<Recorded>,
     /// May go, but share their unique-id with messages that may not yet; by the first of them.
     ///
@@ -52,6 +55,12 @@ pub(super) struct Transfer<'a> {
     window: u64,
     /// Octets of the message that is arriving.
     arrived: u64,
+    /// Whether the message that is arriving looks as if another reply had got into it.
+    likeness: Likeness,
+    /// A message that did. Until all that is in flight is answered, nothing that comes is believed
+    /// to be what it was asked for as.
+    doubted: Option<MessageRef>,
+    sizes: Sizes,
     /// Whether the server sent a message whole.
     proven: bool,
     /// Messages that were handed to the spool and are not recorded yet.
@@ -61,6 +70,8 @@ pub(super) struct Transfer<'a> {
     failed: Vec<(Identity, String, bool)>,
     /// Whether a message that the server sent is not safe here.
     unsafe_to_quit: bool,
+    /// Whether the deletions have begun, for which everything else is over.
+    deleting: bool,
     stopping: bool,
 }
 
@@ -68,6 +79,8 @@ pub(super) struct Transfer<'a> {
 pub(super) enum Commit {
     /// By QUIT.
     Done(Committed),
+    /// By a QUIT that was not answered.
+    Unconfirmed,
     /// Without QUIT, since not everything that the server sent is safe here: some servers take what
     /// they have sent for fetched.
     Withheld {
@@ -105,10 +118,14 @@ impl<'a> Transfer<'a> {
             retrieving: VecDeque::new(),
             window: 0,
             arrived: 0,
+            likeness: Likeness::default(),
+            doubted: None,
+            sizes: Sizes::default(),
             proven: false,
             spooled: 0,
             failed: Vec::new(),
             unsafe_to_quit: false,
+            deleting: false,
             stopping: false,
         }
     }
@@ -147,10 +164,26 @@ impl<'a> Transfer<'a> {
         if self.unsafe_to_quit {
             // Dropping the connection leaves the mailbox as it was (RFC 1939 §6).
             return Ok(Commit::Withheld {
-                deletions: self.session.deletions(),
+                deletions: self.session.asked_to_delete() + self.delete.len(),
             });
         }
-        let committed = self.session.quit().await?;
+        let asked = self.session.asked_to_delete();
+        let committed = match self.session.quit().await {
+            Ok(committed) => committed,
+            // Everything is safe here, and the next listing shows what is gone there.
+            Err(error) if error.is_loss() => {
+                if asked > 0 {
+                    let notice = format!(
+                        "the server did not confirm QUIT ({error}); whether it deleted {asked} \
+                         messages shows at the next poll"
+                    );
+                    let event = Event::Notice(notice);
+                    self.cx.observer.event(&self.job.account, &event);
+                }
+                return Ok(Commit::Unconfirmed);
+            }
+            Err(error) => return Err(error.into()),
+        };
         let deleted = committed.count() as u64;
         self.summary.deleted += deleted;
         self.summary.left = self.summary.left.saturating_sub(deleted);
@@ -159,6 +192,8 @@ impl<'a> Transfer<'a> {
 
     async fn fetch_and_delete(&mut self) -> Result<(), Error> {
         let spool = self.start_spool().await?;
+        let exact = self.exact_sizes(None).await?;
+        self.sizes = Sizes::remembered(exact);
         self.announce();
         let mut spool = Some(spool);
         let result = self.exchange_all(&mut spool).await;
@@ -179,7 +214,24 @@ impl<'a> Transfer<'a> {
         if self.spooled > 0 {
             self.unsafe_to_quit = true;
         }
+        if let Some(verdict) = self.sizes.verdict().filter(|verdict| *verdict != exact) {
+            self.exact_sizes(Some(verdict)).await?;
+        }
         result
+    }
+
+    /// Whether the sizes that this server lists are right, as it is remembered or to be remembered.
+    async fn exact_sizes(&self, new: Option<bool>) -> Result<bool, Error> {
+        let mailbox = self.mailbox.clone();
+        blocking(move || {
+            let mut memory = mailbox.server()?;
+            if let Some(new) = new {
+                memory.exact_sizes = new;
+                mailbox.remember_server(&memory)?;
+            }
+            Ok::<_, Error>(memory.exact_sizes)
+        })
+        .await
     }
 
     async fn start_spool(&self) -> Result<Spool, Error> {
@@ -253,10 +305,20 @@ impl<'a> Transfer<'a> {
         } else {
             1
         };
+        if self.session.in_flight() == 0 {
+            // As many answers as commands: none was lost in another.
+            self.doubted = None;
+        }
         while self.session.in_flight() < most {
-            if let Some(recorded) = self.delete.pop_front() {
+            if self.is_fetched() {
+                let Some(recorded) = self.next_to_delete() else {
+                    break;
+                };
                 self.session.dele(recorded)?;
                 continue;
+            }
+            if self.doubted.is_some() {
+                break;
             }
             let unsettled = self.spooled + self.retrieving.len() as u64;
             if self.window >= OCTETS_IN_FLIGHT
@@ -280,6 +342,33 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
+    /// Whether everything that is to be fetched is safe here, or has failed.
+    ///
+    /// Only then anything is deleted.
+    fn is_fetched(&self) -> bool {
+        let Self {
+            fetch,
+            suspects,
+            retrieving,
+            spooled,
+            ..
+        } = self;
+        fetch.is_empty() && suspects.is_empty() && retrieving.is_empty() && *spooled == 0
+    }
+
+    /// The next message to delete, from the end of the mailbox on.
+    ///
+    /// Some servers delete at DELE already, and count anew: what is still to be asked for by its
+    /// number must not move up.
+    fn next_to_delete(&mut self) -> Option<Recorded> {
+        if !std::mem::replace(&mut self.deleting, true) {
+            let number = |recorded: &Recorded| recorded.message().map(|message| message.number);
+            let delete = self.delete.make_contiguous();
+            delete.sort_unstable_by_key(|recorded| Reverse(number(recorded)));
+        }
+        self.delete.pop_front()
+    }
+
     /// What a message takes of the window. Sizes are advice, and a missing one is no free ride.
     fn cost(&self, message: MessageRef) -> u64 {
         self.listing.size(message.idx).clamp(1024, OCTETS_IN_FLIGHT)
@@ -288,7 +377,10 @@ impl<'a> Transfer<'a> {
     /// Deals with everything that was read.
     fn hear(&mut self, spool: &mut Option<Spool>) -> Result<(), Error> {
         let mut received = 0;
+        let most = self.job.max_size;
         while !self.session.is_drained() {
+            // Whether the end of another message could be taken for the end of this one.
+            let may_mix = self.session.in_flight() > 1;
             let Some(event) = self.session.event()? else {
                 continue;
             };
@@ -296,6 +388,17 @@ impl<'a> Transfer<'a> {
                 Pop3Event::Body(text) => {
                     received += text.len() as u64;
                     self.arrived += text.len() as u64;
+                    if self.arrived > most {
+                        return Err(SessionError::TooLarge { most }.into());
+                    }
+                    if let Some(reply) = self.likeness.reply_at_start(text) {
+                        let message = self.retrieving.front().map_or(0, |it| it.number.get());
+                        let received = clean(reply).into_owned();
+                        return Err(SessionError::ReplyInMessage { message, received }.into());
+                    }
+                    if may_mix {
+                        self.likeness.look(text);
+                    }
                     if let Some(spool) = spool {
                         spool.text(text);
                     }
@@ -305,6 +408,7 @@ impl<'a> Transfer<'a> {
                     ..
                 } => {
                     self.arrived = 0;
+                    self.likeness = Likeness::default();
                     if let (Some(spool), Some(&message)) = (&mut *spool, self.retrieving.front()) {
                         spool.begin(message, identity(&self.listing, message));
                     }
@@ -355,15 +459,21 @@ impl<'a> Transfer<'a> {
         let (Some(message), Some(spool)) = (self.next_arrived(), spool) else {
             return;
         };
-        let listed = self.listing.size(message.idx);
-        if self.arrived == 0 && listed > 0 {
+        if self.doubted.is_some() || self.likeness.is_there() {
+            spool.abort();
+            self.doubted.get_or_insert(message);
+            if self.likeness.is_there() {
+                // To be asked for alone, where there is nothing that it could be mixed up with.
+                self.suspects.push_back(message.idx);
+            } else {
+                self.fetch.push_back(message.idx);
+            }
+            return;
+        }
+        if let Some(reason) = self.sizes.belie(self.arrived, message, &self.listing) {
             spool.abort();
             self.unsafe_to_quit = true;
-            self.fail(
-                message,
-                format!("the server sent nothing where it lists {listed} octets"),
-            );
-            return;
+            return self.fail(message, reason);
         }
         spool.end();
         self.spooled += 1;
@@ -570,11 +680,18 @@ impl<'a> Transfer<'a> {
         {
             return entry::distrust_pipelining(self.mailbox).await;
         }
-        if error.is_loss()
-            && let Some(message) = self.retrieving.front()
+        // One that swallowed the reply behind it is to blame for what is missing then.
+        let swallowed = self
+            .doubted
+            .filter(|_| !matches!(error, SessionError::Lost(_)));
+        if error.is_about_what_came()
+            && let Some(message) = swallowed.or_else(|| self.retrieving.front().copied())
         {
-            let reason = "the session ended while it was on its way";
-            self.fail(*message, reason.to_owned());
+            let reason = match error {
+                SessionError::TooLarge { most } => format!("it is larger than max-size ({most})"),
+                _ => "the session ended while it was on its way".to_owned(),
+            };
+            self.fail(message, reason);
         }
         Ok(())
     }

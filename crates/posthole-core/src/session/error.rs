@@ -64,6 +64,26 @@ pub enum SessionError {
     /// The server broke the protocol or ended the session, or a command cannot be sent.
     #[error("the POP3 session failed")]
     Protocol(#[from] Pop3Error),
+    /// Every message has another unique-id than those that were fetched.
+    #[error(
+        "the mail server calls all of its messages by new unique-ids: none of {new} is known, and of \
+         {recorded} that were fetched none is there"
+    )]
+    Renumbered {
+        /// How many messages were there at the last poll.
+        recorded: usize,
+        /// How many are there now.
+        new: usize,
+    },
+    /// A message begins with another status line: replies are out of step, or the server changed its
+    /// mind after `+OK`.
+    #[error("the mail server sent `{received}` at the beginning of message {message}")]
+    ReplyInMessage {
+        /// The message's number.
+        message: u32,
+        /// What came, cleaned.
+        received: String,
+    },
     /// The server said no.
     #[error("the mail server refused {command}: {text}")]
     Rejected {
@@ -88,6 +108,23 @@ pub enum SessionError {
     TimedOut {
         /// How long.
         after: Duration,
+    },
+    /// A message is larger than any is allowed to be.
+    #[error("the mail server sent more than {most} octets of a message, and no end of it")]
+    TooLarge {
+        /// How large it may be.
+        most: u64,
+    },
+    /// The server sends, but so slowly that it would never come to an end.
+    #[error(
+        "the mail server was too slow: it sent {octets} octets in {}",
+        humantime::format_duration(Duration::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX)))
+    )]
+    TooSlow {
+        /// How much came.
+        octets: u64,
+        /// In how much time.
+        within: Duration,
     },
     /// TLS could not be started, or broke.
     #[error(transparent)]
@@ -160,8 +197,20 @@ impl SessionError {
     pub(crate) fn is_loss(&self) -> bool {
         matches!(
             self,
-            Self::Lost(_) | Self::Protocol(Pop3Error::Closed(_)) | Self::TimedOut { .. }
+            Self::Lost(_)
+                | Self::Protocol(Pop3Error::Closed(_))
+                | Self::TimedOut { .. }
+                | Self::TooSlow { .. }
         )
+    }
+
+    /// Whether the server, or what it sent, is to blame and not the way there or we.
+    pub(crate) fn is_about_what_came(&self) -> bool {
+        let broke_rules =
+            matches!(self, Self::Protocol(error) if !matches!(error, Pop3Error::Misuse(_)));
+        self.is_loss()
+            || broke_rules
+            || matches!(self, Self::ReplyInMessage { .. } | Self::TooLarge { .. })
     }
 
     /// Whether the server may simply be unable to take commands in advance, whatever it says.
@@ -171,9 +220,10 @@ impl SessionError {
 
     pub(crate) fn class(&self) -> Class {
         match self {
-            Self::NoMethod(_) | Self::NoUniqueIds | Self::Protocol(Pop3Error::Misuse(_)) => {
-                Class::Config
-            }
+            Self::NoMethod(_)
+            | Self::NoUniqueIds
+            | Self::Protocol(Pop3Error::Misuse(_))
+            | Self::Renumbered { .. } => Class::Config,
             Self::NotStarted { failure, .. } | Self::Sasl { failure, .. } => match failure {
                 Failure::Credentials { .. } => Class::Config,
                 Failure::Library(_) | Failure::Server(_) => Class::Authentication,
@@ -191,8 +241,12 @@ impl SessionError {
             | Self::Lost(_)
             | Self::NoGreeting { .. }
             | Self::Protocol(Pop3Error::Closed(_))
-            | Self::TimedOut { .. } => Class::Temporary,
-            Self::Protocol(_) | Self::TooManyMessages => Class::Protocol,
+            | Self::TimedOut { .. }
+            | Self::TooSlow { .. } => Class::Temporary,
+            Self::Protocol(_)
+            | Self::ReplyInMessage { .. }
+            | Self::TooLarge { .. }
+            | Self::TooManyMessages => Class::Protocol,
             Self::Tls(error) => error.class(),
             Self::Rejected { code, .. } => match code {
                 Some(RespCode::InUse | RespCode::LoginDelay | RespCode::SysTemp) => {
@@ -218,6 +272,16 @@ impl SessionError {
             Self::NoGreeting { .. } => {
                 "a server that waits for TLS says nothing: if this port is for TLS from the start, \
                  as 995 usually is, write pop3s:// in place of pop3://"
+            }
+            Self::Renumbered { .. } => {
+                "they may be the same messages, so nothing was fetched; if they are new, or to be \
+                 fetched in any case, poll once with --fetch-all"
+            }
+            Self::TooLarge { .. } => {
+                "raise `max-size` if there is such a message; it stays on the server meanwhile"
+            }
+            Self::TooSlow { .. } => {
+                "raise `timeout` if the line is that slow: a server may be slow for four times that"
             }
             Self::TimedOut { .. } => "raise `timeout` if the server is only slow",
             Self::LoginRefused {

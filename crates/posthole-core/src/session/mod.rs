@@ -17,6 +17,7 @@ mod listing;
 mod login;
 mod method;
 mod opening;
+mod pace;
 mod stls;
 
 pub(crate) use doubt::Doubt;
@@ -37,8 +38,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use pace::Pace;
 use posthole_proto::pop3::{self, ApopChallenge, Client, Command, Event, Limits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use crate::record::Recorded;
 use crate::transport::BoxStream;
@@ -56,6 +59,7 @@ pub(crate) struct Session {
     /// The longest wait without any progress.
     timeout: Duration,
     doubt: Doubt,
+    pace: Pace,
     /// For the traced dialogue.
     account: String,
     /// Messages whose DELE was sent, in the order of the answers.
@@ -74,6 +78,7 @@ impl Session {
             flushing: false,
             timeout,
             doubt: Doubt::default(),
+            pace: Pace::default(),
             account: account.to_owned(),
             deleting: VecDeque::new(),
             deleted: Vec::new(),
@@ -130,8 +135,8 @@ impl Session {
         self.deleted.extend(recorded.filter(|_| accepted));
     }
 
-    /// How many deletions QUIT would make real.
-    pub(crate) fn deletions(&self) -> usize {
+    /// How many messages are gone once QUIT is answered.
+    pub(crate) fn asked_to_delete(&self) -> usize {
         self.deleted.len()
     }
 
@@ -144,16 +149,22 @@ impl Session {
     ///
     /// Safe to drop: nothing that was read or written is forgotten.
     pub(crate) async fn exchange(&mut self) -> Result<(), SessionError> {
-        let timeout = self.timeout;
+        let (timeout, in_flight) = (self.timeout, self.client.in_flight());
+        let begun = Instant::now();
         let confirmed = self.doubt.clone().confirmed();
         tokio::select! {
             biased;
-            result = poll_fn(|cx| self.poll_exchange(cx)) => {
-                self.doubt.dispel();
-                result
+            result = poll_fn(|cx| self.poll_exchange(cx)) => result?,
+            after = confirmed => return Err(SessionError::Asleep { after }),
+            () = tokio::time::sleep(timeout) => {
+                return Err(SessionError::TimedOut { after: timeout });
             }
-            after = confirmed => Err(SessionError::Asleep { after }),
-            () = tokio::time::sleep(timeout) => Err(SessionError::TimedOut { after: timeout }),
+        }
+        self.doubt.dispel();
+        let (waited, octets) = (begun.elapsed(), self.unread.len());
+        match self.pace.note(waited, octets, in_flight, timeout) {
+            Some((octets, within)) => Err(SessionError::TooSlow { octets, within }),
+            None => Ok(()),
         }
     }
 
@@ -237,6 +248,13 @@ impl Session {
     }
 
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        if !self.client.awaits_reply() && !self.client.output().is_empty() {
+            // What is here before anything was asked answers nothing, least of all what is asked
+            // next.
+            if let Poll::Ready(read) = self.poll_read(cx) {
+                return Poll::Ready(read);
+            }
+        }
         while !self.client.output().is_empty() {
             let write = Pin::new(&mut self.stream).poll_write(cx, self.client.output());
             match write.map_err(SessionError::lost)? {
@@ -256,6 +274,10 @@ impl Session {
             let flush = Pin::new(&mut self.stream).poll_flush(cx);
             self.flushing = flush.map_err(SessionError::lost)?.is_pending();
         }
+        self.poll_read(cx)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
         let mut buffer = ReadBuf::new(&mut self.input);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))
             .map_err(SessionError::lost)?;

@@ -104,7 +104,7 @@ async fn a_doubt_ends_only_what_waits_for_the_server_and_hears_nothing() {
     heard.unwrap();
     while session.event().unwrap().is_some() {}
     session.noop().unwrap();
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let answer = async {
         tokio::time::sleep(Duration::from_secs(30 * 60)).await;
         server.write_all(b"+OK\r\n").await.unwrap();
@@ -116,7 +116,7 @@ async fn a_doubt_ends_only_what_waits_for_the_server_and_hears_nothing() {
 
     session.noop().unwrap();
     let raise = async { doubts.raise(Duration::from_secs(10)) };
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let (heard, ()) = tokio::join!(session.exchange(), raise);
     assert!(
         matches!(heard, Err(SessionError::Asleep { .. })),

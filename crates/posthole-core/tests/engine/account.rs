@@ -171,6 +171,7 @@ pub(crate) fn job(directory: &Path, port: u16) -> Job {
         edits: Edits::default(),
         multidrop: None,
         timeout: Duration::from_secs(20),
+        max_size: 1 << 30,
         deliver: vec![DeliverTo::Maildir(directory.join("Mail"))],
         allow_plaintext: false,
         tls: Tls::never("127.0.0.1"),

@@ -166,6 +166,12 @@ impl Client {
         self.replies.queue().len()
     }
 
+    /// Whether the server has been asked something that it has not answered yet.
+    #[must_use]
+    pub fn awaits_reply(&self) -> bool {
+        self.replies.queue().front_sent().is_some()
+    }
+
     /// What is to be written to the server.
     #[must_use]
     pub fn output(&self) -> &[u8] {

@@ -42,6 +42,8 @@ pub struct Faults {
 pub enum Commit {
     /// At DELE already, QUIT or not.
     AtDele,
+    /// At DELE already, and what came after in the mailbox has another number from then on.
+    AtDeleRenumbering,
     /// At QUIT, as RFC 1939 §6 says.
     #[default]
     AtQuit,
@@ -72,6 +74,8 @@ pub struct Request<'a> {
     pub verb: &'a str,
     /// What follows the verb, without the blank.
     pub argument: &'a str,
+    /// The unique-id of the message that the first argument stands for, if it stands for one.
+    pub uid: Option<&'a [u8]>,
 }
 
 impl Request<'_> {
@@ -117,6 +121,15 @@ impl Faults {
         let verb = verb.to_uppercase();
         self.rule(move |request| {
             (request.verb == verb && request.nth == nth).then(|| reply.clone())
+        })
+    }
+
+    /// Answers commands about the message with this unique-id, whatever its number.
+    #[must_use]
+    pub fn on_message(self, verb: &str, uid: impl AsRef<[u8]>, reply: Reply) -> Self {
+        let (verb, uid) = (verb.to_uppercase(), uid.as_ref().to_vec());
+        self.rule(move |request| {
+            (request.verb == verb && request.uid == Some(&uid)).then(|| reply.clone())
         })
     }
 

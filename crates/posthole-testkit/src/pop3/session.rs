@@ -204,12 +204,17 @@ impl<S: Connection> Session<S> {
         let nth = self.counts.entry(verb.to_owned()).or_default();
         *nth += 1;
         let (connection, index, nth) = (self.connection, self.index, *nth);
+        let uid = match &self.state {
+            State::Transaction(transaction) => transaction.uid(argument),
+            _ => None,
+        };
         let reply = self.faults.reply_to(&Request {
             connection,
             index,
             nth,
             verb,
             argument,
+            uid: uid.as_deref(),
         });
         if verb == "QUIT" {
             // While the state still knows what the answers on their way are about.
@@ -397,15 +402,25 @@ impl<S: Connection> Session<S> {
                 line("+OK bye")
             }
             ("QUIT", State::Transaction(_)) => {
-                if matches!(self.faults.commit, Commit::AtQuit | Commit::RetrievedAtQuit) {
+                let at_quit = [
+                    Commit::AtQuit,
+                    Commit::RetrievedAtQuit,
+                    Commit::WhenConnectionEnds,
+                ];
+                if at_quit.contains(&self.faults.commit) {
                     self.commit();
                 }
                 self.state = State::Update;
                 line("+OK bye")
             }
             (_, State::Transaction(transaction)) => {
-                let at_once = self.faults.commit == Commit::AtDele;
-                transaction.command(verb, argument, at_once)
+                let commit = self.faults.commit;
+                let at_once = matches!(commit, Commit::AtDele | Commit::AtDeleRenumbering);
+                let outcome = transaction.command(verb, argument, at_once);
+                if commit == Commit::AtDeleRenumbering {
+                    transaction.renumber();
+                }
+                outcome
             }
             _ => line("-ERR unknown command in this state"),
         }
@@ -559,6 +574,19 @@ impl Transaction {
             }
             _ => line("-ERR unknown command"),
         }
+    }
+
+    /// Forgets what is deleted, so that the messages behind it move up.
+    fn renumber(&mut self) {
+        for index in std::mem::take(&mut self.deleted).into_iter().rev() {
+            self.entries.remove(index);
+        }
+    }
+
+    /// The unique-id of the message that an argument begins with, if there is one.
+    fn uid(&self, argument: &str) -> Option<Vec<u8>> {
+        let index = self.index(argument.split(' ').next()?)?;
+        Some(self.entries[index].uid.bytes().into_owned())
     }
 
     /// The index that a message number stands for, if the message exists and is not deleted.

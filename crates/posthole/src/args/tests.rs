@@ -75,6 +75,7 @@ fn keep_is_a_flag_and_an_option() {
 fn limits_are_said_with_or_without_units() {
     assert_eq!(fetch(&["--limit", "10M"]).limit, Some(10_000_000));
     assert_eq!(fetch(&["--limit=500"]).limit, Some(500));
+    assert_eq!(fetch(&["--max-size=1GiB"]).max_size, Some(1 << 30));
     assert_eq!(fetch(&["--fetch-limit", "7"]).fetch_limit, Some(7));
     assert_eq!(fetch(&["--limit-flush"]).limit_flush, Some(true));
     assert_eq!(fetch(&["--no-limit-flush"]).limit_flush, Some(false));
@@ -120,6 +121,7 @@ fn what_is_not_said_overrides_nothing() {
         password,
         keep,
         limit,
+        max_size,
         limit_flush,
         fetch_limit,
         fetch_all,
@@ -133,7 +135,7 @@ fn what_is_not_said_overrides_nothing() {
         ssh,
         tls,
     } = fetch(&[]);
-    assert!(fetch_all.is_none() && flush.is_none() && expunge.is_none());
+    assert!(max_size.is_none() && fetch_all.is_none() && flush.is_none() && expunge.is_none());
     assert!(filter.is_none() && batch_limit.is_none());
     let EditOverrides {
         received,

@@ -105,6 +105,7 @@ mod tests {
             edits: Edits::default(),
             multidrop: None,
             timeout: Duration::from_secs(60),
+            max_size: 1 << 30,
             deliver: vec![DeliverTo::Maildir(PathBuf::from("/nonexistent"))],
             allow_plaintext: false,
             tls: Tls::never("localhost"),

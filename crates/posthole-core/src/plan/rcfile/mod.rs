@@ -27,7 +27,8 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use super::mailbox;
 use super::resolve::{EVERY, usual_port};
 use super::{
-    Auth, Environment, HostPort, Job, Keep, NetrcEntry, PasswordSource, Remarks, Select, TlsStart,
+    Auth, Environment, HostPort, Job, Keep, MAX_SIZE, NetrcEntry, PasswordSource, Remarks, Select,
+    TlsStart,
 };
 use crate::config::{Diagnostic, SshTarget};
 use crate::fetchmailrc::{self, Configuration, Entry, Globals, Protocol, User};
@@ -212,6 +213,7 @@ impl Mapping<'_> {
             edits: self.edits()?,
             multidrop: self.multidrop()?,
             timeout: self.timeout(),
+            max_size: MAX_SIZE,
             deliver: vec![deliver],
             allow_plaintext,
             tls,
