@@ -294,11 +294,9 @@ impl<'a> Round<'a> {
             self.notice("a message that is for nobody here is dropped".to_owned());
         }
         let mut got = vec![false; layout.names.len()];
-        if layout.names.len() > 1 || found.is_some() {
-            for earlier in self.mailbox.parts(&parcel.identity)? {
-                if let Some(unit) = layout.names.iter().position(|unit| *unit == earlier) {
-                    got[unit] = true;
-                }
+        for earlier in self.mailbox.parts(&parcel.identity)? {
+            if let Some(unit) = layout.names.iter().position(|unit| *unit == earlier) {
+                got[unit] = true;
             }
         }
         let had_all = got.iter().all(|got| *got);

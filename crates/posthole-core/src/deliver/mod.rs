@@ -79,7 +79,10 @@ impl Delivery {
     /// Opens the destinations, when no intent of the mailbox is open and nothing is being
     /// delivered.
     pub(crate) fn open(to: &[DeliverTo], mailbox: &Mailbox, means: &Means) -> Result<Self, Error> {
-        if let [DeliverTo::Maildir(root)] = to {
+        // What has got a message in part is remembered, also when the others are taken out.
+        if let [DeliverTo::Maildir(root)] = to
+            && !mailbox.has_parts()?
+        {
             let maildir = Maildir::open(root, mailbox.tag()?)?;
             maildir.prepare()?;
             return Ok(Self::Moved(maildir));

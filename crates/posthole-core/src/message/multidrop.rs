@@ -60,8 +60,10 @@ impl Multidrop {
             is_server,
             recipients: Vec::new(),
         };
-        if let Some(address) = self.on_the_envelope(header) {
-            found.take(&address);
+        if let Some(named) = self.on_the_envelope(header) {
+            for address in named {
+                found.take(&address);
+            }
             return found.recipients;
         }
         let is_resent = header::fields(header).any(|field| is_one_of(&field, RESENT_TO));
@@ -75,27 +77,38 @@ impl Multidrop {
         found.recipients
     }
 
-    fn on_the_envelope(&self, header: &[u8]) -> Option<String> {
+    fn on_the_envelope(&self, header: &[u8]) -> Option<Vec<String>> {
         match &self.envelope {
             Envelope::Received => {
                 let mut received = header::fields(header).filter(|field| field.is("Received"));
-                received.find_map(|field| self.received_for(&field))
+                received.find_map(|field| Some(vec![self.received_for(&field)?]))
             }
             Envelope::Field { name, skip } => {
                 let field = header::fields(header)
                     .filter(|field| field.is(name))
                     .nth(*skip)?;
                 let value = field.value();
-                let first = addresses(value).into_iter().next()?;
-                let address = String::from_utf8_lossy(&value[first.span]).into_owned();
-                Some(match &self.prefix {
-                    Some(prefix) => address
-                        .strip_prefix(prefix.as_str())
-                        .map_or_else(|| address.clone(), str::to_owned),
-                    None => address,
-                })
+                let named = addresses(value).into_iter();
+                let named: Vec<_> = named
+                    .map(|one| String::from_utf8_lossy(&value[one.span]).into_owned())
+                    .map(|address| self.without_prefix(address))
+                    .collect();
+                (!named.is_empty()).then_some(named)
             }
             Envelope::Nowhere => None,
+        }
+    }
+
+    fn without_prefix(&self, address: String) -> String {
+        match &self.prefix {
+            Some(prefix)
+                if address
+                    .get(..prefix.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(prefix)) =>
+            {
+                address[prefix.len()..].to_owned()
+            }
+            _ => address,
         }
     }
 

@@ -94,8 +94,8 @@ pub struct SmtpTo {
     pub recipients: Vec<String>,
     /// What stands behind a recipient who is found in a message and has no domain.
     pub domain: String,
-    /// Reply codes to MAIL or RCPT by which a message counts as spam that nobody wants: it is
-    /// dropped as if it had been delivered. Usually none.
+    /// Reply codes to MAIL, DATA or the text by which a message counts as spam that nobody wants: it
+    /// is dropped as if it had been delivered. Usually none.
     pub antispam: Vec<u16>,
     /// How many messages go through one connection.
     pub batch_limit: Option<NonZeroU32>,

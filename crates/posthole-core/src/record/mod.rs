@@ -197,6 +197,11 @@ impl Mailbox {
         self.store.parts(self.id, identity)
     }
 
+    /// Whether that is so of any message.
+    pub(crate) fn has_parts(&self) -> Result<bool, RecordError> {
+        self.store.has_parts(self.id)
+    }
+
     /// Records that messages were delivered.
     pub(crate) fn delivered(
         &self,

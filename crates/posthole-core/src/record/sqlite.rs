@@ -347,6 +347,14 @@ impl Store for Sqlite {
         })
     }
 
+    fn has_parts(&self, mailbox: MailboxId) -> Result<bool, RecordError> {
+        self.read("look up a message", |connection| {
+            connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM part WHERE mailbox = ?)")?
+                .query_row(params![mailbox.0], |row| row.get(0))
+        })
+    }
+
     fn parts(&self, mailbox: MailboxId, identity: &Identity) -> Result<Vec<String>, RecordError> {
         self.read("look up a message", |connection| {
             connection

@@ -56,6 +56,9 @@ pub(crate) trait Store: Send + Sync {
     /// Which of its destinations have got a message that is not on record as delivered.
     fn parts(&self, mailbox: MailboxId, identity: &Identity) -> Result<Vec<String>, RecordError>;
 
+    /// Whether some message has been delivered in part.
+    fn has_parts(&self, mailbox: MailboxId) -> Result<bool, RecordError>;
+
     /// Whether a message is on record as delivered.
     fn is_delivered(&self, mailbox: MailboxId, identity: &Identity) -> Result<bool, RecordError>;
 

@@ -3,10 +3,12 @@
 //! Where each message should begin is on record, and the message can be made again from its text
 //! in the staging folder. So it is compared: either all of it is there, or the file ends in the
 //! middle of it, and that tail is cut off; or it is not there. A mail program may have rewritten
-//! the file since. Then the message is searched for, by its `From_` line and its body, since the
-//! header may have got a `Status` field meanwhile. One that is nowhere is fetched again: nobody
-//! can tell whether it was read and deleted, and rather twice than never.
+//! the file since. Then the message is searched for, all of it but the fields in which mail programs
+//! keep their notes (`Status`). What was found for one intent is not taken for another, since two
+//! messages may be alike. One that is nowhere is fetched again: nobody can tell whether it was read
+//! and deleted, and rather twice than never.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
@@ -37,8 +39,31 @@ impl AppendFile {
             return Ok(recovered);
         };
         intents.sort_by_key(|intent| intent.offset);
+        // What stands in its own place is known before the others are searched for.
+        let mut claimed = HashSet::new();
+        let mut elsewhere = Vec::new();
         for intent in intents {
-            if self.is_there(&intent, &mut locked, staging)? {
+            // Without the text nothing can be compared, and nothing is cut off.
+            if !staging.holds(&intent.name)? {
+                recovered.lost.push(intent.identity);
+                continue;
+            }
+            let path = staging.path().join(&intent.name);
+            let sender = envelope::sender(staging.read(&intent.name)?)
+                .at("read", &path)?
+                .unwrap_or_default();
+            match self.compare_in_place(&intent, &sender, &mut locked, staging)? {
+                Some(begin) => {
+                    claimed.insert(begin);
+                    recovered
+                        .receipts
+                        .push(Receipt::of_earlier_run(intent.identity));
+                }
+                None => elsewhere.push((intent, sender)),
+            }
+        }
+        for (intent, sender) in elsewhere {
+            if self.is_elsewhere(&intent, &sender, &locked, staging, &mut claimed)? {
                 recovered
                     .receipts
                     .push(Receipt::of_earlier_run(intent.identity));
@@ -51,52 +76,61 @@ impl AppendFile {
         Ok(recovered)
     }
 
-    fn is_there(
+    /// Where a message begins that is whole where it should be. One that is there in part is cut
+    /// off.
+    fn compare_in_place(
         &self,
         intent: &StoredIntent,
+        sender: &str,
         locked: &mut Locked,
         staging: &Staging,
-    ) -> Result<bool, DeliverError> {
-        // Without the text nothing can be compared, and nothing is cut off.
-        if !staging.holds(&intent.name)? {
-            return Ok(false);
-        }
-        let path = staging.path().join(&intent.name);
-        let sender = envelope::sender(staging.read(&intent.name)?)
-            .at("read", &path)?
-            .unwrap_or_default();
-        let text = || staging.read(&intent.name);
+    ) -> Result<Option<u64>, DeliverError> {
         let start = intent.offset.unwrap_or(0);
-        if locked.inode == intent.place && start < locked.length {
-            let lead = self.lead(&locked.file, start, &locked.path)?;
-            let mut form: Box<dyn Read> = match &self.form {
-                Form::Bsmtp { recipients } => {
-                    let (file, end) = (&locked.file, locked.length);
-                    let head = bsmtp::head_at(file, start, end, &sender, recipients);
-                    let head = head.at("read", &locked.path)?;
-                    Box::new(Batch::with_head(text()?, head))
-                }
-                Form::Mbox => self.render(text()?, &sender, &[], intent.at, lead),
-            };
-            let compared = compare(&locked.file, start, locked.length, &mut form);
-            match compared.at("read", &locked.path)? {
-                Compared::Whole => return Ok(true),
-                Compared::Cut => {
-                    tracing::info!(
-                        "a message is there in part; {} is cut",
-                        locked.path.display()
-                    );
-                    locked.cut_back(start)?;
-                    return Ok(false);
-                }
-                Compared::Other => {}
-            }
+        if locked.inode != intent.place || start >= locked.length {
+            return Ok(None);
         }
+        let lead = self.lead(&locked.file, start, &locked.path)?;
+        let text = staging.read(&intent.name)?;
+        let mut form: Box<dyn Read> = match &self.form {
+            Form::Bsmtp { recipients } => {
+                let (file, end) = (&locked.file, locked.length);
+                let head = bsmtp::head_at(file, start, end, sender, recipients);
+                let head = head.at("read", &locked.path)?;
+                Box::new(Batch::with_head(text, head))
+            }
+            Form::Mbox => self.render(text, sender, &[], intent.at, lead),
+        };
+        let compared = compare(&locked.file, start, locked.length, &mut form);
+        match compared.at("read", &locked.path)? {
+            Compared::Whole => Ok(Some(start + lead.len() as u64)),
+            Compared::Cut => {
+                tracing::info!(
+                    "a message is there in part; {} is cut",
+                    locked.path.display()
+                );
+                locked.cut_back(start)?;
+                Ok(None)
+            }
+            Compared::Other => Ok(None),
+        }
+    }
+
+    /// Whether a message is in another place, which no other message is `claimed` to be in.
+    fn is_elsewhere(
+        &self,
+        intent: &StoredIntent,
+        sender: &str,
+        locked: &Locked,
+        staging: &Staging,
+        claimed: &mut HashSet<u64>,
+    ) -> Result<bool, DeliverError> {
         match self.form {
             Form::Bsmtp { .. } => Ok(false),
             Form::Mbox => {
-                let form = || Ok(mbox::Quoted::new(text()?, &sender, intent.at, b""));
-                find(locked, &sender, intent.at, form)
+                let text = || staging.read(&intent.name);
+                let form = || Ok(mbox::Quoted::new(text()?, sender, intent.at, b""));
+                let found = find(locked, sender, intent.at, form, claimed)?;
+                Ok(found.is_some_and(|begin| claimed.insert(begin)))
             }
         }
     }
@@ -154,13 +188,15 @@ fn is_hole(mut rest: At64<'_>, end: u64) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whether a message is anywhere in an mbox, with whatever header it has by now.
+/// Where in an mbox a message is, whatever mail programs have noted in its header by now; not in a
+/// place that is another message's.
 fn find<R: Read>(
     locked: &Locked,
     sender: &str,
     at: SystemTime,
     form: impl Fn() -> Result<R, DeliverError>,
-) -> Result<bool, DeliverError> {
+    claimed: &HashSet<u64>,
+) -> Result<Option<u64>, DeliverError> {
     let line = mbox::from_line(sender, at);
     let finder = memmem::Finder::new(line.as_bytes());
     let mut chunk = vec![0; CHUNK];
@@ -174,10 +210,11 @@ fn find<R: Read>(
         for found in finder.find_iter(&chunk[..length]) {
             let begin = start + found as u64;
             let after_line = begin + line.len() as u64;
-            if is_line_start(&locked.file, begin).at("read", &locked.path)?
-                && has_body(locked, after_line, form()?).at("read", &locked.path)?
+            if !claimed.contains(&begin)
+                && is_line_start(&locked.file, begin).at("read", &locked.path)?
+                && has_text(locked, after_line, form()?).at("read", &locked.path)?
             {
-                return Ok(true);
+                return Ok(Some(begin));
             }
         }
         if length < chunk.len() {
@@ -186,7 +223,7 @@ fn find<R: Read>(
         // A line across the border is found in the next chunk.
         start += (chunk.len() - line.len()) as u64;
     }
-    Ok(false)
+    Ok(None)
 }
 
 fn is_line_start(file: &File, at: u64) -> io::Result<bool> {
@@ -194,39 +231,83 @@ fn is_line_start(file: &File, at: u64) -> io::Result<bool> {
     Ok(at == 0 || (file.read_at(&mut before, at - 1)? == 1 && before[0] == b'\n'))
 }
 
-/// Whether the header that begins here is followed by the body of the message.
-fn has_body(locked: &Locked, header: u64, form: impl Read) -> io::Result<bool> {
+/// Whether the text that begins here, after the `From_` line, is that of the message.
+fn has_text(locked: &Locked, begin: u64, form: impl Read) -> io::Result<bool> {
     let there = At64 {
         file: &locked.file,
-        at: header,
+        at: begin,
     };
-    let Some(header_length) = skip_header(&mut BufReader::new(there))? else {
-        return Ok(false);
-    };
-    let mut ours = BufReader::new(form);
-    if skip_header(&mut ours)?.is_none() {
-        return Ok(false);
+    let mut there = Header::of(BufReader::new(there));
+    let mut ours = Header::of(BufReader::new(form));
+    // Its `From_` line is in front of both.
+    ours.line()?;
+    ours.length = 0;
+    loop {
+        if !there.line()? || !ours.line()? || there.line != ours.line {
+            return Ok(false);
+        }
+        if there.line == b"\n" {
+            break;
+        }
     }
-    let body = header + header_length;
-    let compared = compare(&locked.file, body, locked.length, &mut ours)?;
+    let body = begin + there.length;
+    let compared = compare(&locked.file, body, locked.length, &mut ours.reader)?;
     Ok(compared == Compared::Whole)
 }
 
-/// Reads up to the first empty line and returns how much that was; none if there is none soon.
-fn skip_header(reader: &mut impl BufRead) -> io::Result<Option<u64>> {
-    let mut length = 0;
-    let mut line = Vec::new();
-    while length < HEADER_LIMIT {
-        line.clear();
-        let left = HEADER_LIMIT - length;
-        length += reader.by_ref().take(left).read_until(b'\n', &mut line)? as u64;
-        match line[..] {
-            [b'\n'] => return Ok(Some(length)),
-            [] => break,
-            _ => {}
+/// A header, read line by line without the fields that mail programs change.
+struct Header<R> {
+    reader: R,
+    /// What was read.
+    length: u64,
+    /// The line read last.
+    line: Vec<u8>,
+    /// Whether a line that goes on belongs to a field that is left out.
+    is_note: bool,
+}
+
+impl<R: BufRead> Header<R> {
+    fn of(reader: R) -> Self {
+        Self {
+            reader,
+            length: 0,
+            line: Vec::new(),
+            is_note: false,
         }
     }
-    Ok(None)
+
+    /// Reads the next line that counts, of which the last is empty; false if there is none soon.
+    fn line(&mut self) -> io::Result<bool> {
+        while self.length < HEADER_LIMIT {
+            self.line.clear();
+            let left = HEADER_LIMIT - self.length;
+            let mut limited = self.reader.by_ref().take(left);
+            self.length += limited.read_until(b'\n', &mut self.line)? as u64;
+            if !self.line.ends_with(b"\n") {
+                return Ok(false);
+            }
+            let goes_on = matches!(self.line[..], [b' ' | b'\t', ..]);
+            self.is_note = if goes_on {
+                self.is_note
+            } else {
+                is_note(&self.line)
+            };
+            if !self.is_note {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether a line begins a field in which mail programs note things of their own.
+fn is_note(line: &[u8]) -> bool {
+    let name = line.split(|octet| *octet == b':').next();
+    let name = name.unwrap_or_default().trim_ascii_end();
+    NOTES.iter().any(|note| name.eq_ignore_ascii_case(note))
+        || name
+            .get(..MOZILLA.len())
+            .is_some_and(|prefix| prefix.eq_ignore_ascii_case(MOZILLA))
 }
 
 /// A file, read from a place on.
@@ -247,3 +328,21 @@ const CHUNK: usize = 64 << 10;
 
 /// Longer headers than this are not told apart from bodies.
 const HEADER_LIMIT: u64 = 4 << 20;
+
+/// What mutt, Dovecot, UW IMAP, Evolution and others write into an mbox.
+const NOTES: &[&[u8]] = &[
+    b"Content-Length",
+    b"Lines",
+    b"Status",
+    b"X-Evolution",
+    b"X-IMAP",
+    b"X-IMAPbase",
+    b"X-Keywords",
+    b"X-Label",
+    b"X-Status",
+    b"X-UID",
+    b"X-UIDL",
+];
+
+/// `X-Mozilla-Status`, `X-Mozilla-Status2`, `X-Mozilla-Keys`.
+const MOZILLA: &[u8] = b"X-Mozilla-";

@@ -76,8 +76,10 @@ impl Smtp {
                     Verdict::Accepted => got.push((idx, unit)),
                     Verdict::Refused {
                         code, reason, at, ..
-                    } if at == CommandKind::Mail
-                        && code.is_some_and(|code| self.to.antispam.contains(&code)) =>
+                    } if matches!(
+                        at,
+                        CommandKind::Mail | CommandKind::Data | CommandKind::Text
+                    ) && code.is_some_and(|code| self.to.antispam.contains(&code)) =>
                     {
                         round.notice(format!(
                             "a message from <{sender}> is dropped as spam: {reason}"
@@ -148,7 +150,7 @@ impl Smtp {
                 None => return Err(Error::Stopped),
                 Some(Ok(verdicts)) => {
                     self.broken = 0;
-                    self.session = Some(session);
+                    self.session = Some(session).filter(|session| !session.is_over);
                     return Ok(verdicts);
                 }
                 Some(Err(error)) => error,

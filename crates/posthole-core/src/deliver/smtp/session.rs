@@ -17,6 +17,8 @@ pub(super) struct Session {
     pub(super) extensions: Extensions,
     /// Whether the last message has left something to be reset.
     unclean: bool,
+    /// Whether the server is gone, so that no other message can be given to it.
+    pub(super) is_over: bool,
     /// Messages that went through.
     pub(super) messages: u32,
     pub(super) timeout: Duration,
@@ -71,6 +73,7 @@ impl Session {
             protocol,
             extensions: Extensions::default(),
             unclean: false,
+            is_over: false,
             messages: 0,
             timeout,
         };
@@ -230,11 +233,22 @@ impl Session {
         for verdict in accepted {
             // SMTP answers once for all, LMTP for each.
             if self.protocol == Protocol::Lmtp || answers == 0 {
-                let (_, reply) = self.link.reply(2 * timeout).await?;
-                last = if reply.is_positive() {
-                    Verdict::Accepted
-                } else {
-                    refused(CommandKind::Text, &reply)
+                last = match self.link.reply(2 * timeout).await {
+                    Ok((_, reply)) if reply.is_positive() => Verdict::Accepted,
+                    Ok((_, reply)) => refused(CommandKind::Text, &reply),
+                    // Who was told yes has the message; of the others nobody knows.
+                    Err(error) if answers > 0 => {
+                        self.is_over = true;
+                        Verdict::Refused {
+                            code: None,
+                            reason: format!(
+                                "the answer to it was lost, so it may have arrived: {error}"
+                            ),
+                            for_good: false,
+                            at: CommandKind::Text,
+                        }
+                    }
+                    Err(error) => return Err(error),
                 };
                 answers += 1;
             }

@@ -177,7 +177,7 @@ impl Resolver<'_> {
                 Diagnostic::warning(
                     "without the envelope, recipients are guessed from To, Cc and Bcc",
                 )
-                .at(span)
+                .at(span.clone())
                 .help(
                     "mail from lists and blind copies goes to the postmaster; ask whoever runs \
                      the server for a field such as X-Original-To, and name it in `envelope`",
@@ -185,6 +185,17 @@ impl Resolver<'_> {
             );
         }
         let postmaster = value.postmaster.or_else(|| self.environment.user.clone());
+        if postmaster.is_none() {
+            self.note(
+                Diagnostic::error(
+                    "it is not said who gets mail that is for nobody here, and the local user's \
+                     name is not known",
+                )
+                .at(span)
+                .help("write postmaster = \"NAME\""),
+            );
+            return None;
+        }
         let mut servers = vec![real_name.to_owned()];
         if !servers.contains(&server.host) && !is_loopback(&server.host) {
             servers.push(server.host.clone());

@@ -113,6 +113,7 @@ fn account(
         keep,
         select,
         filter: _,
+        max_size: _,
         edits,
         multidrop,
         every: _,
@@ -310,6 +311,14 @@ fn deliver(text: &mut String, to: &DeliverTo, is_shared: bool) {
                 SmtpServer::Tcp(to) => to.to_string(),
                 SmtpServer::Unix(path) => path.display().to_string(),
             };
+            if let Some(login) = &to.login {
+                let user = one_line(&login.user);
+                push!(
+                    text,
+                    "# esmtpname, esmtppassword: write deliver = {{ smtp = \"HOST\", user = \"{user}\", \
+                     password = {{ … }} }} in place of the next line."
+                );
+            }
             let what = "smtphost; without a word it is this machine";
             (format!("{kind}:{server}"), Some(&to.recipients), what)
         }

@@ -13,6 +13,7 @@ pub(super) fn select(text: &mut String, select: Select) {
         limit,
         limit_flush,
         fetch_limit,
+        fetch_adopted,
         fetch_all,
         flush,
         expunge,
@@ -28,6 +29,11 @@ pub(super) fn select(text: &mut String, select: Select) {
     }
     if fetch_all {
         push!(text, "fetch-all = true  # fetchall");
+    } else if fetch_adopted {
+        push!(
+            text,
+            "# fetchall: what fetchmail has seen is fetched unless its .fetchids are imported."
+        );
     }
     if flush {
         push!(text, "flush = true  # flush");
