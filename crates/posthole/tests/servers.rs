@@ -631,9 +631,9 @@ fn a_terminal_is_asked_for_the_host_key_and_the_passwords() {
     person.type_line("y");
     person.expect("Type yes, no or the fingerprint you expect: ");
     person.type_line("yes");
-    person.expect("SSH password for msingh@127.0.0.1: ");
+    person.expect(&format!("SSH password for {via}: "));
     person.type_line("not it");
-    person.expect("That was refused. SSH password for msingh@127.0.0.1: ");
+    person.expect(&format!("That was refused. SSH password for {via}: "));
     person.type_line(World::SSH_PASSWORD);
     person.expect("Mail password for msingh@localhost: ");
     person.type_line(World::MAIL_PASSWORD);

@@ -295,8 +295,10 @@ impl Sessions {
                 return Err(Error::Stopped);
             }
             Commit::Unconfirmed => return Ok(false),
-            Commit::Withheld { deletions: 0 } => return Ok(false),
-            Commit::Withheld { .. } if self.only_delete || summary.login_delay.is_some() => {
+            Commit::Withheld { deletions: 0, .. } => return Ok(false),
+            Commit::Withheld { is_doubtful, .. }
+                if is_doubtful || self.only_delete || summary.login_delay.is_some() =>
+            {
                 let notice = "nothing is deleted this time, since not everything that the server \
                               sent is safe here";
                 cx.observer

@@ -70,6 +70,8 @@ pub(super) struct Transfer<'a> {
     failed: Vec<(Identity, String, bool)>,
     /// Whether a message that the server sent is not safe here.
     unsafe_to_quit: bool,
+    /// Whether a destination did not take what the server sent.
+    refused_here: bool,
     /// Whether the deletions have begun, for which everything else is over.
     deleting: bool,
     stopping: bool,
@@ -86,6 +88,8 @@ pub(super) enum Commit {
     Withheld {
         /// How many deletions came to nothing by that.
         deletions: usize,
+        /// Whether it is the server that cannot be trusted, and not a destination that said no.
+        is_doubtful: bool,
     },
 }
 
@@ -125,6 +129,7 @@ impl<'a> Transfer<'a> {
             spooled: 0,
             failed: Vec::new(),
             unsafe_to_quit: false,
+            refused_here: false,
             deleting: false,
             stopping: false,
         }
@@ -161,10 +166,11 @@ impl<'a> Transfer<'a> {
 
     /// Says QUIT, which makes the deletions real, unless that could lose a message.
     pub(super) async fn commit(self) -> Result<Commit, Error> {
-        if self.unsafe_to_quit {
+        if self.unsafe_to_quit || self.refused_here {
             // Dropping the connection leaves the mailbox as it was (RFC 1939 §6).
             return Ok(Commit::Withheld {
                 deletions: self.session.asked_to_delete() + self.delete.len(),
+                is_doubtful: self.unsafe_to_quit,
             });
         }
         let asked = self.session.asked_to_delete();
@@ -507,7 +513,7 @@ impl<'a> Transfer<'a> {
             }
             Outcome::Refused(message, refusal) => {
                 self.spooled -= 1;
-                self.unsafe_to_quit = true;
+                self.refused_here = true;
                 self.refused(message, refusal);
                 return Ok(());
             }

@@ -134,7 +134,9 @@ fn matrix(keep: Keep, commit: Commit, client: Client) {
     } else {
         &[]
     };
-    let expected = [&batch, &batch, retired].concat();
+    // Whether the sizes that the server lists are right is remembered for the next poll.
+    let sizes = &["Commit"];
+    let expected = [&batch, &batch, &sizes[..], retired].concat();
     assert!(steps.ends_with(&expected), "the steps were {steps:?}");
     let count = steps.len();
     for step in 1..=count {

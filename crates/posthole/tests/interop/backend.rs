@@ -221,7 +221,9 @@ fn what_ssh_asks_is_asked_at_the_terminal_once() {
 
     fs::remove_file(home.identity()).unwrap();
     configure(host, "backend = \"openssh\"\n");
-    let question = "SSH password for msingh@pop: ";
+    let via = host.via();
+    let (_, port) = via.rsplit_once(':').unwrap();
+    let question = &*format!("SSH password for msingh@pop:{port}: ");
     let mut terminal = at_a_terminal(home, &["fetch"]);
     terminal.expect(question);
     terminal.type_line(Mailhost::SSH_PASSWORD);

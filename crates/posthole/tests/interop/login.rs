@@ -112,9 +112,9 @@ fn passwords_are_asked_for_at_the_terminal_and_not_shown() {
     let (url, via) = (host.url(), host.via());
     let args = ["fetch", &url, "--via", &via, "--to", "maildir:~/Mail"];
     let mut terminal = at_a_terminal(host.home(), &args);
-    terminal.expect("SSH password for msingh@127.0.0.1: ");
+    terminal.expect(&format!("SSH password for {via}: "));
     terminal.type_line("not it");
-    terminal.expect("That was refused. SSH password for msingh@127.0.0.1: ");
+    terminal.expect(&format!("That was refused. SSH password for {via}: "));
     terminal.type_line(Mailhost::SSH_PASSWORD);
     terminal.expect("Mail password for msingh@localhost: ");
     terminal.type_line(Mailhost::MAIL_PASSWORD);
@@ -130,7 +130,7 @@ fn passwords_are_asked_for_at_the_terminal_and_not_shown() {
 fn an_ssh_password_that_stays_wrong_ends_the_run() {
     let host = Mailhost::start([mail::tiny(1)]);
     std::fs::remove_file(host.home().identity()).unwrap();
-    let question = "SSH password for msingh@127.0.0.1: ";
+    let question = &format!("SSH password for {}: ", host.via());
     let mut terminal = at_a_terminal(host.home(), &["fetch"]);
     // As often as ssh(1) asks (NumberOfPasswordPrompts in ssh_config(5)).
     for _ in 0..3 {
