@@ -33,7 +33,7 @@ use crate::config::{
 };
 use crate::openssh::OpenSsh;
 
-pub(super) use deliver::{MDA_TIMEOUT, SMTP_PORT, for_commands};
+pub(super) use deliver::{MDA_TIMEOUT, SMTP_PORT, for_commands, local_part};
 pub use forward::resolve_forwards;
 use password::Login;
 pub(super) use tls::usual_port;

@@ -62,8 +62,13 @@ impl Sorter {
             domain,
             names,
         } = self;
-        let mut failure = None;
+        let (mut failure, mut hosts) = (None, 0);
         let found = multidrop.rules.recipients(header, &mut |host| {
+            // Whoever wrote the header decides how many there are, and the mail behind waits.
+            hosts += usize::from(!names.knows(host));
+            if failure.is_some() || hosts > HOSTS_OF_A_MESSAGE {
+                return false;
+            }
             let asked = names.is_server(host, multidrop);
             asked.unwrap_or_else(|why| {
                 failure.get_or_insert_with(|| {
@@ -124,12 +129,17 @@ impl Names {
         }
     }
 
+    /// Whether nobody need be asked about a host.
+    fn knows(&self, host: &str) -> bool {
+        self.known.contains_key(&normal(host))
+    }
+
     /// Whether a host is the mail server by another name, by MX records or by its addresses.
     fn is_server(&mut self, host: &str, multidrop: &Multidrop) -> Result<bool, String> {
         if self.servers.is_empty() {
             return Ok(false);
         }
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let host = normal(host);
         if let Some(known) = self.known.get(&host) {
             return known.clone();
         }
@@ -144,6 +154,10 @@ impl Names {
         self.known.insert(host, answer.clone());
         answer
     }
+}
+
+fn normal(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 async fn ask(
@@ -222,6 +236,9 @@ async fn addresses(servers: &[SocketAddr], name: &Name<Vec<u8>>) -> Result<Vec<I
 }
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// How many hosts are looked up for one message.
+const HOSTS_OF_A_MESSAGE: usize = 32;
 
 /// Hosts in headers are chosen by strangers, so not all of them are remembered.
 const HOSTS_REMEMBERED: usize = 10_000;

@@ -256,8 +256,11 @@ fn open(path: &Path, make: bool, group: Option<u32>) -> Result<Option<(File, boo
                     // Mail programs of the group `mail` are to get at it (Debian Policy §11.6).
                     // Who is not in the group may not give it away, and need not.
                     std::os::unix::fs::fchown(&file, None, Some(group)).ok();
-                    let mode = std::fs::Permissions::from_mode(0o660);
-                    file.set_permissions(mode).at("change the mode of", path)?;
+                    // Not for any other group than that.
+                    if file.metadata().at("look at", path)?.gid() == group {
+                        let mode = std::fs::Permissions::from_mode(0o660);
+                        file.set_permissions(mode).at("change the mode of", path)?;
+                    }
                 }
                 return Ok(Some((file, true)));
             }

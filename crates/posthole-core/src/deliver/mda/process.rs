@@ -29,7 +29,19 @@ impl Mda {
             command: command.clone(),
             source,
         };
-        let mut child = self.start(argv, text).map_err(not_run)?;
+        let mut child = match self.start(argv, text) {
+            Ok(child) => child,
+            // So are some messages for hundreds of people; the others are not to wait for it.
+            Err(error) if error.kind() == io::ErrorKind::ArgumentListTooLong => {
+                return Ok(Some(Refusal {
+                    for_good: true,
+                    reason: format!(
+                        "`{command}` with all who get the message is too long: {error}"
+                    ),
+                }));
+            }
+            Err(error) => return Err(not_run(error).into()),
+        };
         let limit = self.to.timeout;
         let ended = self.runtime.block_on(end(&mut child, limit, stop));
         let (status, complaints) = match ended {

@@ -5,7 +5,7 @@ use bstr::{BString, ByteSlice};
 use super::{Mapping, Refused, path_of};
 use crate::config::Diagnostic;
 use crate::fetchmailrc::service_port;
-use crate::plan::resolve::{MDA_TIMEOUT, SMTP_PORT, for_commands, is_loopback};
+use crate::plan::resolve::{MDA_TIMEOUT, SMTP_PORT, for_commands, is_loopback, local_part};
 use crate::plan::{
     BsmtpTo, DeliverTo, HostPort, MdaCommand, MdaTo, SmtpLogin, SmtpProtocol, SmtpServer, SmtpTo,
     Tls, TlsStart,
@@ -27,7 +27,7 @@ impl Mapping<'_> {
         if let Some(command) = &self.user.mda {
             return Ok(DeliverTo::Mda(MdaTo {
                 command: MdaCommand::Shell(self.text(command, "mda")?),
-                user: self.wishes.superuser.then(|| local.clone()),
+                user: self.wishes.superuser.then(|| local_part(&local).to_owned()),
                 recipients: vec![local],
                 environment: for_commands(self.environment),
                 timeout: MDA_TIMEOUT,

@@ -269,11 +269,13 @@ impl Resolver<'_> {
             return None;
         }
         let first = self.named_recipients(wanted)?.into_iter().next()?;
-        Some(match first.split_once('@') {
-            Some((local, _)) => local.to_owned(),
-            None => first,
-        })
+        Some(local_part(&first).to_owned())
     }
+}
+
+/// The local user's name in an address.
+pub(in crate::plan) fn local_part(address: &str) -> &str {
+    address.split_once('@').map_or(address, |(local, _)| local)
 }
 
 impl SmtpTo {
