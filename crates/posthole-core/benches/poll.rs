@@ -6,9 +6,11 @@
 //! All directories are below one that is removed at the very end: ext4 is slow to take into use
 //! again what has just been freed, and would charge one benchmark for the cleaning of another.
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::OnceLock;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use divan::counter::{BytesCount, ItemsCount};
@@ -17,7 +19,7 @@ use posthole_core::bench::{Home, InNew, InTmp, Listed, OnRecord};
 use posthole_core::transport::BoxStream;
 use posthole_testkit::mail;
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Runtime;
 
 fn main() {
@@ -191,9 +193,56 @@ fn answers(first: u32) -> BoxStream {
     }
     let stat = format!("+OK {LISTED} {}", u64::from(LISTED) * 2_500);
     let rest = format!("+OK\r\n+OK\r\n{stat}\r\n+OK\r\n{uidl}.\r\n+OK\r\n{list}.\r\n");
-    // The greeting comes alone: nothing else may before the commands have left.
-    let received = Cursor::new("+OK ready\r\n").chain(Cursor::new(rest));
-    Box::new(tokio::io::join(received, tokio::io::sink()))
+    Box::new(Answers {
+        greeting: Cursor::new("+OK ready\r\n"),
+        rest: Cursor::new(rest),
+        asked: false,
+    })
+}
+
+/// A server that greets, and says the rest once it is asked anything.
+struct Answers {
+    greeting: Cursor<&'static str>,
+    rest: Cursor<String>,
+    asked: bool,
+}
+
+impl AsyncRead for Answers {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let greeted = Pin::new(&mut self.greeting).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            return greeted;
+        }
+        // Nobody waits before something is written, which comes first.
+        if !self.asked {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.rest).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Answers {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.asked = true;
+        Poll::Ready(Ok(octets.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 fn runtime() -> Runtime {
