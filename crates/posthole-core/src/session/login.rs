@@ -26,7 +26,7 @@ pub(crate) struct Login<'a> {
     pub(crate) port: u16,
     pub(crate) privacy: &'a Privacy,
     /// Whether the server offers this mechanism with channel binding, of which see
-    /// [`Binding::NotOffered`].
+    /// [`Binding::NotOffered`](posthole_proto::sasl::Binding::NotOffered).
     pub(crate) offers_plus: bool,
 }
 
