@@ -167,6 +167,7 @@ impl Found<'_> {
             (None, None) => self.here(address),
         };
         if let Some(recipient) = recipient
+            && !recipient.is_empty()
             && !self.recipients.iter().any(|known| known == recipient)
         {
             self.recipients.push(recipient.to_owned());
