@@ -338,6 +338,10 @@ impl Sessions {
             rules.select.fetch_limit = room(job, summary);
         }
         rules.before = self.last.map(|_| self.started);
+        if self.only_delete {
+            // What this poll has fetched is to go now, and not to come again.
+            rules.select.fetch_all = false;
+        }
         rules
     }
 

@@ -301,3 +301,15 @@ async fn no_more_is_asked_for_than_may_wait() {
     assert_eq!(report.summary.fetched, 60);
     assert!(kept(&directory) == mail::delivered_sorted(&messages));
 }
+
+#[tokio::test]
+async fn what_is_safe_goes_though_one_was_refused_and_all_is_to_be_fetched() {
+    let mut account = Account::with(&mail::corpus(3, 4), Faults::new());
+    let directory = account.directory().to_owned();
+    let script = "[ -e ../once ] || { touch ../once; exit 69; }";
+    account.job.deliver = vec![keeper(&directory, script)];
+    account.job.select.fetch_all = true;
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.failed.len()), (3, 1));
+    assert_eq!((summary.deleted, account.maildrop.len()), (3, 1));
+}
