@@ -31,7 +31,7 @@ pub mod message;
 pub mod openssh;
 pub mod plan;
 pub mod policy;
-mod process_group;
+pub mod process_group;
 pub mod progress;
 pub mod record;
 pub mod retrieve;

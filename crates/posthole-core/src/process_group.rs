@@ -7,10 +7,12 @@ use tokio::process::Child;
 ///
 /// The child must have been started with a group of its own.
 #[derive(Debug)]
-pub(crate) struct ProcessGroup(Option<Pid>);
+pub struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
-    pub(crate) fn of(child: &Child) -> Self {
+    /// The group of a child that was just started.
+    #[must_use]
+    pub fn of(child: &Child) -> Self {
         Self(
             child
                 .id()
@@ -18,13 +20,18 @@ impl ProcessGroup {
         )
     }
 
-    /// Asks all in the group to end.
-    pub(crate) fn hang_up(&self) {
+    /// Tells all in the group that their terminal is gone.
+    pub fn hang_up(&self) {
         self.signal(Signal::HUP);
     }
 
+    /// Asks all in the group to end.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
     /// What a program that ended well left in the background is there on purpose.
-    pub(crate) fn leave_alone(mut self) {
+    pub fn leave_alone(mut self) {
         self.0 = None;
     }
 

@@ -8,7 +8,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use posthole_core::exec;
-use rustix::process::{Pid, Signal, kill_process_group};
+use posthole_core::process_group::ProcessGroup;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,8 @@ pub(super) async fn run(
     let mut child = shell
         .spawn()
         .map_err(|error| format!("cannot be run ({error})"))?;
+    // Dropped, it ends whatever is left in it.
+    let group = setting.is_in_background.then(|| ProcessGroup::of(&child));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let hearing = async { tokio::join!(listen(stdout, &hear), listen(stderr, &hear)) };
     tokio::pin!(hearing);
@@ -56,11 +59,14 @@ pub(super) async fn run(
             status = child.wait() => break status,
             _ = &mut hearing, if !heard => heard = true,
             () = &mut stopped => {
-                end(&mut child, setting.is_in_background).await;
+                end(&mut child, group).await;
                 return Err("was ended, since fetchmail is to stop".to_owned());
             }
         }
     };
+    if let Some(group) = group {
+        group.leave_alone();
+    }
     if !heard {
         // What it left in the background may still hold its output.
         tokio::time::timeout(LAST_WORDS, hearing).await.ok();
@@ -72,25 +78,19 @@ pub(super) async fn run(
     }
 }
 
-/// Ends a command, and in the background whatever it has started.
-async fn end(child: &mut Child, leads_group: bool) {
-    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    let signal = |signal| {
-        if let Some(pid) = pid {
-            // An error says that nobody is left.
-            if leads_group {
-                kill_process_group(pid, signal).ok();
-            } else {
-                rustix::process::kill_process(pid, signal).ok();
-            }
+/// Ends a command, and all of its group if it leads one.
+async fn end(child: &mut Child, group: Option<ProcessGroup>) {
+    match &group {
+        Some(group) => group.terminate(),
+        None => {
+            let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+            // An error says that it has ended by itself.
+            pid.map(|pid| kill_process(pid, Signal::TERM).ok());
         }
-    };
-    signal(Signal::TERM);
-    tokio::time::timeout(LAST_WORDS, child.wait()).await.ok();
-    if leads_group || child.id().is_some() {
-        signal(Signal::KILL);
     }
-    child.wait().await.ok();
+    tokio::time::timeout(LAST_WORDS, child.wait()).await.ok();
+    drop(group);
+    child.kill().await.ok();
 }
 
 async fn listen(stream: Option<impl AsyncRead + Unpin>, hear: impl Fn(&[u8])) {
