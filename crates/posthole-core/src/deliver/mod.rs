@@ -146,7 +146,7 @@ pub(crate) fn check(to: &DeliverTo, mailbox: &Mailbox, means: &Means) -> Result<
         DeliverTo::Maildir(root) => Ok(Maildir::check(root, mailbox.tag()?)?),
         DeliverTo::Mbox(to) => Ok(AppendFile::mbox(to)?.check()?),
         DeliverTo::Mda(to) => Ok(mda::Mda::new(to)?.check()?),
-        DeliverTo::Smtp(to) => Ok(smtp::Smtp::new(to, means).check()?),
+        DeliverTo::Smtp(to) => smtp::Smtp::new(to, means).check(),
     }
 }
 

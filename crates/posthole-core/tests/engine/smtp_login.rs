@@ -1,6 +1,6 @@
 //! Servers that take mail inside TLS and after a login only.
 
-use posthole_core::error::Class;
+use posthole_core::error::{Class, Error};
 use posthole_core::plan::{
     Authorities, DeliverTo, HostPort, PasswordSource, SmtpLogin, SmtpProtocol,
     SmtpServer as Server, SmtpTo, Tls, TlsStart,
@@ -173,4 +173,20 @@ async fn a_server_without_logins_is_told_so() {
     let (class, text) = world.failure().await;
     assert_eq!(class, Class::Authentication);
     assert!(text.contains("no login that posthole knows"), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_a_login_does_not_outlast_a_stop() {
+    let world = World::new(TlsStart::AtOnce, "hunter2", |builder, tls| {
+        let builder = builder.tls(tls).login("relay", "hunter2", MECHANISMS);
+        builder.on("CHALLENGE", Reply::stall())
+    });
+    let stop = world.account.stop.clone();
+    let (report, ()) = tokio::join!(world.account.poll(), async {
+        while !world.verbs().contains(&"AUTH".to_owned()) {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    });
+    assert!(matches!(report.error, Some(Error::Stopped)), "{report:?}");
 }

@@ -126,11 +126,7 @@ impl Smtp {
             }
             let mut session = match self.session.take() {
                 Some(session) => session,
-                None => self
-                    .runtime
-                    .clone()
-                    .block_on(self.connect())
-                    .map_err(DeliverError::from)?,
+                None => self.runtime.clone().block_on(self.reach())?,
             };
             let parcel = Parcel {
                 sender,
@@ -309,10 +305,18 @@ impl Smtp {
         }
     }
 
+    /// Connects, unless the program is asked to stop first.
+    async fn reach(&self) -> Result<Session, Error> {
+        tokio::select! {
+            session = self.connect() => Ok(session.map_err(DeliverError::from)?),
+            () = self.means.stop.cancelled() => Err(Error::Stopped),
+        }
+    }
+
     /// Introduces us to the server and says goodbye.
-    pub(super) fn check(&self) -> Result<(), DeliverError> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         self.runtime.block_on(async {
-            let session = self.connect().await?;
+            let session = self.reach().await?;
             session.quit().await;
             Ok(())
         })
