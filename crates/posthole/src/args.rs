@@ -173,10 +173,11 @@ pub(crate) struct CheckArgs {
 #[derive(Args, Debug)]
 pub(crate) struct TrustArgs {
     /// The SSH host: [ssh://][user@]host[:port], or the NAME of an [ssh.NAME] section
+    #[arg(value_parser = value::<SshTarget>)]
     pub(crate) host: SshTarget,
 
     /// Reach the host through this SSH host (can be repeated)
-    #[arg(long, value_name = "SSHHOST")]
+    #[arg(long, value_name = "SSHHOST", value_parser = value::<SshTarget>)]
     pub(crate) via: Vec<SshTarget>,
 
     /// Accept the key without a question if this is its fingerprint
@@ -360,6 +361,7 @@ pub(crate) struct AccountArgs {
     /// Each host is reached through the one before it, and the last one connects to the mail
     /// server. A NAME of an [ssh.NAME] section of the configuration will do.
     #[arg(long, value_name = "SSHHOST", help_heading = "SSH")]
+    #[arg(value_parser = value::<SshTarget>)]
     via: Vec<SshTarget>,
 
     /// Connect to the mail server directly, whatever the configuration says

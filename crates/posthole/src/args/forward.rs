@@ -31,7 +31,8 @@ pub(crate) struct ForwardArgs {
         long,
         value_name = "SSHHOST",
         help_heading = "Forward",
-        requires = "to"
+        requires = "to",
+        value_parser = super::value::<SshTarget>
     )]
     via: Vec<SshTarget>,
 
