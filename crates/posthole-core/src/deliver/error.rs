@@ -31,6 +31,14 @@ pub enum DeliverError {
     /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] FsError),
+    /// It is another user's, and root would write it.
+    #[error("{} is that of user {owner}, and mail that root puts there is root's", path.display())]
+    OthersMaildir {
+        /// The Maildir.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// The file is a directory.
     #[error("{} is a directory", path.display())]
     IsDirectory {
@@ -124,6 +132,7 @@ impl DeliverError {
             },
             Self::Smtp(error) => error.class(),
             Self::ForeignLink { .. }
+            | Self::OthersMaildir { .. }
             | Self::ForeignOwner { .. }
             | Self::IsDirectory { .. }
             | Self::NoSuchUser { .. }
@@ -139,6 +148,9 @@ impl DeliverError {
         use std::io::ErrorKind;
         let hint = match self {
             Self::ForeignLink { .. } => "replace it by a link or a file of your own",
+            Self::OthersMaildir { .. } => {
+                "run posthole as that user, or deliver by a command: mda:maildrop -d %T"
+            }
             Self::ForeignOwner { .. } => {
                 "give it to the user whose mail it is, or name another file"
             }

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -30,7 +31,11 @@ impl Maildir {
     /// Opens a Maildir, and creates what is missing of it, private to the user.
     ///
     /// `tag` is that of [`Staging::open`].
+    /// # Errors
+    /// Also for root, if it is another user's: mail that root writes there its user cannot read, and
+    /// a link of the user's would have root write elsewhere.
     pub(crate) fn open(root: &Path, tag: String) -> Result<Self, DeliverError> {
+        judge(root)?;
         create(root)?;
         Ok(Self {
             root: root.to_owned(),
@@ -43,6 +48,7 @@ impl Maildir {
     ///
     /// Of a Maildir that does not exist yet, looks whether it could be created.
     pub(crate) fn check(root: &Path, tag: String) -> Result<(), DeliverError> {
+        judge(root)?;
         if !is_complete(root) {
             may_become_maildir(root)?;
             let parent = root.ancestors().find(|path| path.exists());
@@ -144,6 +150,21 @@ impl Maildir {
             }
         }
         Ok(())
+    }
+}
+
+/// Looks whose a Maildir is, or would be.
+fn judge(root: &Path) -> Result<(), DeliverError> {
+    let us = rustix::process::geteuid().as_raw();
+    let there = root
+        .ancestors()
+        .find_map(|path| std::fs::metadata(path).ok());
+    match there {
+        Some(metadata) if us == 0 && metadata.uid() != 0 => Err(DeliverError::OthersMaildir {
+            path: root.to_owned(),
+            owner: metadata.uid(),
+        }),
+        _ => Ok(()),
     }
 }
 

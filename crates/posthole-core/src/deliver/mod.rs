@@ -37,15 +37,19 @@ pub(crate) use envelope::{is_address, sender_of};
 pub(crate) use lines::{finish_lf, to_lf};
 pub(crate) use maildir::Maildir;
 pub(crate) use staging::{Incoming, Sealed, Spooled, Staging, tag};
+pub(crate) use user::LocalUser;
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::Ask;
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::message::Fingerprint;
 use crate::plan::{BsmtpTo, DeliverTo};
 use crate::record::{Identity, Mailbox, StoredIntent};
@@ -165,16 +169,35 @@ pub(crate) fn recover(to: &[DeliverTo], is_shared: bool, mailbox: &Mailbox) -> R
             .partition(|intent| intent.destination == place && intent.offset.is_some() == appended);
         intents = elsewhere;
         let current = to.iter().find(|to| path_of(to) == Some(&place));
+        let identities: Vec<_> = here.iter().map(|intent| intent.identity.clone()).collect();
         let recovered = if current.is_none() && !place.exists() {
             // Nobody can tell any more what became of these.
-            Recovered {
-                lost: here.into_iter().map(|intent| intent.identity).collect(),
-                ..Recovered::default()
-            }
+            Err(None)
         } else if appended {
-            recover_file(current, &place, here, mailbox)?
+            recover_file(current, &place, here, mailbox).map_err(Some)
         } else {
-            Maildir::open(&place, mailbox.tag()?)?.recover(here, now)?
+            let tag = mailbox.tag()?;
+            let recovered = Maildir::open(&place, tag).and_then(|it| it.recover(here, now));
+            recovered.map_err(|error| Some(error.into()))
+        };
+        let recovered = match recovered {
+            Ok(recovered) => recovered,
+            Err(Some(error)) if current.is_some() || error.class() == Class::Temporary => {
+                return Err(error);
+            }
+            // Mail does not go there any more, so that what is wrong with it is no hindrance.
+            Err(error) => {
+                if let Some(error) = error {
+                    let place = place.display();
+                    tracing::warn!(
+                        "what a run left unfinished in {place} is fetched again: {error}"
+                    );
+                }
+                Recovered {
+                    lost: identities,
+                    ..Recovered::default()
+                }
+            }
         };
         settle_recovered(to, is_shared, current, recovered, mailbox, now)?;
     }
@@ -210,15 +233,21 @@ fn settle_recovered(
     mailbox: &Mailbox,
     now: SystemTime,
 ) -> Result<(), Error> {
-    let Recovered { receipts, lost } = recovered;
+    let Recovered { receipts, mut lost } = recovered;
     let layout = Layout::of(to, None);
     let all = layout.names();
     let has_others = match is_shared {
         true => to.len() > 1,
         false => all.len() > 1,
     };
-    let Some(current) = current.filter(|_| has_others) else {
+    if !has_others {
         mailbox.settle(receipts, &lost, now)?;
+        return Ok(());
+    }
+    let Some(current) = current else {
+        // Where they are, mail does not go any more, and the others may lack them.
+        lost.extend(receipts.into_iter().map(|receipt| receipt.identity));
+        mailbox.settle(Vec::new(), &lost, now)?;
         return Ok(());
     };
     let here = current.to_string();
@@ -239,6 +268,27 @@ fn settle_recovered(
     mailbox.delivered_in_part(&parts, now)?;
     mailbox.settle(complete, &lost, now)?;
     Ok(())
+}
+
+/// Tells a file or folder from any other that may take its place, as an intent records it.
+///
+/// The number of its inode alone is given to the next one, so that its birth counts as well. The
+/// device does not, which may get another number when the machine starts again.
+fn place_of(file: &File) -> io::Result<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+
+    let wanted = StatxFlags::INO | StatxFlags::BTIME;
+    let found = statx(file, "", AtFlags::EMPTY_PATH, wanted)?;
+    let mut digest = Sha256::new();
+    digest.update(found.stx_ino.to_le_bytes());
+    if StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME) {
+        digest.update(found.stx_btime.tv_sec.to_le_bytes());
+        digest.update(found.stx_btime.tv_nsec.to_le_bytes());
+    }
+    let digest: [u8; 32] = digest.finalize().into();
+    let (first, _) = digest.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    // It goes into a column of 63 bits and a sign.
+    Ok(u64::from_le_bytes(*first) >> 1)
 }
 
 /// The path by which intents know a destination.
@@ -292,3 +342,6 @@ mod private {
     #[derive(Debug)]
     pub(in crate::deliver) struct Seal;
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,6 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -128,7 +127,7 @@ impl Staging {
 
     /// Identifies the folder, so that another one in its place is noticed.
     pub(crate) fn place(&self) -> Result<u64, DeliverError> {
-        Ok(self.directory.metadata().at("read", &self.path)?.ino())
+        Ok(super::place_of(&self.directory).at("read", &self.path)?)
     }
 
     /// Opens a message for reading, from its beginning.

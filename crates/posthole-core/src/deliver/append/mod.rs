@@ -157,7 +157,7 @@ impl AppendFile {
         round: &Round<'_>,
     ) -> Result<Layout, DeliverError> {
         let mut layout = Layout {
-            place: locked.inode,
+            place: locked.place,
             entries: Vec::with_capacity(waiting.len()),
         };
         let mut end = locked.length;

@@ -18,6 +18,7 @@ use super::super::DeliverError;
 use super::super::user::mail_group;
 use super::dotlock::Dotlock;
 use super::{AppendFile, Form, mbox};
+use crate::deliver::place_of;
 use crate::durable::{self, At, FsError};
 
 /// A file that is ours to write to until this is dropped.
@@ -28,7 +29,7 @@ pub(super) struct Locked {
     pub(super) file: File,
     pub(super) path: PathBuf,
     pub(super) length: u64,
-    pub(super) inode: u64,
+    pub(super) place: u64,
     /// Whether the entry in the folder may not be durable yet.
     made: bool,
 }
@@ -73,7 +74,10 @@ impl AppendFile {
         if make && !parent.is_dir() {
             self.owner.run_as(None, || durable::create_dir(parent))??;
         }
-        let group = self.group_for(parent);
+        // A link of a user leads to where the user may write, and to nobody else's mailbox.
+        let group = self
+            .group_for(parent)
+            .filter(|_| parent == parent_of(&self.path));
         // Before it is opened as well, which may not be allowed for the very reason.
         if let Ok(metadata) = std::fs::symlink_metadata(&path) {
             self.judge(&metadata, &path)?;
@@ -106,7 +110,7 @@ impl AppendFile {
         Ok(Attempt::Locked(Box::new(Locked {
             dotlock,
             length: metadata.len(),
-            inode: metadata.ino(),
+            place: place_of(&file).at("read", &path)?,
             // One that is empty may have been made by a run that died.
             made: made || metadata.len() == 0,
             file,
@@ -185,7 +189,10 @@ impl AppendFile {
             let in_the_way = io::Error::from(io::ErrorKind::NotADirectory);
             return Ok(Err(in_the_way).at("create a file in", parent)?);
         }
-        let group = self.group_for(parent);
+        // A link of a user leads to where the user may write, and to nobody else's mailbox.
+        let group = self
+            .group_for(parent)
+            .filter(|_| parent == parent_of(&self.path));
         let may = || {
             rustix::fs::accessat(
                 rustix::fs::CWD,

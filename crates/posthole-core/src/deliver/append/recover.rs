@@ -86,7 +86,7 @@ impl AppendFile {
         staging: &Staging,
     ) -> Result<Option<u64>, DeliverError> {
         let start = intent.offset.unwrap_or(0);
-        if locked.inode != intent.place || start >= locked.length {
+        if locked.place != intent.place || start >= locked.length {
             return Ok(None);
         }
         let lead = self.lead(&locked.file, start, &locked.path)?;

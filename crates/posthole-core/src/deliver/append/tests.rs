@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -10,7 +10,7 @@ use super::*;
 use crate::ask::Nobody;
 use crate::deliver::dispatch::open_staging;
 use crate::deliver::staging::Staging;
-use crate::deliver::{Delivery, Means, Settled};
+use crate::deliver::{Delivery, Means, Settled, place_of};
 use crate::error::Class;
 use crate::plan::DeliverTo;
 use crate::record::{IdentityKind, Mailbox, Records, StoredIntent};
@@ -108,7 +108,7 @@ impl World {
             identity: identity(text),
             destination: self.path(),
             name: name.clone(),
-            place: metadata.ino(),
+            place: place_of(&File::open(self.path()).unwrap()).unwrap(),
             at,
             offset: Some(metadata.len()),
         };
