@@ -111,7 +111,7 @@ pub fn message(text: &[u8]) {
 
 fn whom_it_is_for(header: &[u8]) {
     for envelope in [
-        Envelope::Received,
+        Envelope::Received { skip: 0 },
         Envelope::Nowhere,
         Envelope::Field {
             name: "X-Original-To".to_owned(),

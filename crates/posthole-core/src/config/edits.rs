@@ -183,8 +183,10 @@ impl Reader<'_> {
         }
         if let Some(Spanned { value, span }) = skip {
             match &mut options.envelope {
-                Envelope::Field { skip, .. } => *skip = value as usize,
-                _ => self.note(
+                Envelope::Received { skip } | Envelope::Field { skip, .. } => {
+                    *skip = value as usize;
+                }
+                Envelope::Nowhere => self.note(
                     Diagnostic::error("`skip` counts fields that `envelope` names")
                         .at(span)
                         .help("write envelope = \"Delivered-To\" beside it, or leave it out"),
@@ -205,7 +207,7 @@ impl Reader<'_> {
 
     fn envelope(&mut self, entry: Entry<'_>) -> Option<Envelope> {
         match entry.value.get_ref() {
-            DeValue::Boolean(true) => Some(Envelope::Received),
+            DeValue::Boolean(true) => Some(Envelope::default()),
             DeValue::Boolean(false) => Some(Envelope::Nowhere),
             DeValue::String(_) => Some(self.parsed_with(entry, parse_envelope)?.value),
             _ => {
@@ -258,7 +260,7 @@ pub fn parse_host(text: &str) -> Result<String, ValueError> {
 
 fn parse_envelope(text: &str) -> Result<Envelope, ValueError> {
     if text.eq_ignore_ascii_case("received") {
-        return Ok(Envelope::Received);
+        return Ok(Envelope::default());
     }
     let is_name = |c: char| c.is_ascii_graphic() && c != ':';
     if text.is_empty() || !text.chars().all(is_name) {

@@ -5,16 +5,18 @@
 //! it happens with the user's rights: a thread of this process can have rights of its own on
 //! Linux.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io;
 
 use nix::unistd::{Group, User, getgrouplist};
+use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 
 use super::DeliverError;
 
 /// Whose files and programs we deal with.
 #[derive(Clone, Debug)]
-pub(super) struct LocalUser {
+pub(crate) struct LocalUser {
     pub(super) uid: u32,
     pub(super) gid: u32,
     /// What the user database says, unless it is ourselves.
@@ -30,7 +32,7 @@ pub(super) struct Account {
 
 impl LocalUser {
     /// Looks up whom to deliver for: the named user for root, and ourselves for everybody else.
-    pub(super) fn find(name: Option<&str>) -> Result<Self, DeliverError> {
+    pub(crate) fn find(name: Option<&str>) -> Result<Self, DeliverError> {
         let (uid, gid) = (
             rustix::process::geteuid().as_raw(),
             rustix::process::getegid().as_raw(),
@@ -86,9 +88,59 @@ impl LocalUser {
         }
     }
 
+    /// An environment, with the user in it in the place of us.
+    pub(crate) fn environment(&self, ours: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+        let mut variables = ours.to_vec();
+        if let Some(Account { user, .. }) = &self.other {
+            let own = [
+                ("HOME", user.dir.clone().into_os_string()),
+                ("LOGNAME", user.name.clone().into()),
+                ("SHELL", user.shell.clone().into_os_string()),
+                ("USER", user.name.clone().into()),
+            ];
+            variables.retain(|(name, _)| !own.iter().any(|(other, _)| name == other));
+            variables.retain(|(name, _)| name != "TMPDIR");
+            variables.extend(own.map(|(name, value)| (name.into(), value)));
+        }
+        variables
+    }
+
+    /// Starts a program with the rights of this user, and nobody else's.
+    pub(crate) fn spawn(
+        &self,
+        command: std::process::Command,
+        runtime: &Handle,
+    ) -> io::Result<Child> {
+        let mut command = Command::from(command);
+        if self.other.is_none() {
+            let _runtime = runtime.enter();
+            return command.spawn();
+        }
+        #[cfg(target_os = "linux")]
+        {
+            // A thread that takes on the user's rights, and is of no use for anything else then.
+            let start = || {
+                self.become_for_good()?;
+                let _runtime = runtime.enter();
+                command.spawn()
+            };
+            std::thread::scope(|scope| match scope.spawn(start).join() {
+                Ok(child) => child,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            // The standard library drops all further groups.
+            command.uid(self.uid).gid(self.gid);
+            let _runtime = runtime.enter();
+            command.spawn()
+        }
+    }
+
     /// Gives this thread the rights of this user for good, for a program that it starts.
     #[cfg(target_os = "linux")]
-    pub(super) fn become_for_good(&self) -> io::Result<()> {
+    fn become_for_good(&self) -> io::Result<()> {
         use rustix::process::{Gid, Uid};
         use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 

@@ -28,11 +28,14 @@ pub struct Multidrop {
 }
 
 /// Which field names the recipient of the envelope (`envelope`).
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Envelope {
-    /// The `for` of a `Received` field that our server wrote.
-    #[default]
-    Received,
+    /// The `for` of a `Received` field that our server wrote, after skipping so many of all such
+    /// fields.
+    Received {
+        /// How many come before it.
+        skip: usize,
+    },
     /// A field of that name, after skipping so many of them.
     Field {
         /// Such as `X-Original-To`.
@@ -42,6 +45,12 @@ pub enum Envelope {
     },
     /// None.
     Nowhere,
+}
+
+impl Default for Envelope {
+    fn default() -> Self {
+        Self::Received { skip: 0 }
+    }
 }
 
 impl Multidrop {
@@ -79,9 +88,11 @@ impl Multidrop {
 
     fn on_the_envelope(&self, header: &[u8]) -> Option<Vec<String>> {
         match &self.envelope {
-            Envelope::Received => {
-                let mut received = header::fields(header).filter(|field| field.is("Received"));
-                received.find_map(|field| Some(vec![self.received_for(&field)?]))
+            Envelope::Received { skip } => {
+                let received = header::fields(header).filter(|field| field.is("Received"));
+                received
+                    .skip(*skip)
+                    .find_map(|field| Some(vec![self.received_for(&field)?]))
             }
             Envelope::Field { name, skip } => {
                 let field = header::fields(header)

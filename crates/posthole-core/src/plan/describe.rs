@@ -401,7 +401,10 @@ impl fmt::Display for Multidrop {
                 writeln!(f, "    envelope: {name}, after {skip} others")?;
             }
             Envelope::Nowhere => writeln!(f, "    envelope: none; from To, Cc and Bcc")?,
-            Envelope::Received => writeln!(f, "    envelope: Received")?,
+            Envelope::Received { skip: 0 } => writeln!(f, "    envelope: Received")?,
+            Envelope::Received { skip } => {
+                writeln!(f, "    envelope: Received, after {skip} of them")?;
+            }
         }
         let people = rules.names.iter().map(|(there, here)| match there == here {
             true => here.clone(),

@@ -52,6 +52,8 @@ pub struct Filter {
     /// Program and arguments, without a shell; never empty. `%F` stands for the sender, `%S` for
     /// the size in octets.
     pub command: Vec<String>,
+    /// The local user it runs as, where that is not whoever runs this: only root can.
+    pub user: Option<String>,
     /// All environment variables it gets.
     pub environment: Vec<(OsString, OsString)>,
     /// How long it may take for a message.

@@ -6,18 +6,20 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
 use posthole_proto::pop3::{CommandKind, Event as Pop3Event};
 use posthole_proto::text::clean;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::MessageFailure;
 use super::entry::Entered;
-use crate::deliver::{finish_lf, sender_of, to_lf};
+use super::{MessageFailure, blocking};
+use crate::deliver::{LocalUser, finish_lf, sender_of, to_lf};
 use crate::error::Error;
 use crate::plan::Filter;
 use crate::policy::Decisions;
@@ -57,7 +59,13 @@ pub(super) async fn ask(
         ..
     } = entered;
     let mut filtered = Filtered::default();
-    let filter = Arc::new(filter.clone());
+    let name = filter.user.clone();
+    let user = blocking(move || LocalUser::find(name.as_deref())).await;
+    let user = user.map_err(|error| Broken {
+        error,
+        message: None,
+    })?;
+    let filter = Arc::new((filter.clone(), user));
     let most = most.map_or(usize::MAX, |most| most as usize);
     for list in [Which::Fetch, Which::Suspects] {
         let undecided = std::mem::take(list.of(decisions));
@@ -82,7 +90,10 @@ pub(super) async fn ask(
                 let (filter, size) = (Arc::clone(&filter), listing.size(message.idx));
                 runs.spawn(async move {
                     let verdict = match header {
-                        Ok(header) => run(&filter, &header, size).await,
+                        Ok(header) => {
+                            let (filter, user) = &*filter;
+                            run(filter, user, &header, size).await
+                        }
                         Err(reason) => Verdict::Unknown(reason),
                     };
                     (message, verdict)
@@ -202,8 +213,8 @@ enum Verdict {
     Unknown(String),
 }
 
-async fn run(filter: &Filter, header: &[u8], size: u64) -> Verdict {
-    match tokio::time::timeout(filter.timeout, judge(filter, header, size)).await {
+async fn run(filter: &Filter, user: &LocalUser, header: &[u8], size: u64) -> Verdict {
+    match tokio::time::timeout(filter.timeout, judge(filter, user, header, size)).await {
         Ok(Ok((status, said))) => verdict(filter, status, &said),
         Ok(Err(error)) => Verdict::Unknown(format!("`{filter}` could not be run: {error}")),
         Err(_elapsed) => Verdict::Unknown(format!(
@@ -231,17 +242,23 @@ fn verdict(filter: &Filter, status: ExitStatus, said: &str) -> Verdict {
 /// Runs the command to its end; also returns what it complained of.
 ///
 /// It is killed with all that it started when this is dropped.
-async fn judge(filter: &Filter, header: &[u8], size: u64) -> io::Result<(ExitStatus, String)> {
+async fn judge(
+    filter: &Filter,
+    user: &LocalUser,
+    header: &[u8],
+    size: u64,
+) -> io::Result<(ExitStatus, String)> {
     let argv = argv(&filter.command, header, size);
     let mut command = std::process::Command::new(&argv[0]);
-    command.args(&argv[1..]).env_clear();
-    command.envs(filter.environment.iter().map(|(name, value)| (name, value)));
-    let mut child = tokio::process::Command::from(command)
+    command
+        .args(&argv[1..])
+        .env_clear()
+        .envs(user.environment(&filter.environment))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()?;
+        .process_group(0);
+    let mut child = user.spawn(command, &Handle::current())?;
     let group = ProcessGroup::of(&child);
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let talk = async {

@@ -15,6 +15,7 @@ fn filter(script: &str) -> Option<Filter> {
     let command = ["sh", "-c", script, "sh", "%S", "%F"];
     Some(Filter {
         command: command.map(str::to_owned).to_vec(),
+        user: None,
         environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
         timeout: Duration::from_secs(30),
     })
@@ -256,4 +257,18 @@ async fn what_the_filter_does_not_want_goes_though_a_quit_got_lost() {
     account.server.set_faults(Faults::new());
     let summary = account.fetch().await;
     assert_eq!((summary.fetched, summary.deleted, summary.left), (0, 1, 1));
+}
+
+#[tokio::test]
+async fn root_has_a_filter_run_with_the_rights_of_the_user() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let mut account = Account::with(&[about("ham")], Faults::new());
+    let script = "[ \"$(id -un) $USER $HOME\" = \"nobody nobody /nonexistent\" ]";
+    account.job.filter = filter(script).map(|filter| Filter {
+        user: Some("nobody".to_owned()),
+        ..filter
+    });
+    assert_eq!(account.fetch().await.fetched, 1);
 }

@@ -100,7 +100,7 @@ fn multidrop_is_understood() {
     let least = multidrop("names = '*'");
     assert_eq!(
         (least.envelope, least.dns),
-        (Envelope::Received, NameService::System)
+        (Envelope::default(), NameService::System)
     );
     let without = multidrop("names = '*', envelope = false, dns = false");
     assert_eq!(
@@ -129,7 +129,7 @@ fn what_is_no_change_filter_or_multidrop_is_refused() {
             "multidrop = { names = 'joe', postmastr = 'x' }",
             "multidrop = { names = ['joe', 'a b', '=x'] }",
             "multidrop = { names = 'joe', envelope = 'To: ' }",
-            "multidrop = { names = 'joe', skip = 1 }",
+            "multidrop = { envelope = false, names = 'joe', skip = 1 }",
             "multidrop = { names = 'joe', dns = 'resolver' }",
         ],
         expect![[r#"
@@ -168,8 +168,8 @@ fn what_is_no_change_filter_or_multidrop_is_refused() {
             multidrop = { names = 'joe', envelope = 'To: ' }
               3:42 `envelope`: this cannot be the name of a field ^To: ^
                 help: write it without a colon, such as "X-Original-To"
-            multidrop = { names = 'joe', skip = 1 }
-              3:37 `skip` counts fields that `envelope` names ^1^
+            multidrop = { envelope = false, names = 'joe', skip = 1 }
+              3:55 `skip` counts fields that `envelope` names ^1^
                 help: write envelope = "Delivered-To" beside it, or leave it out
             multidrop = { names = 'joe', dns = 'resolver' }
               3:37 `dns`: this is not the address of a resolver ^resolver^

@@ -90,20 +90,7 @@ impl Mda {
 
     /// The environment of the command: what the plan says, with another user's own home and name.
     fn environment(&self) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-        let mut variables = self.to.environment.clone();
-        if let Some(account) = &self.user.other {
-            let user = &account.user;
-            let own = [
-                ("HOME", user.dir.clone().into_os_string()),
-                ("LOGNAME", user.name.clone().into()),
-                ("SHELL", user.shell.clone().into_os_string()),
-                ("USER", user.name.clone().into()),
-            ];
-            variables.retain(|(name, _)| !own.iter().any(|(other, _)| name == other));
-            variables.retain(|(name, _)| name != "TMPDIR");
-            variables.extend(own.map(|(name, value)| (name.into(), value)));
-        }
-        variables
+        self.user.environment(&self.to.environment)
     }
 
     fn variable(&self, name: &str) -> Option<std::ffi::OsString> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use posthole_proto::text::clean;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 
 use super::super::dispatch::Refusal;
@@ -82,31 +82,7 @@ impl Mda {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0);
-        let mut command = Command::from(command);
-        if self.user.other.is_none() {
-            let _runtime = self.runtime.enter();
-            return command.spawn();
-        }
-        #[cfg(target_os = "linux")]
-        {
-            // A thread that takes on the user's rights, and is of no use for anything else then.
-            let start = || {
-                self.user.become_for_good()?;
-                let _runtime = self.runtime.enter();
-                command.spawn()
-            };
-            std::thread::scope(|scope| match scope.spawn(start).join() {
-                Ok(child) => child,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-        }
-        #[cfg(not(target_os = "linux"))]
-        {
-            // The standard library drops all further groups.
-            command.uid(self.user.uid).gid(self.user.gid);
-            let _runtime = self.runtime.enter();
-            command.spawn()
-        }
+        self.user.spawn(command, &self.runtime)
     }
 
     fn is_shell(&self) -> bool {

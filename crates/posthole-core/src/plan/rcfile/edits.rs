@@ -53,7 +53,9 @@ impl Mapping<'_> {
         }
         let envelope = match &entry.envelope {
             None => Envelope::Nowhere,
-            Some(name) if name.eq_ignore_ascii_case(b"Received") => Envelope::Received,
+            Some(name) if name.eq_ignore_ascii_case(b"Received") => Envelope::Received {
+                skip: entry.envskip as usize,
+            },
             Some(name) => Envelope::Field {
                 name: self.text(name, "envelope")?,
                 skip: entry.envskip as usize,

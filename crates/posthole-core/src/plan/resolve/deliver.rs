@@ -264,7 +264,7 @@ impl Resolver<'_> {
 
     /// The local user that root delivers for: the first recipient who is named, without a domain;
     /// nobody where each message says whom it is for.
-    fn local_user(&self, wanted: &Wanted<'_>) -> Option<String> {
+    pub(super) fn local_user(&self, wanted: &Wanted<'_>) -> Option<String> {
         if self.multidrop_options(wanted).is_some() {
             return None;
         }

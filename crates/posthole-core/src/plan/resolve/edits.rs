@@ -56,6 +56,7 @@ impl Resolver<'_> {
         }
         Some(Filter {
             command,
+            user: self.local_user(wanted),
             environment: for_commands(self.environment),
             timeout: FILTER_TIMEOUT,
         })

@@ -119,14 +119,16 @@ pub(super) fn multidrop(text: &mut String, multidrop: &Multidrop, host: &str) {
     };
     let mut pairs = Vec::new();
     match envelope {
-        Envelope::Received => {}
-        Envelope::Field { name, skip } => {
-            pairs.push(format!("envelope = {}", quoted(name)));
-            if *skip > 0 {
-                pairs.push(format!("skip = {skip}"));
-            }
-        }
+        Envelope::Received { .. } => {}
+        Envelope::Field { name, .. } => pairs.push(format!("envelope = {}", quoted(name))),
         Envelope::Nowhere => pairs.push("envelope = false".to_owned()),
+    }
+    if let Envelope::Received { skip: skip @ 1.. }
+    | Envelope::Field {
+        skip: skip @ 1.., ..
+    } = envelope
+    {
+        pairs.push(format!("skip = {skip}"));
     }
     if let Some(prefix) = prefix {
         pairs.push(format!("qvirtual = {}", quoted(prefix)));
