@@ -15,7 +15,7 @@ pub fn cache(text: &[u8]) -> Import {
         let line = rest.find_byte(b'\n').map_or(rest.len(), |end| end + 1);
         let length = match record {
             Some((unique_id, length)) => {
-                import.add(None, unique_id, None);
+                import.add(number, None, unique_id, None);
                 length
             }
             None => {

@@ -18,7 +18,7 @@ pub fn fetchids(text: &[u8]) -> Import {
             continue;
         }
         match at_last_blank(line).or_else(|| as_fetchmail_does(line)) {
-            Some((account, unique_id)) => import.add(Some(&account), unique_id, None),
+            Some((account, unique_id)) => import.add(number, Some(&account), unique_id, None),
             None => import.skip(number, "it is not `user@host unique-id`"),
         }
     }

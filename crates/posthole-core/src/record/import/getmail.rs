@@ -22,10 +22,8 @@ pub fn oldmail(text: &[u8]) -> Import {
         };
         if unique_id.contains(&b'/') {
             import.skip(number, "it is of a folder, not of POP3");
-        } else if unique_id.trim_ascii().is_empty() {
-            import.skip(number, "it has no unique-id");
         } else {
-            import.add(None, unique_id, seconds(time));
+            import.add(number, None, unique_id, seconds(time));
         }
     }
     import

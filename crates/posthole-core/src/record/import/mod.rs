@@ -61,10 +61,21 @@ pub struct Skipped {
 }
 
 impl Import {
-    fn add(&mut self, account: Option<&Account>, unique_id: &[u8], at: Option<SystemTime>) {
+    /// Takes note of a message, unless there is nothing but blanks to know it by.
+    fn add(
+        &mut self,
+        line: usize,
+        account: Option<&Account>,
+        unique_id: &[u8],
+        at: Option<SystemTime>,
+    ) {
+        let unique_id = UniqueId::new(unique_id);
+        if unique_id.as_bytes().is_empty() {
+            return self.skip(line, "it has no unique-id");
+        }
         self.seen.push(Seen {
             account: account.cloned(),
-            unique_id: UniqueId::new(unique_id),
+            unique_id,
             at,
         });
     }

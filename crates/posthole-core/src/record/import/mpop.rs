@@ -16,11 +16,7 @@ pub fn uidls(text: &[u8]) -> Import {
     for (number, line) in lines(text) {
         if left > 0 {
             left -= 1;
-            if line.is_empty() {
-                import.skip(number, "it is empty where a unique-id belongs");
-            } else {
-                import.add(list.as_ref(), line, None);
-            }
+            import.add(number, list.as_ref(), line, None);
         } else if let Some((count, account)) = header(line) {
             (left, list) = (count, Some(account));
         } else if !line.is_empty() && !line.starts_with(b"#") {

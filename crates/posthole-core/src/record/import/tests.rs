@@ -91,7 +91,7 @@ fn broken_uidls_lose_no_more_than_they_must() {
             "line 1: it is not ` count host user`",
             "line 2: it is not ` count host user`",
             "line 3: it is not ` count host user`",
-            "line 6: it is empty where a unique-id belongs",
+            "line 6: it has no unique-id",
             "line 9: unique-ids are missing behind it",
         ]
     );
