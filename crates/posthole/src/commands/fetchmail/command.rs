@@ -60,6 +60,10 @@ pub(super) async fn run(
             _ = &mut hearing, if !heard => heard = true,
             () = &mut stopped => {
                 end(&mut child, group).await;
+                if !heard {
+                    // Its output ends when the last of its processes has.
+                    tokio::time::timeout(LAST_WORDS, hearing).await.ok();
+                }
                 return Err("was ended, since fetchmail is to stop".to_owned());
             }
         }
@@ -124,6 +128,9 @@ const WORDS: u64 = 64 * 1024;
 mod tests {
     use std::cell::RefCell;
 
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    use tokio::net::unix::pipe;
+
     use super::*;
 
     fn setting(stop: &CancellationToken) -> Setting<'_> {
@@ -149,22 +156,20 @@ mod tests {
     #[tokio::test]
     async fn a_stop_ends_a_command_and_what_it_has_started() {
         let stop = CancellationToken::new();
-        // The reading end of the output is at its end only when nobody is left in the group.
         let hear = |_: &[u8]| stop.cancel();
         let directory = tempfile::tempdir().unwrap();
         let fifo = directory.path().join("fifo");
+        mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
+        let mut receiver = pipe::OpenOptions::new().open_receiver(&fifo).unwrap();
         let command = format!(
-            "mkfifo {0}; (echo started; exec cat {0}) & wait",
+            "exec 3>{}; (echo started; exec sleep 3600) & wait",
             fifo.display()
         );
         let ended = run(&command, setting(&stop), hear).await;
         assert!(ended.unwrap_err().contains("is to stop"));
-        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
-        let opened = rustix::fs::open(&fifo, flags, rustix::fs::Mode::empty());
-        assert_eq!(
-            opened.unwrap_err(),
-            rustix::io::Errno::NXIO,
-            "nobody reads it"
-        );
+        // The pipe is at its end only when nobody is left who could write to it.
+        let end = tokio::time::timeout(Duration::from_secs(60), receiver.read_u8()).await;
+        let error = end.expect("nobody holds it").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
     }
 }
