@@ -55,6 +55,16 @@ pub enum SecretError {
         /// The file.
         path: PathBuf,
     },
+    /// The credential cannot be read.
+    #[error("cannot read the credential `{name}`, {}", path.display())]
+    CredentialUnreadable {
+        /// What the unit calls it.
+        name: String,
+        /// Where systemd should have put it.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The file could not be read.
     #[error("cannot read the password file {}", path.display())]
     FileUnreadable {
@@ -119,6 +129,9 @@ impl SecretError {
             Self::Command { .. } => {
                 "run the command in a shell: it must print the password as its first line".to_owned()
             }
+            Self::CredentialUnreadable { name, .. } => format!(
+                "see that the service has LoadCredential={name}:FILE, and what systemd logs about it"
+            ),
             Self::FileEmpty { .. } | Self::FileTooLong { .. } => {
                 "the password is the whole first line of the file".to_owned()
             }

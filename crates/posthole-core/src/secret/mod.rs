@@ -43,7 +43,18 @@ impl PasswordSource {
     ) -> Result<SecretString, SecretError> {
         match self {
             Self::Command(command) => command::run(command, command::TIME_LIMIT).await,
-            Self::Credential { name: _, path } | Self::File(path) => {
+            Self::Credential { name, path } => {
+                let file = path.clone();
+                let read = blocking(move || file::read(&file)).await;
+                read.map_err(|error| match error {
+                    SecretError::FileUnreadable { path, source } => {
+                        let name = name.clone();
+                        SecretError::CredentialUnreadable { name, path, source }
+                    }
+                    other => other,
+                })
+            }
+            Self::File(path) => {
                 let path = path.clone();
                 blocking(move || file::read(&path)).await
             }

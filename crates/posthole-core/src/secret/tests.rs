@@ -625,3 +625,14 @@ fn a_file_that_may_not_be_read_needs_another_mode_and_not_another_text() {
     assert!(hint(std::io::ErrorKind::PermissionDenied).contains("chmod 600 /pw"));
     assert!(hint(std::io::ErrorKind::NotFound).contains("first line"));
 }
+
+#[tokio::test]
+async fn a_credential_that_is_missing_is_no_file_of_the_users() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("work");
+    let name = "work".to_owned();
+    let source = PasswordSource::Credential { name, path };
+    let error = source.resolve(&nobody(), mail()).await.unwrap_err();
+    assert!(error.to_string().contains("credential `work`"), "{error}");
+    assert!(error.hint().unwrap().contains("LoadCredential=work:FILE"));
+}
