@@ -64,6 +64,11 @@ impl Daemon {
         }
     }
 
+    /// Its process.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to it and to all its descendants.
     pub(super) fn signal_all(&self, what: Signal) {
         signal(&descendants(self.child.id()), what);

@@ -18,6 +18,7 @@ mod mailhost;
 mod postfix;
 mod sshd;
 mod suite;
+mod systemd;
 
 use std::path::PathBuf;
 
@@ -31,6 +32,7 @@ pub use mailhost::Mailhost;
 pub use postfix::Postfix;
 pub use sshd::{Builder as SshdBuilder, Round, Sshd};
 pub use suite::Suite;
+pub use systemd::Systemd;
 
 /// A program or a library that a test needs and a machine may lack.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,6 +92,8 @@ pub enum Requirement {
     SshKeygen,
     /// The SSH server; Debian package `openssh-server`.
     Sshd,
+    /// systemd, and the rights of root to start another one; Debian package `systemd`.
+    Systemd,
 }
 
 impl Requirement {
@@ -158,6 +162,10 @@ impl Requirement {
             ),
             Self::SshKeygen => (find_program("ssh-keygen").is_some(), "openssh-client"),
             Self::Sshd => (find_program("sshd").is_some(), "openssh-server"),
+            Self::Systemd => (
+                systemd::is_possible(),
+                "systemd, and root with namespaces and overlayfs",
+            ),
         };
         (!found).then_some(package)
     }

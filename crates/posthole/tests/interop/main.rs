@@ -27,6 +27,7 @@ mod passwords;
 mod prompts;
 mod refusals;
 mod ssh_config;
+mod systemd;
 mod tls;
 mod trust;
 mod world;
@@ -60,5 +61,6 @@ fn main() -> ExitCode {
     let suite = daemon::tests(suite);
     let suite = forward::tests(suite);
     let suite = mail_programs::tests(suite);
+    let suite = systemd::tests(suite);
     suite.run()
 }
