@@ -1,5 +1,8 @@
 //! The daemon with OpenSSH's sshd and Dovecot, through bad times.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Child;
 
 use posthole_testkit::home::assert_maildir_holds;
@@ -20,10 +23,13 @@ pub(crate) fn tests(suite: Suite) -> Suite {
 
 const ACCOUNTS: usize = 4;
 
+/// With `POSTHOLE_SOAK=N` there are as many bad times, and it says what they took.
 fn a_daemon_comes_through_bad_times_and_nothing_is_lost_or_doubled() {
-    let messages = mail::corpus(21, 12);
+    let said = std::env::var("POSTHOLE_SOAK").ok();
+    let rounds = said.as_deref().map_or(9, |said| said.parse().unwrap());
+    let messages = mail::corpus(21, 3 + rounds);
     let (start_with, more) = messages.split_at(3);
-    let mut host = Mailhost::start_on(Dovecot::start_for(ACCOUNTS, start_with), |sshd| sshd);
+    let mut host = Mailhost::start_on(Dovecot::start_for(ACCOUNTS + 1, start_with), |sshd| sshd);
     let mut config = format!(
         "[defaults]\nevery = \"1s\"\nkeep = false\nvia = \"{}\"\ntimeout = \"3s\"\n\
          password = {{ file = \"~/mail-password\" }}\n\
@@ -38,14 +44,25 @@ fn a_daemon_comes_through_bad_times_and_nothing_is_lost_or_doubled() {
             host.dovecot().port()
         );
     }
+    config += &format!(
+        "[forward.pop]\nlisten = \"unix:~/pop\"\nvia = \"{}\"\nto = \"localhost:{}\"\n\
+         protocol = \"pop3\"\n",
+        host.via(),
+        host.dovecot().port()
+    );
     host.home().write_config(&config);
+    let socket = host.home().path().join("pop");
     let child = start(host.home(), &["daemon"]);
     wait_until("all is well", || {
         statuses(&host).is_some_and(|a| a.iter().all(|a| a["last_success"].is_u64()))
     });
     wait_until("it is idle", || open_files(&child) <= IDLE);
+    wait_until("the forward serves", || is_served(&socket));
+    let before = resident(&child);
 
     for (round, message) in more.iter().enumerate() {
+        // It has a connection when the bad time begins, and does nothing.
+        let idle = UnixStream::connect(&socket).unwrap();
         match round % 4 {
             0 => host.sshd_mut().restart(),
             1 => {
@@ -71,6 +88,8 @@ fn a_daemon_comes_through_bad_times_and_nothing_is_lost_or_doubled() {
         run(host.home(), &["wake"]).exits(0);
         let so_far = start_with.len() + round + 1;
         wait_until("the message has come", || delivered(&host, 0) == so_far);
+        wait_until("the forward serves again", || is_served(&socket));
+        drop(idle);
     }
     wait_until("all is well again", || {
         statuses(&host).is_some_and(|a| a.iter().all(|a| a["failures"] == 0))
@@ -78,6 +97,14 @@ fn a_daemon_comes_through_bad_times_and_nothing_is_lost_or_doubled() {
     wait_until("no descriptor was left behind", || {
         open_files(&child) <= IDLE
     });
+    if said.is_some() {
+        report(&format!(
+            "{rounds} bad times: {before} before, {} after, {} files open; {}",
+            resident(&child),
+            open_files(&child),
+            run(host.home(), &["status"]).stdout
+        ));
+    }
     run(host.home(), &["stop"]).exits(0);
     let ended = end(child);
     assert!(ended.status.success(), "{}", ended.text());
@@ -94,6 +121,22 @@ fn a_daemon_comes_through_bad_times_and_nothing_is_lost_or_doubled() {
     );
 }
 
+/// Whether a mail program that connects there can log in to the mailbox that nobody polls, and
+/// finds all in it.
+fn is_served(socket: &Path) -> bool {
+    let Ok(stream) = UnixStream::connect(socket) else {
+        return false;
+    };
+    let (user, password) = (Dovecot::user(ACCOUNTS), Mailhost::MAIL_PASSWORD);
+    let commands = format!("USER {user}\r\nPASS {password}\r\nSTAT\r\nQUIT\r\n");
+    let mut said = String::new();
+    let exchange = (&stream)
+        .write_all(commands.as_bytes())
+        .and_then(|()| (&stream).read_to_string(&mut said));
+    // What cannot be reached at the moment says so, or closes.
+    exchange.is_ok() && said.contains("+OK 3 ")
+}
+
 fn statuses(host: &Mailhost) -> Option<Vec<Value>> {
     let ended = run(host.home(), &["status", "--json"]);
     let status = ended.json().pop()?;
@@ -107,6 +150,18 @@ fn delivered(host: &Mailhost, number: usize) -> usize {
 
 fn open_files(child: &Child) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", child.id())).map_or(0, Iterator::count)
+}
+
+/// What it has in memory.
+fn resident(child: &Child) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.unwrap_or_default().trim().to_owned()
+}
+
+#[expect(clippy::print_stderr, reason = "for whoever runs it to see")]
+fn report(text: &str) {
+    eprintln!("{text}");
 }
 
 fn signal(child: &Child, signal: Signal) {
