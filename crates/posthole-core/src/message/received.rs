@@ -73,7 +73,13 @@ impl Received {
         }
         field.push(')');
         if let Some(Recipient { address, how }) = found.or(recipient.as_ref()) {
-            write!(field, "\n\tfor <{}> ({how})", one_word(address)).ok();
+            // A path in this field has a domain (RFC 5321 §4.4).
+            let domain = if address.contains('@') {
+                ""
+            } else {
+                "@localhost"
+            };
+            write!(field, "\n\tfor <{}{domain}> ({how})", one_word(address)).ok();
         }
         writeln!(field, "; {}", time(arrived, zone)).ok();
         field

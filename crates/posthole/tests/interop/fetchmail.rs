@@ -68,7 +68,7 @@ pub(crate) fn tests(suite: Suite) -> Suite {
 }
 
 /// The program by the name `fetchmail`, first in the path.
-fn command(home: &Home, program: &Path) -> Command {
+pub(crate) fn command(home: &Home, program: &Path) -> Command {
     let bin = home.path().join("bin");
     if !bin.exists() {
         fs::create_dir(&bin).unwrap();

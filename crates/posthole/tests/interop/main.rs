@@ -14,6 +14,7 @@ mod destinations;
 mod dropbear;
 mod fetch;
 mod fetchmail;
+mod fetchmail_texts;
 mod forward;
 mod host_key;
 mod interrupted;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let suite = Suite::new();
     let suite = fetch::tests(suite);
     let suite = fetchmail::tests(suite);
+    let suite = fetchmail_texts::tests(suite);
     let suite = interrupted::tests(suite);
     let suite = login::tests(suite);
     let suite = openssh::tests(suite);
