@@ -65,6 +65,10 @@ pub enum Requirement {
     Maildrop,
     /// fetchmail, whose language we speak; Debian package `fetchmail`.
     Fetchmail,
+    /// fdm, which fetches and sorts mail; Debian package `fdm`.
+    Fdm,
+    /// getmail, another program that fetches mail; Debian package `getmail6`.
+    Getmail,
     /// mpop, another program that fetches mail; Debian package `mpop`.
     Mpop,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
@@ -135,6 +139,8 @@ impl Requirement {
             Self::DovecotLmtp => (dovecot_has("lmtp"), "dovecot-lmtpd"),
             Self::Maildrop => (find_program("maildrop").is_some(), "maildrop"),
             Self::Fetchmail => (find_program("fetchmail").is_some(), "fetchmail"),
+            Self::Fdm => (find_program("fdm").is_some(), "fdm"),
+            Self::Getmail => (find_program("getmail").is_some(), "getmail6"),
             Self::Mpop => (find_program("mpop").is_some(), "mpop"),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::PamWrapper => (pam_wrapper().is_some(), "libpam-wrapper"),

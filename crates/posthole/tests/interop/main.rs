@@ -29,6 +29,7 @@ mod prompts;
 mod refusals;
 mod ssh_config;
 mod systemd;
+mod takeover;
 mod tls;
 mod trust;
 mod world;
@@ -64,5 +65,6 @@ fn main() -> ExitCode {
     let suite = forward::tests(suite);
     let suite = mail_programs::tests(suite);
     let suite = systemd::tests(suite);
+    let suite = takeover::tests(suite);
     suite.run()
 }
