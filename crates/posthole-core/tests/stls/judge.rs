@@ -112,6 +112,7 @@ impl<'a> World<'a> {
             }
         }
         let before = self.server.traffic().heard().len();
+        let connections = self.server.connections();
         self.server.clear_log();
         for message in &self.messages {
             self.maildrop.add(message.clone());
@@ -122,6 +123,12 @@ impl<'a> World<'a> {
         let outcome = self.outcome(report.error.as_ref());
         self.check_words(&outcome, &report, &said)?;
         self.check_wire(&outcome, &heard, &said)?;
+        let connections = self.server.connections() - connections;
+        let knows_nothing = self.way != Way::RequiredAgain;
+        if outcome.login == Login::InTls && connections > 1 && knows_nothing {
+            // Only what was said before TLS can have led astray.
+            return Err(format!("it took {connections} connections: {said}"));
+        }
         let fetched = outcome.login != Login::Nowhere;
         self.check_mail(fetched, "the poll", &said)?;
 

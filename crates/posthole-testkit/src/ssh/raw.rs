@@ -234,6 +234,12 @@ impl RawSession {
         Ok(reply)
     }
 
+    /// Its host key, as in a reply.
+    #[must_use]
+    pub fn host_key(&self) -> Vec<u8> {
+        key_blob(&self.host_key)
+    }
+
     /// Says that new keys are used from now on, and waits for the client to say so.
     pub async fn take_new_keys(&mut self) -> io::Result<()> {
         self.send(&[NEWKEYS]).await?;
@@ -480,7 +486,8 @@ pub const EXT_INFO: u8 = 7;
 pub const KEXINIT: u8 = 20;
 /// The end of a key exchange.
 pub const NEWKEYS: u8 = 21;
-const KEX_ECDH_REPLY: u8 = 31;
+/// The server's half of a key exchange (RFC 8731 §3.1), or the group for one (RFC 4419 §5).
+pub const KEX_ECDH_REPLY: u8 = 31;
 /// A login.
 pub const USERAUTH_REQUEST: u8 = 50;
 /// Its refusal.

@@ -48,6 +48,7 @@ impl RawTlsServer {
                     stream,
                     config: Arc::clone(&config),
                     heard: ears.clone(),
+                    has_greeted: false,
                 });
                 drop(tokio::spawn(async move { script.await.ok() }));
             }
@@ -102,6 +103,7 @@ pub struct RawTls {
     stream: TcpStream,
     config: Arc<ServerConfig>,
     heard: Heard,
+    has_greeted: bool,
 }
 
 impl RawTls {
@@ -130,6 +132,7 @@ impl RawTls {
     /// Greets a client of POP3 and agrees to TLS.
     pub async fn agree(&mut self) -> io::Result<()> {
         self.write(b"+OK ready\r\n").await?;
+        self.has_greeted = true;
         while self.hear_line().await? != "STLS" {
             self.write(b"-ERR no\r\n").await?;
         }
@@ -158,6 +161,7 @@ impl RawTls {
         Ok(Protected {
             stream: acceptor.accept(self.stream).await?,
             heard: self.heard,
+            has_greeted: self.has_greeted,
         })
     }
 
@@ -177,9 +181,16 @@ impl fmt::Debug for RawTls {
 pub struct Protected {
     stream: TlsStream<TcpStream>,
     heard: Heard,
+    has_greeted: bool,
 }
 
 impl Protected {
+    /// Whether a greeting is due, which there is but one of (RFC 2595 §4).
+    #[must_use]
+    pub const fn is_first_to_speak(&self) -> bool {
+        !self.has_greeted
+    }
+
     /// Sends octets in TLS.
     pub async fn say(&mut self, octets: &[u8]) -> io::Result<()> {
         self.stream.write_all(octets).await?;

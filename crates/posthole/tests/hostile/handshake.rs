@@ -15,6 +15,7 @@ macro_rules! tls {
         crate::Case {
             name: $name,
             says: $says,
+            logs_in: false,
             by: crate::By::Tls {
                 server: $server,
                 #[allow(unused_mut, reason = "not every script changes it")]
@@ -266,6 +267,7 @@ fn certificates() -> Vec<Case> {
     let case = |name, says, server| Case {
         name,
         says,
+        logs_in: false,
         by: By::Tls {
             server,
             script: listens,

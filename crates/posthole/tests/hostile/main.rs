@@ -25,6 +25,8 @@ macro_rules! case {
         crate::Case {
             name: $name,
             says: $says,
+            logs_in: false,
+            #[allow(unused_mut, reason = "not every script changes it")]
             by: crate::By::Ssh(|mut $session| Box::pin(async move { $script })),
         }
     };
@@ -35,6 +37,7 @@ mod ending;
 mod handshake;
 mod keys;
 mod login;
+mod names;
 mod records;
 
 fn main() -> ExitCode {
@@ -50,7 +53,13 @@ fn main() -> ExitCode {
     for case in cases.into_iter().flatten() {
         suite = suite.test(case.name, &[], move || case.run());
     }
-    suite.run()
+    suite
+        .test(
+            "names_that_are_commands_reach_no_command",
+            &[],
+            names::reach_no_command,
+        )
+        .run()
 }
 
 /// A server, and what comes of fetching through it.
@@ -58,6 +67,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// What the program says at the end, if it is always the same.
     pub(crate) says: &'static str,
+    /// Whether it comes so far that a login is due.
+    pub(crate) logs_in: bool,
     pub(crate) by: By,
 }
 
@@ -100,7 +111,7 @@ impl Case {
                 server.addr()
             ),
         );
-        assert_kept_secret(&server.heard());
+        self.assert_kept_secret(&server.heard());
     }
 
     /// TLS from the start, or agreed upon after a greeting (RFC 2595 §4).
@@ -128,7 +139,7 @@ impl Case {
                 server.addr()
             ),
         );
-        assert_kept_secret(&server.heard());
+        self.assert_kept_secret(&server.heard());
     }
 
     /// Runs the program with an account that this says how to reach.
@@ -173,13 +184,14 @@ impl Case {
         // In KiB on Linux (getrusage(2)).
         let peak = usage.max_rss() / 1024;
         assert!(peak < PEAK_MIB, "{peak} MiB: {said}");
+        let delivered = home.maildir().join("new").read_dir();
+        assert_eq!(delivered.map_or(0, Iterator::count), 0, "{said}");
     }
-}
 
-/// None of the servers comes so far that a login is due.
-fn assert_kept_secret(heard: &[u8]) {
-    let heard = String::from_utf8_lossy(heard);
-    assert!(!heard.contains(PASSWORD), "{heard}");
+    fn assert_kept_secret(&self, heard: &[u8]) {
+        let heard = String::from_utf8_lossy(heard);
+        assert_eq!(heard.contains(PASSWORD), self.logs_in, "{heard}");
+    }
 }
 
 const PASSWORD: &str = "sesame";

@@ -1,5 +1,7 @@
 //! TLS after the handshake.
 
+use std::io;
+
 use posthole_testkit::tls::Tls;
 use posthole_testkit::tls::raw::*;
 
@@ -9,7 +11,77 @@ use crate::{Case, NAME};
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = tls_1_3();
     cases.extend(tls_1_2());
+    cases.extend(in_a_message());
     cases.extend(endings());
+    cases
+}
+
+/// Goes into the mailbox with a client, up to the middle of the first message.
+async fn in_the_message(session: RawTls) -> io::Result<Records> {
+    let mut session = session.shake_hands().await?;
+    if session.is_first_to_speak() {
+        session.say(b"+OK ready\r\n").await?;
+    }
+    loop {
+        let line = session.hear_line().await?;
+        let answer = match line.split(' ').next().unwrap_or_default() {
+            "CAPA" => "+OK\r\nUSER\r\nUIDL\r\n.\r\n",
+            "STAT" => "+OK 1 5000\r\n",
+            "UIDL" => "+OK\r\n1 a\r\n.\r\n",
+            "LIST" => "+OK\r\n1 5000\r\n.\r\n",
+            "RETR" => "+OK\r\nSubject: half of it\r\n",
+            _ => "+OK\r\n",
+        };
+        session.say(answer.as_bytes()).await?;
+        if line.starts_with("RETR") {
+            return session.by_hand();
+        }
+    }
+}
+
+fn in_a_message() -> Vec<Case> {
+    let mut cases = vec![
+        tls!("tls_tickets_in_a_message", "silent", |s| {
+            let records = in_the_message(s).await?;
+            records.flood(HANDSHAKE, &ticket()).await
+        }),
+        tls!("tls_records_of_nothing_in_a_message", "", |s| {
+            let records = in_the_message(s).await?;
+            records.flood(APPLICATION_DATA, &[]).await
+        }),
+        tls!(
+            "tls_an_end_without_goodbye_in_a_message",
+            "without the goodbye of TLS",
+            |s| {
+                let mut records = in_the_message(s).await?;
+                records.send(APPLICATION_DATA, b"more of it\r\n").await
+            }
+        ),
+        tls!(
+            "tls_a_goodbye_in_a_message",
+            "in the middle of the reply to RETR 1",
+            |s| {
+                let mut records = in_the_message(s).await?;
+                records.send(ALERT, &[1, 0]).await?;
+                records.listen().await
+            }
+        ),
+        tls!("tls_plain_text_in_a_message", "", |s| {
+            let mut records = in_the_message(s).await?;
+            records.write(b"evil\r\n.\r\n+OK bye\r\n").await?;
+            records.listen().await
+        }),
+        tls!("tls_a_damaged_record_in_a_message", "", |s| {
+            let mut records = in_the_message(s).await?;
+            let mut record = records.record(APPLICATION_DATA, b"evil\r\n.\r\n");
+            record[7] ^= 1;
+            records.write(&record).await?;
+            records.listen().await
+        }),
+    ];
+    for case in &mut cases {
+        case.logs_in = true;
+    }
     cases
 }
 
