@@ -15,6 +15,8 @@
 //!
 //! Keys are ECDSA on P-256 unless asked otherwise, since those are quick to make.
 
+pub mod raw;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,10 +27,12 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     RevokedCertParams, SerialNumber, SignatureAlgorithm,
 };
-use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// Who signs certificates.
@@ -281,6 +285,7 @@ impl fmt::Debug for Identity {
 pub struct Tls {
     certificate_pem: String,
     key_pem: String,
+    chain_pem: Vec<String>,
     versions: &'static [&'static SupportedProtocolVersion],
     clients_pem: Option<String>,
 }
@@ -292,6 +297,7 @@ impl Tls {
         Self {
             certificate_pem: identity.pem(),
             key_pem: identity.key_pem(),
+            chain_pem: Vec::new(),
             versions: rustls::ALL_VERSIONS,
             clients_pem: None,
         }
@@ -301,6 +307,13 @@ impl Tls {
     #[must_use]
     pub fn only_tls_1_2(mut self) -> Self {
         self.versions = ONLY_TLS_1_2;
+        self
+    }
+
+    /// Shows these certificates (PEM) after its own, whether they have to do with it or not.
+    #[must_use]
+    pub fn also_showing(mut self, chain: impl IntoIterator<Item = String>) -> Self {
+        self.chain_pem.extend(chain);
         self
     }
 
@@ -333,7 +346,24 @@ impl Tls {
     /// If the parts do not fit together, which is no fault of the caller.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
-        let provider = Arc::new(default_provider());
+        Arc::new(self.config_with(default_provider()))
+    }
+
+    /// The same for a server whose keys can be had, with AES-128-GCM alone.
+    fn extractable(&self) -> Arc<ServerConfig> {
+        let mut provider = default_provider();
+        provider.cipher_suites = vec![
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        ];
+        let mut config = self.config_with(provider);
+        config.enable_secret_extraction = true;
+        Arc::new(config)
+    }
+
+    fn config_with(&self, provider: CryptoProvider) -> ServerConfig {
+        let provider = Arc::new(provider);
+        let signs = provider.key_provider;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(self.versions)
             .expect("the provider knows these versions");
@@ -350,12 +380,13 @@ impl Tls {
                 builder.with_client_cert_verifier(verifier.expect("there is an authority"))
             }
         };
-        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes());
-        let config = builder.with_single_cert(
-            vec![certificate(&self.certificate_pem)],
-            key.expect("it is a key"),
-        );
-        Arc::new(config.expect("the key belongs to the certificate"))
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("it is a key");
+        let shown = std::iter::once(&self.certificate_pem).chain(&self.chain_pem);
+        let shown = shown.map(|pem| certificate(pem)).collect();
+        let key = signs.load_private_key(key).expect("it can sign");
+        // rustls would look at the certificate, and refuse to show what no client should take.
+        let shown = CertifiedKey::new(shown, key);
+        builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)))
     }
 }
 

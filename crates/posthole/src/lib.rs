@@ -22,6 +22,7 @@ mod steps;
 mod tty;
 
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -46,9 +47,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(exit) = as_fetchmail(&args) {
         return exit;
     }
-    let Cli { command, global } = match Cli::try_parse_from(args) {
+    let Cli { command, global } = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return refuse_arguments(&error).into(),
+        Err(error) => return refuse_arguments(&error, &args).into(),
     };
     let colour = match global.color {
         ColorWhen::Auto => ColorChoice::Auto,
@@ -105,9 +106,16 @@ fn as_fetchmail(args: &[OsString]) -> Option<ExitCode> {
 }
 
 /// Help and version are printed as data; everything else clap has to say is a mistake.
-fn refuse_arguments(error: &clap::Error) -> Exit {
+fn refuse_arguments(error: &clap::Error, args: &[OsString]) -> Exit {
+    let is_harmless = |arg: &OsString| !arg.to_string_lossy().contains(char::is_control);
     // A reader who closed the pipe has seen enough.
-    error.print().ok();
+    if args.iter().all(is_harmless) {
+        error.print().ok();
+    } else {
+        // clap repeats an argument as it is, and a script may have it from anywhere.
+        let text = report::printable(&error.to_string());
+        io::stderr().write_all(text.as_bytes()).ok();
+    }
     if error.use_stderr() {
         Exit::Usage
     } else {

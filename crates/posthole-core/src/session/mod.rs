@@ -152,13 +152,19 @@ impl Session {
         let (timeout, in_flight) = (self.timeout, self.client.in_flight());
         let begun = Instant::now();
         let confirmed = self.doubt.clone().confirmed();
-        tokio::select! {
-            biased;
-            result = poll_fn(|cx| self.poll_exchange(cx)) => result?,
-            after = confirmed => return Err(SessionError::Asleep { after }),
-            () = tokio::time::sleep(timeout) => {
-                return Err(SessionError::TimedOut { after: timeout });
+        let heard = async {
+            tokio::select! {
+                biased;
+                result = poll_fn(|cx| self.poll_exchange(cx)) => result,
+                after = confirmed => Err(SessionError::Asleep { after }),
             }
+        };
+        // Not one of the branches: a stream that always has something, such as records of TLS that
+        // carry nothing for us, uses up what a task may do at a time, and a timer would never be
+        // looked at.
+        match tokio::time::timeout(timeout, heard).await {
+            Ok(result) => result?,
+            Err(_elapsed) => return Err(SessionError::TimedOut { after: timeout }),
         }
         self.doubt.dispel();
         let (waited, octets) = (begun.elapsed(), self.unread.len());

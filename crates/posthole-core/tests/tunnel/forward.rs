@@ -294,6 +294,64 @@ async fn a_lost_connection_resets_the_client_and_the_next_one_gets_another() {
 }
 
 #[tokio::test]
+async fn a_destination_that_never_answers_holds_up_no_other_client() {
+    let echo = echo().await;
+    let server = server(echo);
+    let client = client(&server);
+    let served = serve(&client, forward(&client)).await;
+    let mut before = served.connect().await;
+    let mut answer = [0; 4];
+    before.write_all(b"CAPA").await.unwrap();
+    before.read_exact(&mut answer).await.unwrap();
+
+    server.set_target("localhost", 110, Target::Ignore);
+    let asked = server.channels().len();
+    let waiting = served.connect().await;
+    until(|| server.channels().len() > asked).await;
+    server.set_target("localhost", 110, Target::Connect(echo));
+
+    let mut after = served.connect().await;
+    for stream in [&mut after, &mut before] {
+        stream.write_all(b"NOOP").await.unwrap();
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"NOOP");
+    }
+    let nothing_yet = waiting.try_read(&mut answer).unwrap_err();
+    assert_eq!(nothing_yet.kind(), ErrorKind::WouldBlock);
+    assert_eq!(server.connections(), 1);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn new_keys_in_the_middle_of_a_transfer_change_nothing() {
+    let login = Login::new().password("sesame");
+    let builder = SshServer::builder().login("msingh", login);
+    let server = builder
+        .forward("localhost", 110, echo().await)
+        .rekey_after(200_000)
+        .start();
+    for compression in [false, true] {
+        let mut client = client(&server);
+        client.hop.compression = compression;
+        let served = serve(&client, forward(&client)).await;
+        let sent: Vec<u8> = (0..6_000_000_u32)
+            .map(|n| (n.wrapping_mul(n) >> 7) as u8)
+            .collect();
+        let (mut reader, mut writer) = served.connect().await.into_split();
+        let out = sent.clone();
+        let writing = tokio::spawn(async move {
+            writer.write_all(&out).await.unwrap();
+            writer.shutdown().await.unwrap();
+        });
+        let mut got = Vec::new();
+        reader.read_to_end(&mut got).await.unwrap();
+        writing.await.unwrap();
+        assert!(got == sent, "compression {compression}");
+        served.end().await;
+    }
+}
+
+#[tokio::test]
 async fn two_hundred_clients_at_once_share_one_connection() {
     let server = server(echo().await);
     let client = client(&server);

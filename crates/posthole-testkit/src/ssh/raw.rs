@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{self, UnparsedPublicKey, X25519};
@@ -24,8 +24,11 @@ use crate::base64;
 pub struct RawSshServer {
     addr: SocketAddr,
     host_key: Arc<Ed25519KeyPair>,
+    heard: Heard,
     _background: Background,
 }
+
+type Heard = Arc<Mutex<Vec<u8>>>;
 
 impl RawSshServer {
     /// Starts a server. A script that ends closes the connection; its error is that of a client
@@ -39,11 +42,12 @@ impl RawSshServer {
         let host_key = Arc::new(Ed25519KeyPair::generate().expect("a key can be made"));
         let background = Background::start("raw ssh server");
         let (listener, addr) = background.listen(Ipv4Addr::LOCALHOST.into());
-        let key = Arc::clone(&host_key);
+        let (key, heard) = (Arc::clone(&host_key), Heard::default());
+        let ears = Arc::clone(&heard);
         background.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).ok();
-                let session = RawSession::new(stream, Arc::clone(&key));
+                let session = RawSession::new(stream, Arc::clone(&key), Arc::clone(&ears));
                 let script = script(session);
                 drop(tokio::spawn(async move { script.await.ok() }));
             }
@@ -51,8 +55,16 @@ impl RawSshServer {
         Self {
             addr,
             host_key,
+            heard,
             _background: background,
         }
+    }
+
+    /// The payloads of the packets that its clients sent, except into a flood.
+    #[must_use]
+    pub fn heard(&self) -> Vec<u8> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.clone()
     }
 
     /// Where it listens.
@@ -82,6 +94,7 @@ impl fmt::Debug for RawSshServer {
 pub struct RawSession {
     stream: TcpStream,
     host_key: Arc<Ed25519KeyPair>,
+    heard: Heard,
     compression: &'static str,
     client_id: Vec<u8>,
     seal: Option<Key>,
@@ -91,10 +104,11 @@ pub struct RawSession {
 }
 
 impl RawSession {
-    fn new(stream: TcpStream, host_key: Arc<Ed25519KeyPair>) -> Self {
+    fn new(stream: TcpStream, host_key: Arc<Ed25519KeyPair>, heard: Heard) -> Self {
         Self {
             stream,
             host_key,
+            heard,
             compression: "none",
             client_id: Vec::new(),
             seal: None,
@@ -134,13 +148,19 @@ impl RawSession {
     /// What the server offers (RFC 4253 §7.1).
     #[must_use]
     pub fn kexinit(&self) -> Vec<u8> {
+        self.kexinit_with(KEY_EXCHANGE, HOST_KEY, CIPHER)
+    }
+
+    /// An offer of other algorithms.
+    #[must_use]
+    pub fn kexinit_with(&self, key_exchanges: &str, host_keys: &str, ciphers: &str) -> Vec<u8> {
         let mut packet = vec![KEXINIT];
         packet.extend([7; 16]);
         for list in [
-            "curve25519-sha256",
-            HOST_KEY,
-            CIPHER,
-            CIPHER,
+            key_exchanges,
+            host_keys,
+            ciphers,
+            ciphers,
             "hmac-sha2-256",
             "hmac-sha2-256",
             self.compression,
@@ -212,6 +232,12 @@ impl RawSession {
         let seal = Key::new(derive(b'D').as_ref(), derive(b'B').as_ref());
         self.ready = Some((seal, open));
         Ok(reply)
+    }
+
+    /// Its host key, as in a reply.
+    #[must_use]
+    pub fn host_key(&self) -> Vec<u8> {
+        key_blob(&self.host_key)
     }
 
     /// Says that new keys are used from now on, and waits for the client to say so.
@@ -308,6 +334,9 @@ impl RawSession {
     /// The payload of the next packet.
     pub async fn receive(&mut self) -> io::Result<Vec<u8>> {
         let length = self.stream.read_u32().await?;
+        if length > LONGEST {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         let tag = if self.open.is_some() { 16 } else { 0 };
         let mut body = vec![0; length as usize + tag];
         self.stream.read_exact(&mut body).await?;
@@ -318,7 +347,10 @@ impl RawSession {
         let padding = usize::from(*body.first().ok_or(io::ErrorKind::InvalidData)?);
         let end = body.len().checked_sub(padding);
         let payload = end.and_then(|end| body.get(1..end));
-        Ok(payload.ok_or(io::ErrorKind::InvalidData)?.to_vec())
+        let payload = payload.ok_or(io::ErrorKind::InvalidData)?;
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.extend_from_slice(payload);
+        Ok(payload.to_vec())
     }
 
     /// Sends a packet without end, and reads what is sent meanwhile.
@@ -346,8 +378,10 @@ impl RawSession {
         }
     }
 
-    /// Reads and forgets whatever the client sends, until it closes.
+    /// Reads whatever the client sends, until it closes.
     pub async fn listen(&mut self) -> io::Result<()> {
+        while self.receive().await.is_ok() {}
+        // What cannot be understood is read all the same: a client is not to wait for that.
         tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await?;
         Ok(())
     }
@@ -426,22 +460,34 @@ fn key_blob(key: &Ed25519KeyPair) -> Vec<u8> {
 }
 
 const SERVER_ID: &str = "SSH-2.0-raw";
-const HOST_KEY: &str = "ssh-ed25519";
-const CIPHER: &str = "aes128-gcm@openssh.com";
+/// The only key exchange method that the server can do.
+pub const KEY_EXCHANGE: &str = "curve25519-sha256";
+/// The kind of its host key.
+pub const HOST_KEY: &str = "ssh-ed25519";
+/// Its only cipher.
+pub const CIPHER: &str = "aes128-gcm@openssh.com";
+/// More than any packet of a client.
+const LONGEST: u32 = 1 << 20;
 
 /// Message numbers (RFC 4250 §4.1.2).
 pub const DISCONNECT: u8 = 1;
 /// A message that means nothing.
 pub const IGNORE: u8 = 2;
+/// A message that was not understood.
+pub const UNIMPLEMENTED: u8 = 3;
+/// A text for whoever looks for mistakes.
+pub const DEBUG: u8 = 4;
 const SERVICE_REQUEST: u8 = 5;
-const SERVICE_ACCEPT: u8 = 6;
+/// A service that was asked for.
+pub const SERVICE_ACCEPT: u8 = 6;
 /// What extensions there are (RFC 8308).
 pub const EXT_INFO: u8 = 7;
 /// The start of a key exchange.
 pub const KEXINIT: u8 = 20;
 /// The end of a key exchange.
 pub const NEWKEYS: u8 = 21;
-const KEX_ECDH_REPLY: u8 = 31;
+/// The server's half of a key exchange (RFC 8731 §3.1), or the group for one (RFC 4419 §5).
+pub const KEX_ECDH_REPLY: u8 = 31;
 /// A login.
 pub const USERAUTH_REQUEST: u8 = 50;
 /// Its refusal.
@@ -454,6 +500,10 @@ pub const USERAUTH_BANNER: u8 = 53;
 pub const USERAUTH_INFO_REQUEST: u8 = 60;
 /// A request about the whole connection.
 pub const GLOBAL_REQUEST: u8 = 80;
+/// Its success.
+pub const REQUEST_SUCCESS: u8 = 81;
+/// Its refusal.
+pub const REQUEST_FAILURE: u8 = 82;
 /// A request for a channel.
 pub const CHANNEL_OPEN: u8 = 90;
 /// Its success.

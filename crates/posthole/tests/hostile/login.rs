@@ -82,6 +82,81 @@ fn before_the_login() -> Vec<Case> {
                     .await?;
             }
         }),
+        case!("a_part_of_the_login_after_the_other", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            loop {
+                s.wait_for(USERAUTH_REQUEST).await?;
+                let mut partly = failure("password,publickey,keyboard-interactive");
+                *partly.last_mut().unwrap() = 1;
+                s.send(&partly).await?;
+            }
+        }),
+        case!("another_password_is_wanted", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            s.wait_for(USERAUTH_REQUEST).await?;
+            loop {
+                s.send(&failure("password")).await?;
+                s.wait_for(USERAUTH_REQUEST).await?;
+                // SSH_MSG_USERAUTH_PASSWD_CHANGEREQ (RFC 4252 §8).
+                let mut packet = vec![60];
+                put_string(&mut packet, b"\x1b[2JYour password has expired");
+                put_string(&mut packet, b"");
+                s.send(&packet).await?;
+            }
+        }),
+        case!("a_prompt_of_very_many_octets", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            s.wait_for(USERAUTH_REQUEST).await?;
+            s.send(&failure("keyboard-interactive")).await?;
+            loop {
+                s.receive().await?;
+                let mut packet = vec![USERAUTH_INFO_REQUEST];
+                for _ in 0..3 {
+                    put_string(&mut packet, "\x1b]0;x\x07".repeat(8_000).as_bytes());
+                }
+                packet.extend(1_u32.to_be_bytes());
+                put_string(&mut packet, "\x1b[2J\r\n".repeat(8_000).as_bytes());
+                packet.push(1);
+                s.send(&packet).await?;
+            }
+        }),
+        case!("methods_that_do_not_exist", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            loop {
+                s.wait_for(USERAUTH_REQUEST).await?;
+                s.send(&failure(&"\x1b[2J,telepathy,".repeat(10_000)))
+                    .await?;
+            }
+        }),
+        case!("a_service_that_nobody_asked_for", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            let mut packet = vec![SERVICE_ACCEPT];
+            put_string(&mut packet, b"ssh-connection");
+            s.flood(packet).await
+        }),
+        case!("success_before_the_login", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            s.send(&[USERAUTH_SUCCESS]).await?;
+            s.send(&[USERAUTH_SUCCESS]).await?;
+            s.listen().await
+        }),
+        case!("a_key_that_nobody_offered", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            s.wait_for(USERAUTH_REQUEST).await?;
+            // SSH_MSG_USERAUTH_PK_OK (RFC 4252 §7).
+            let mut packet = vec![60];
+            put_string(&mut packet, b"ssh-ed25519");
+            put_string(&mut packet, &[7; 51]);
+            s.send(&packet).await?;
+            s.send(&failure("password")).await
+        }),
         case!("refusals_that_nobody_asked_for", "", |s| {
             s.greet().await?;
             s.exchange_keys().await?;
@@ -201,6 +276,62 @@ fn after_the_login() -> Vec<Case> {
             loop {
                 s.send(&packet).await?;
             }
+        }),
+        case!("requests_that_want_no_answer", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            s.let_in().await?;
+            let mut packet = vec![GLOBAL_REQUEST];
+            put_string(&mut packet, b"keepalive@openssh.com");
+            packet.push(0);
+            s.flood(packet).await
+        }),
+        case!("answers_to_no_request", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            s.let_in().await?;
+            s.send(&[REQUEST_FAILURE]).await?;
+            s.flood(vec![REQUEST_SUCCESS]).await
+        }),
+        case!("words_for_whoever_looks_for_mistakes", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            s.let_in().await?;
+            // To be shown always (RFC 4253 §11.3).
+            let mut packet = vec![DEBUG, 1];
+            put_string(&mut packet, "\x1b[2Jbuy\n".repeat(1_000).as_bytes());
+            put_string(&mut packet, b"");
+            s.flood(packet).await
+        }),
+        case!("nothing_is_understood", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            s.let_in().await?;
+            s.flood(vec![UNIMPLEMENTED, 0, 0, 0, 1]).await
+        }),
+        case!("an_agent_is_asked_for", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            s.let_in().await?;
+            let mut packet = vec![CHANNEL_OPEN];
+            put_string(&mut packet, b"auth-agent@openssh.com");
+            for number in [0_u32, u32::MAX, u32::MAX] {
+                packet.extend(number.to_be_bytes());
+            }
+            s.flood(packet).await
+        }),
+        case!("a_display_is_asked_for", "", |s| {
+            s.greet().await?;
+            s.exchange_keys().await?;
+            s.let_in().await?;
+            let mut packet = vec![CHANNEL_OPEN];
+            put_string(&mut packet, b"x11");
+            for number in [0_u32, u32::MAX, u32::MAX] {
+                packet.extend(number.to_be_bytes());
+            }
+            put_string(&mut packet, b"localhost");
+            packet.extend(1_u32.to_be_bytes());
+            s.flood(packet).await
         }),
         case!("very_many_host_keys", "", |s| {
             s.greet().await?;

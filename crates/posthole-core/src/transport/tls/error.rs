@@ -151,7 +151,10 @@ impl TlsError {
         Self::Refused {
             server,
             text,
-            is_temporary: code == Some(RespCode::SysTemp),
+            is_temporary: matches!(
+                code,
+                Some(RespCode::InUse | RespCode::LoginDelay | RespCode::SysTemp)
+            ),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Channel bindings, against what the other side makes of the same connection.
+//! Connections, against what the other side makes of them.
 
 use posthole_testkit::tls::{self as testkit, Identity, Request};
 use rustls::ServerConnection;
@@ -54,6 +54,40 @@ async fn both_sides_bind_to_the_same_connection() {
     assert_eq!(secured.parameters.version, "TLS 1.2");
     assert_eq!(secured.binding.exporter, None);
     assert!(secured.binding.server_end_point.is_some());
+}
+
+#[tokio::test]
+async fn nothing_is_resumed_and_nothing_sent_early_whatever_the_server_offers() {
+    let identity = Request::new(&["mail.example.org"]).self_signed();
+    let mut server = rustls::ServerConfig::clone(&testkit::Tls::new(&identity).config());
+    server.max_early_data_size = u32::MAX;
+    server.send_tls13_tickets = 20;
+    server.alpn_protocols = vec![b"pop3".to_vec()];
+    let server = TlsAcceptor::from(Arc::new(server));
+    let tls = Tls {
+        pins: vec![certificate::fingerprint(&identity.der().into())],
+        ..Tls::never("mail.example.org")
+    };
+    let address = HostPort {
+        host: "mail.example.org".to_owned(),
+        port: 995,
+    };
+    let limit = Duration::from_secs(20);
+    let client = Client::prepare(&tls, &address, &Arc::default(), limit).await;
+    let client = client.unwrap();
+    for _ in 0..3 {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (ours, theirs) = tokio::join!(client.handshake(Box::new(ours)), server.accept(theirs));
+        let ((mut ours, _), mut theirs) = (ours.unwrap(), theirs.unwrap());
+        // What is read after the tickets has seen them.
+        theirs.write_all(b"+OK\r\n").await.unwrap();
+        ours.read_exact(&mut [0; 5]).await.unwrap();
+        let connection = theirs.get_mut().1;
+        assert!(connection.early_data().is_none());
+        assert_eq!(connection.alpn_protocol(), None);
+        let kind = connection.handshake_kind().unwrap();
+        assert_ne!(kind, rustls::HandshakeKind::Resumed);
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::super::client::Client;
 use super::super::error::{Attempt, AuthenticationFailed, Phase, TunnelError};
 use super::super::loss::{Cause, Loss};
 use super::super::patience::TimedOut;
+use super::super::text::BANNER;
 use super::Login;
 use super::keys::Keys;
 use super::password::Passwords;
@@ -36,6 +37,8 @@ pub(super) struct Exchange<'a> {
     pub(super) no_terminal: bool,
     pub(super) rsa_hashes: Option<Vec<Option<HashAlg>>>,
     has_shown_banner: bool,
+    /// How much more of what the server says around its prompts is shown.
+    pub(super) words_left: usize,
 }
 
 /// What came of an attempt.
@@ -73,6 +76,7 @@ impl<'a> Exchange<'a> {
             no_terminal: false,
             rsa_hashes: None,
             has_shown_banner: false,
+            words_left: BANNER,
         }
     }
 

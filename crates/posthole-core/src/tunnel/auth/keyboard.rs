@@ -169,8 +169,9 @@ impl Exchange<'_> {
 
     /// Shows what a server says around its prompts.
     fn show(&mut self, text: &str) {
-        let text = clean_lines(text, SHOWN);
+        let text = clean_lines(text, SHOWN.min(self.words_left));
         if !text.is_empty() {
+            self.words_left = self.words_left.saturating_sub(text.chars().count());
             self.show_banner();
             let login = self.login.hop.login();
             self.login.caller.notice(format!("{login}: {text}"));
