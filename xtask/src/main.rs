@@ -13,6 +13,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod fuzz;
+mod injure;
 mod instructions;
 
 use std::env;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => bench::bench(rest),
         ["demo"] => demo::demo(),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
+        ["injure", rest @ ..] => injure::injure(rest),
         ["instructions", rest @ ..] => instructions::instructions(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -51,5 +53,10 @@ cargo xtask CHORE
                                     compare speed with fetchmail, fdm, mbsync and mpop
   demo                              fetch sample mail through SSH, with servers in this process
   fuzz [--seconds N] [TARGET…]      fuzz each target for a while (5 seconds), on stable Rust
+  injure [--seconds N] [--seed N] [--said] [--binary PATH] [--one FAULT] [TARGET…]
+                                    kill the program before every call by which it touches a
+                                    file, or let the call fail (needs strace; an hour, or some
+                                    faults at random for a while); the targets are maildir, mbox,
+                                    lmtp and mda
   instructions [--bless]            count the instructions of hot paths; fail if they grew
 ";

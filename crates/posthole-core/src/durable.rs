@@ -64,14 +64,21 @@ pub(crate) fn rename(from: (&File, &str), to: (&File, &str), target: &Path) -> R
 
 /// Creates a directory with its missing parents, all private to the user and durable.
 pub(crate) fn create_dir(path: &Path) -> Result<(), FsError> {
-    if path.is_dir() {
-        return Ok(());
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)).at("create", path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // It may be there, and going on upwards would find no end.
+        Err(error) => return Err(error).at("look at", path),
     }
+    let here = Path::new(".");
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+        _ => here,
     };
-    create_dir(parent)?;
+    if path != here {
+        create_dir(parent)?;
+    }
     let make = || match std::fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         other => other,

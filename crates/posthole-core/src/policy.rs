@@ -100,6 +100,8 @@ pub(crate) fn may_go(
     match keep {
         Keep::Always => false,
         Keep::Never => true,
+        // By a clock that was not set, nobody knows how old it is.
+        Keep::For(_) if fetched < UNIX_EPOCH + SET_CLOCKS => false,
         Keep::For(duration) => now.duration_since(fetched).is_ok_and(|age| age >= duration),
         Keep::Newest(count) => listing.len_u32() - idx > count,
     }
@@ -215,7 +217,11 @@ impl Standings {
     pub(crate) fn set(&mut self, idx: u32, seen: Seen) {
         match seen {
             Seen::Delivered { at } => {
-                self.minutes[idx as usize] = minutes(at).max(NOT_DELIVERED + 1);
+                // Only what was marked so is unwanted, and nothing for a clock that was not set.
+                self.minutes[idx as usize] = match minutes(at) {
+                    _ if at == unwanted() => UNWANTED,
+                    minutes => minutes.max(UNWANTED + 1),
+                };
             }
             Seen::Failed { sessions, retry_at } => {
                 self.failed.insert(idx, (sessions, retry_at));
@@ -260,6 +266,11 @@ fn to_the_minute(time: SystemTime) -> SystemTime {
 }
 
 const NOT_DELIVERED: u32 = 0;
+/// The minute of [`unwanted`].
+const UNWANTED: u32 = 1;
+
+/// The year 2020; a clock that shows an earlier time was not set since the machine started.
+const SET_CLOCKS: Duration = Duration::from_secs(1_577_836_800);
 
 #[cfg(test)]
 mod tests {
@@ -293,6 +304,17 @@ mod tests {
             standings.set(idx, *seen);
         }
         decide(&builder.finish(), &standings, rules, now())
+    }
+
+    #[test]
+    fn what_a_clock_that_was_not_set_saw_delivered_is_deleted_by_no_later_one() {
+        for seconds in [0, 1, 59, 61, 100, 119, 120, 5_000] {
+            let at = UNIX_EPOCH + Duration::from_secs(seconds);
+            for keep in [Keep::Always, Keep::For(HOUR)] {
+                let decisions = decide_for(keep, &[Seen::Delivered { at }]);
+                assert_eq!(decisions, Decisions::default(), "{seconds} s, {keep:?}");
+            }
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod net;
 pub mod pop3;
 pub mod real;
 pub mod relay;
+pub mod scene;
 pub mod smtp;
 pub mod ssh;
 pub mod terminal;
@@ -40,5 +41,6 @@ mod rng;
 mod sasl;
 
 pub use home::Home;
+pub use scene::Scene;
 pub use terminal::Terminal;
 pub use world::World;

@@ -2,12 +2,19 @@
 //!
 //! Each of these only makes things better, so none is an error when it is refused.
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rustix::fs::Mode;
+use rustix::process::{Resource, getrlimit, setrlimit, umask};
+use signal_hook::consts::SIGXFSZ;
 
 /// Sets the limits of this process.
 pub(crate) fn set() {
     raise_open_files();
     forbid_core_dumps();
+    survive_large_files();
+    keep_own_rights();
 }
 
 /// How many files this process may have open.
@@ -41,4 +48,18 @@ fn forbid_core_dumps() {
     setrlimit(Resource::Core, limit).ok();
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).ok();
+}
+
+/// Makes a file that may not grow any further an error, like a full disk (RLIMIT_FSIZE).
+///
+/// The kernel would end the process in the middle of it. The signal is caught and not ignored:
+/// programs that we start would inherit that.
+fn survive_large_files() {
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).ok();
+}
+
+/// Keeps the umask from taking from us what we make. What it takes from others stays.
+fn keep_own_rights() {
+    let before = umask(Mode::RWXG | Mode::RWXO);
+    umask(before.difference(Mode::RWXU));
 }

@@ -33,6 +33,8 @@ pub fn update(state_dir: &Path, changed: Histories) -> io::Result<()> {
     let private = |path: &Path| -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);
+        // It is written to, and a link may lead anywhere.
+        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
         options.open(path)
     };
     let lock = private(&state_dir.join("accounts.lock"))?;

@@ -201,6 +201,11 @@ pub(crate) fn recover(to: &[DeliverTo], is_shared: bool, mailbox: &Mailbox) -> R
         };
         settle_recovered(to, is_shared, current, recovered, mailbox, now)?;
     }
+    for to in to {
+        if let DeliverTo::Mbox(to) = to {
+            AppendFile::mbox(to)?.drop_stale_lock();
+        }
+    }
     // Texts that are delivered, or to be fetched again: nothing is to lie there unread for long.
     if mailbox.staging_dir().is_dir() {
         dispatch::open_staging(mailbox)?.sweep()?;

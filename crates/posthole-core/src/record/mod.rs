@@ -98,11 +98,27 @@ impl Records {
     /// Locks a mailbox against other runs and looks up its records.
     pub(crate) fn mailbox(&self, key: &str) -> Result<Mailbox, Error> {
         let lock = AccountLock::take(&self.state_dir, key)?;
-        let id = self.store.mailbox(key)?;
+        let instance = self.store.instance()?;
+        let found = self.store.find_mailbox(key)?;
+        let is_known = found.is_some();
+        let id = match found {
+            Some(id) => id,
+            // Taken for new, it would all be fetched again.
+            None if lock.is_marked(key, &instance) => {
+                return Err(RecordError::Forgotten {
+                    path: self.store.path().to_owned(),
+                    lock: lock.path().to_owned(),
+                }
+                .into());
+            }
+            None => self.store.mailbox(key)?,
+        };
+        lock.mark(key, &instance);
         Ok(Mailbox {
             store: Arc::clone(&self.store),
             id,
             key: key.into(),
+            is_known,
             destinations: Arc::default(),
             state_dir: Arc::clone(&self.state_dir),
             _lock: Arc::new(lock),
@@ -116,6 +132,8 @@ pub(crate) struct Mailbox {
     store: Arc<dyn Store>,
     id: MailboxId,
     key: Arc<str>,
+    /// Whether it was fetched before.
+    is_known: bool,
     /// Where its mail goes, as the plan shows it.
     destinations: Arc<str>,
     state_dir: Arc<Path>,
@@ -221,6 +239,8 @@ impl Mailbox {
         if receipts.is_empty() && lost.is_empty() {
             return Ok(Vec::new());
         }
+        // Also for a clock that was not set, this is no time of what nobody wants.
+        let now = now.max(UNIX_EPOCH + Duration::from_secs(60 * 60));
         let delivered = receipts
             .iter()
             .map(|receipt| Delivered {
@@ -334,6 +354,11 @@ impl Mailbox {
                 missing.judge(&row, listed.is_some(), now);
             }
         })?;
+        // Much that is new may be much that is forgotten.
+        let new = listing.len() - known;
+        if self.is_known && !listing.has_no_uids() && new >= MUCH.max(listing.len() / 100) {
+            self.store.check()?;
+        }
         if known == 0 && gone.recorded > 0 && !listing.has_no_uids() {
             standings.set_strangers(gone);
         }
@@ -533,6 +558,28 @@ pub enum RecordError {
         /// The database's reason.
         source: rusqlite::Error,
     },
+    /// The database contradicts itself.
+    #[error("{} is damaged: {found}", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it, in SQLite's words.
+        found: String,
+    },
+    /// The database has lost everything.
+    #[error("{} is empty, though mail was fetched with it", path.display())]
+    Emptied {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database knows nothing of a mailbox that it knew.
+    #[error("{} has lost what was fetched from this mailbox", path.display())]
+    Forgotten {
+        /// The database.
+        path: PathBuf,
+        /// The file that says that it knew it.
+        lock: PathBuf,
+    },
     /// A file operation around the database failed.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -559,34 +606,65 @@ impl RecordError {
         match self {
             Self::Database { source, .. } if is_busy(source) => Class::Temporary,
             Self::Newer { .. } | Self::NotOurs { .. } => Class::Config,
-            Self::Database { .. } | Self::Fs(_) => Class::Local,
+            Self::Damaged { .. }
+            | Self::Database { .. }
+            | Self::Emptied { .. }
+            | Self::Forgotten { .. }
+            | Self::Fs(_) => Class::Local,
         }
     }
 
     pub(crate) fn hint(&self) -> Option<String> {
+        use rusqlite::ErrorCode;
         match self {
+            Self::Damaged { path, .. } => Some(damaged(path)),
             Self::Database { source, path, .. } => match source.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-                    Some(format!(
-                        "the records of what was fetched are damaged; restore {} from a backup, or \
-                         move it away to fetch all that is still on the servers again",
-                        path.display()
-                    ))
-                }
-                Some(rusqlite::ErrorCode::DiskFull) => Some(
+                Some(ErrorCode::DiskFull) => Some(
                     "make room on the disk; nothing is deleted from a server without a record"
                         .to_owned(),
                 ),
+                Some(
+                    ErrorCode::CannotOpen
+                    | ErrorCode::FileLockingProtocolFailed
+                    | ErrorCode::PermissionDenied
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::SystemIoFailure,
+                ) => Some(
+                    "check the owner, mode and free space there, and the disk itself; nothing is \
+                     deleted from a server without a record"
+                        .to_owned(),
+                ),
+                Some(ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted) => None,
                 _ if is_busy(source) => {
                     Some("another posthole is busy with it: try again".to_owned())
                 }
-                _ => None,
+                // What it says makes no sense, or is not what a table should hold.
+                _ => Some(damaged(path)),
             },
+            Self::Emptied { path } => Some(format!(
+                "restore it from a backup, or remove {} to fetch all that is still on the servers \
+                 again",
+                path.display()
+            )),
+            Self::Forgotten { path, lock } => Some(format!(
+                "restore {} from a backup, or remove {} to fetch all that is still on this server \
+                 again",
+                path.display(),
+                lock.display()
+            )),
             Self::Fs(_) => Some("check the owner, mode and free space of that path".to_owned()),
             Self::Newer { .. } => Some("run the newer posthole".to_owned()),
             Self::NotOurs { .. } => Some("name another directory with --state-dir".to_owned()),
         }
     }
+}
+
+fn damaged(path: &Path) -> String {
+    format!(
+        "look whether the disk can be read; if so, the records of what was fetched are damaged: \
+         restore {} from a backup, or move it away to fetch all that is still on the servers again",
+        path.display()
+    )
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {
@@ -621,6 +699,9 @@ pub(crate) fn taken_over() -> SystemTime {
     UNIX_EPOCH + YEAR_2100
 }
 const YEAR_2100: Duration = Duration::from_secs(4_102_444_800);
+
+/// So many messages are not new by chance, in a mailbox that is known.
+const MUCH: usize = 20;
 
 /// In how many sessions a message may fail before it is set aside.
 pub(crate) const SET_ASIDE_AFTER: u32 = 3;

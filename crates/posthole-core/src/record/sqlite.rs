@@ -5,9 +5,11 @@
 //! read in one pass over neighbouring pages.
 
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,13 +19,17 @@ use super::store::{
     Delivered, DeliveredRow, IdentityRef, KnownCapabilities, MailboxId, Missing, MissingChanges,
     Secrecy, ServerMemory, Store, StoredFailure, StoredIntent,
 };
-use super::{Identity, IdentityKind, RecordError};
+use super::{Identity, IdentityKind, RecordError, lock};
 use crate::durable::{self, At};
 
 /// Records in an SQLite database.
 pub(super) struct Sqlite {
     connection: Mutex<Connection>,
     path: PathBuf,
+    /// Whether a commit failed that may be in the log all the same.
+    doubtful: AtomicBool,
+    /// Whether it was looked through.
+    checked: AtomicBool,
 }
 
 impl Sqlite {
@@ -31,14 +37,12 @@ impl Sqlite {
     pub(super) fn open(state_dir: &Path) -> Result<Self, RecordError> {
         durable::create_dir(state_dir)?;
         let path = state_dir.join("state.db");
-        // SQLite creates files by the umask; its log and index take over the mode of the database.
-        OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .at("open", &path)?;
+        let is_new = make(&path).at("open", &path)?;
+        let is_emptied = || !is_new && lock::any_marked(state_dir);
+        // Before SQLite sees it, which would throw the log of an empty database away.
+        if std::fs::metadata(&path).at("read", &path)?.len() == 0 && is_emptied() {
+            return Err(RecordError::Emptied { path });
+        }
         let at = |operation| {
             let path = path.clone();
             move |source| RecordError::Database {
@@ -50,6 +54,7 @@ impl Sqlite {
         let mut connection = Connection::open(&path).map_err(at("open the records"))?;
         // Another program's database is recognised before a byte of it is changed.
         match whose(&connection).map_err(at("open the records"))? {
+            Whose::Nobodys if is_emptied() => return Err(RecordError::Emptied { path }),
             Whose::Nobodys | Whose::Ours(1..=SCHEMA) => {}
             Whose::Ours(found) => {
                 return Err(RecordError::Newer {
@@ -64,6 +69,8 @@ impl Sqlite {
         Ok(Self {
             connection: Mutex::new(connection),
             path,
+            doubtful: AtomicBool::new(false),
+            checked: AtomicBool::new(false),
         })
     }
 
@@ -93,10 +100,27 @@ impl Sqlite {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = write(&transaction)?;
-            durable::commit(|| transaction.commit())?;
+            let committed = durable::commit(|| transaction.commit());
+            self.doubtful.store(committed.is_err(), Ordering::Release);
+            committed?;
             Ok(value)
         };
         run().map_err(|source| self.error(operation, source))
+    }
+
+    /// Makes sure that a commit that failed does not come true after all.
+    ///
+    /// Where its sync failed, it is in the log, which we no longer read and the next process would.
+    /// An intent that comes to life when its message was given up, counts as delivered. Another
+    /// commit overwrites it.
+    fn forget_failed_commit(&self) -> Result<(), RecordError> {
+        if !self.doubtful.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.write("make good for a failed commit", |transaction| {
+            // Of rows, what stays the same is not written; this is, always.
+            transaction.pragma_update(None, "user_version", SCHEMA)
+        })
     }
 
     fn error(&self, operation: &'static str, source: rusqlite::Error) -> RecordError {
@@ -115,16 +139,35 @@ impl Store for Sqlite {
         })
     }
 
-    fn mailbox(&self, key: &str) -> Result<MailboxId, RecordError> {
-        let find = |connection: &Connection| {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn check(&self) -> Result<(), RecordError> {
+        if self.checked.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let found: String = self.read("check the records", |connection| {
+            connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        })?;
+        if found != "ok" {
+            let path = self.path.clone();
+            return Err(RecordError::Damaged { path, found });
+        }
+        self.checked.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn find_mailbox(&self, key: &str) -> Result<Option<MailboxId>, RecordError> {
+        self.read("look up a mailbox", |connection| {
             connection
                 .prepare_cached("SELECT id FROM mailbox WHERE key = ?")?
                 .query_row([key], |row| row.get(0).map(MailboxId))
                 .optional()
-        };
-        if let Some(id) = self.read("look up a mailbox", find)? {
-            return Ok(id);
-        }
+        })
+    }
+
+    fn mailbox(&self, key: &str) -> Result<MailboxId, RecordError> {
         self.write("add a mailbox", |transaction| {
             transaction.execute("INSERT OR IGNORE INTO mailbox (key) VALUES (?)", [key])?;
             transaction
@@ -185,6 +228,7 @@ impl Store for Sqlite {
     }
 
     fn intents(&self, mailbox: MailboxId) -> Result<Vec<StoredIntent>, RecordError> {
+        self.forget_failed_commit()?;
         self.read("read unfinished deliveries", |connection| {
             connection
                 .prepare_cached(
@@ -574,6 +618,22 @@ impl Store for Sqlite {
     }
 }
 
+/// Makes the file unless it is there; says whether it was made.
+///
+/// SQLite creates files by the umask; its log and index take over the mode of the database.
+fn make(path: &Path) -> std::io::Result<bool> {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    match options.open(path) {
+        Ok(_there) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            options.create(true).truncate(false).open(path)?;
+            Ok(true)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 enum Whose {
     Nobodys,
     /// With the version of its schema.
@@ -806,3 +866,54 @@ const FROM_3_TO_4: &str = "
 
 /// How long another process may hold the database before we give up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The files of a database that is in use, as they would be after a crash.
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for name in ["state.db", "state.db-wal"] {
+            std::fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_intent_whose_commit_failed_does_not_come_to_life() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let [ours, twin, later] = ["ours", "twin", "later"].map(|name| directory.path().join(name));
+        let store = Sqlite::open(&ours).unwrap();
+        let mailbox = store.mailbox("pop3:a@b").unwrap();
+        let intent = StoredIntent {
+            identity: Identity {
+                kind: IdentityKind::UniqueId,
+                bytes: b"uid"[..].into(),
+                occurrence: 0,
+            },
+            destination: "/Mail".into(),
+            name: "name".to_owned(),
+            place: 1,
+            at: UNIX_EPOCH,
+            offset: None,
+        };
+        // What is written to the log before a sync fails, we have a twin write into a copy.
+        copy(&ours, &twin);
+        let other = Sqlite::open(&twin).unwrap();
+        other.intend(mailbox, &[intent]).unwrap();
+        std::fs::copy(twin.join("state.db-wal"), ours.join("state.db-wal")).unwrap();
+        let intents = |store: &Sqlite| store.intents(mailbox).unwrap().len();
+        copy(&ours, &later);
+        assert_eq!(
+            intents(&Sqlite::open(&later).unwrap()),
+            1,
+            "it is in the log"
+        );
+
+        store.doubtful.store(true, Ordering::Release);
+        assert_eq!(intents(&store), 0);
+        std::fs::remove_dir_all(&later).unwrap();
+        copy(&ours, &later);
+        assert_eq!(intents(&Sqlite::open(&later).unwrap()), 0);
+    }
+}

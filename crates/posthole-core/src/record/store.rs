@@ -4,7 +4,7 @@
 //! returns, and nothing is read back row by row except through [`Store::each_delivered`], so that
 //! another database can take SQLite's place.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::{Identity, IdentityKind, RecordError};
@@ -14,6 +14,15 @@ use crate::message::Fingerprint;
 pub(crate) trait Store: Send + Sync {
     /// A random name that these records were given when they were made.
     fn instance(&self) -> Result<String, RecordError>;
+
+    /// The file they are in.
+    fn path(&self) -> &Path;
+
+    /// Looks for damage, through all there is.
+    fn check(&self) -> Result<(), RecordError>;
+
+    /// Finds a mailbox by its key.
+    fn find_mailbox(&self, key: &str) -> Result<Option<MailboxId>, RecordError>;
 
     /// Finds a mailbox by its key, or makes it.
     fn mailbox(&self, key: &str) -> Result<MailboxId, RecordError>;

@@ -21,6 +21,7 @@ mod suite;
 mod systemd;
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 pub use agent::Agent;
 pub use asyncssh::AsyncSsh;
@@ -71,6 +72,8 @@ pub enum Requirement {
     Getmail,
     /// mpop, another program that fetches mail; Debian package `mpop`.
     Mpop,
+    /// The right to mount file systems that only some processes see.
+    MountNamespace,
     /// The library that shows a process users of its own; Debian package `libnss-wrapper`.
     NssWrapper,
     /// The library that shows a process PAM services of its own; Debian package `libpam-wrapper`.
@@ -142,6 +145,7 @@ impl Requirement {
             Self::Fdm => (find_program("fdm").is_some(), "fdm"),
             Self::Getmail => (find_program("getmail").is_some(), "getmail6"),
             Self::Mpop => (find_program("mpop").is_some(), "mpop"),
+            Self::MountNamespace => (may_mount(), "to be run by root who may mount"),
             Self::NssWrapper => (nss_wrapper().is_some(), "libnss-wrapper"),
             Self::PamWrapper => (pam_wrapper().is_some(), "libpam-wrapper"),
             Self::AsyncSsh => (asyncssh::is_installed(), "python3-asyncssh"),
@@ -175,6 +179,17 @@ impl Requirement {
         };
         (!found).then_some(package)
     }
+}
+
+/// Whether a file system can be mounted that nobody else sees.
+fn may_mount() -> bool {
+    let script = "mount -t tmpfs none /mnt && nsenter --version";
+    let tried = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
 }
 
 /// Whether one of Dovecot's own programs is installed.

@@ -47,9 +47,7 @@ impl Dotlock {
         owner: &LocalUser,
         group: Option<u32>,
     ) -> Result<Option<Self>, DeliverError> {
-        let mut path = file.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
+        let path = beside(file);
         let held = |held| {
             Some(Self {
                 path: path.clone(),
@@ -112,6 +110,17 @@ impl Drop for Dotlock {
             tracing::debug!("the lock {} is left", self.path.display());
         }
     }
+}
+
+/// Whether a file has a lock, whoever made it.
+pub(super) fn is_there(file: &Path) -> bool {
+    std::fs::symlink_metadata(beside(file)).is_ok()
+}
+
+fn beside(file: &Path) -> PathBuf {
+    let mut path = file.as_os_str().to_owned();
+    path.push(".lock");
+    PathBuf::from(path)
 }
 
 fn create(path: &Path) -> io::Result<File> {

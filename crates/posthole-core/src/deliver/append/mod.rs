@@ -120,6 +120,14 @@ impl AppendFile {
         Ok(())
     }
 
+    /// Removes the lock file of a run that died, for which mail programs would wait.
+    pub(super) fn drop_stale_lock(&self) {
+        if self.resolved().is_ok_and(|path| dotlock::is_there(&path)) {
+            // Taking the lock takes that one over. Where it is somebody's, it stays.
+            drop(self.lock_within(Duration::ZERO, false));
+        }
+    }
+
     /// Locks the file, which others may be at, and tells a person if it takes long.
     fn wait_for_lock(&self, round: &mut Round<'_>) -> Result<Locked, Error> {
         let deadline = Instant::now() + self.patience;

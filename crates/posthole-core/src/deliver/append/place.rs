@@ -134,7 +134,7 @@ impl AppendFile {
     }
 
     /// Follows a link that its user has put there, or root.
-    fn resolved(&self) -> Result<PathBuf, DeliverError> {
+    pub(super) fn resolved(&self) -> Result<PathBuf, DeliverError> {
         let mut path = self.path.clone();
         for _ in 0..LINKS {
             let metadata = match std::fs::symlink_metadata(&path) {
