@@ -35,8 +35,8 @@ pub(super) fn start(
         tracing::debug!(account, "plugin: {line}");
         true
     };
-    let started = exec::find(program, None)
-        .and_then(|()| Process::start(command, describe, hear, programs));
+    let started =
+        exec::find(program, None).and_then(|()| Process::start(command, describe, hear, programs));
     match started {
         Ok(process) => Ok(Box::new(process)),
         Err(error) => Err(TunnelError::Plugin {

@@ -88,7 +88,6 @@ impl Mda {
             .process_group(0);
         self.user.spawn(command, &self.runtime)
     }
-
 }
 
 /// Why there was nobody to give a message to, if that is what an exit status says.
