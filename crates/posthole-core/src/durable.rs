@@ -8,11 +8,11 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::{Advice, RenameFlags};
+use rustix::fs::{Advice, OFlags, RenameFlags, fcntl_getfl, fcntl_setfl};
 
 /// Makes the contents of files durable, several at a time.
 ///
@@ -92,6 +92,19 @@ pub(crate) fn append(mut file: &File, octets: &[u8], path: &Path) -> Result<(), 
     step(Step::Append, || file.write_all(octets)).at("write", path)
 }
 
+/// Writes over octets of a file that is open to append to; durable once it is synced.
+pub(crate) fn overwrite(file: &File, at: u64, octets: &[u8], path: &Path) -> Result<(), FsError> {
+    let write = || -> io::Result<()> {
+        // On Linux, all is appended while the flag is set, wherever it is to go (pwrite(2)).
+        let flags = fcntl_getfl(file)?;
+        fcntl_setfl(file, flags.difference(OFlags::APPEND))?;
+        let written = file.write_all_at(octets, at);
+        fcntl_setfl(file, flags)?;
+        written
+    };
+    step(Step::Overwrite, write).at("write", path)
+}
+
 /// Takes off what was appended to a file; durable once it is synced.
 pub(crate) fn cut(file: &File, length: u64, path: &Path) -> Result<(), FsError> {
     step(Step::Cut, || file.set_len(length)).at("truncate", path)
@@ -126,6 +139,8 @@ pub enum Step {
     CreateDir,
     /// The end of such a file is taken off again.
     Cut,
+    /// Octets of a file are written over.
+    Overwrite,
     /// A file is moved.
     Rename,
     /// A directory is synced.

@@ -8,10 +8,11 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 use posthole_core::ask::Unanswered;
+use posthole_core::exec;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use secrecy::SecretString;
@@ -87,12 +88,14 @@ impl Program<'_> {
         question: &str,
         stop: &CancellationToken,
     ) -> Result<SecretString, Unanswered> {
-        let child = Command::new(self.0)
-            .arg(question.trim_end())
-            .env_remove("SSH_ASKPASS_PROMPT")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn();
+        let child = exec::find(self.0, None).and_then(|()| {
+            exec::program(self.0)
+                .arg(question.trim_end())
+                .env_remove("SSH_ASKPASS_PROMPT")
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .spawn()
+        });
         let mut running = match child {
             Ok(child) => Running(child),
             Err(error) => return Err(self.failed(&error)),
@@ -176,6 +179,8 @@ const TICK: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use secrecy::ExposeSecret;
 
     use super::*;

@@ -11,10 +11,18 @@ use signal_hook::consts::SIGXFSZ;
 
 /// Sets the limits of this process.
 pub(crate) fn set() {
+    keep_descriptors();
     raise_open_files();
     forbid_core_dumps();
     survive_large_files();
     keep_own_rights();
+}
+
+/// Keeps to ourselves what whoever started us left open: the programs that we start get none of it.
+///
+/// Sockets of systemd are among them, and are for us.
+fn keep_descriptors() {
+    close_fds::set_fds_cloexec(3, &[]);
 }
 
 /// How many files this process may have open.

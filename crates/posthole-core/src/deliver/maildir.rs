@@ -3,7 +3,9 @@
 //! The hard part is to know after a crash whether a message was moved, though a mail client may
 //! have moved it on or deleted it since. A file is therefore never searched for in `new/` or
 //! `cur/`: once an intent to move `tmp/NAME` is on record, the file still being in `tmp/` means
-//! that the move did not happen, and its absence means that it did.
+//! that the move did not happen, and its absence means that it did. Whether it is on disk is not
+//! known then: a sync that failed is not repeated, since the kernel may have dropped what it could
+//! not write. So a message that is still in `new/` is moved anew, there and back.
 
 use std::fs::File;
 use std::io;
@@ -112,6 +114,8 @@ impl Maildir {
                 // It may have been moved, or its folder was replaced or cleaned.
                 recovered.lost.push(intent.identity);
                 continue;
+            } else {
+                self.move_anew(&intent.name)?;
             }
             recovered.receipts.push(Receipt {
                 identity: intent.identity,
@@ -128,6 +132,22 @@ impl Maildir {
     fn move_to_new(&self, name: &str) -> Result<(), FsError> {
         let target = self.root.join("new").join(name);
         durable::rename((self.tmp.directory(), name), (&self.new, name), &target)
+    }
+
+    /// Moves a message that is in `new/` there once more, so that there is something to sync.
+    ///
+    /// Where a mail client has moved it on, that has changed the folders since.
+    fn move_anew(&self, name: &str) -> Result<(), FsError> {
+        let back = durable::rename(
+            (&self.new, name),
+            (self.tmp.directory(), name),
+            &self.tmp.path().join(name),
+        );
+        match back {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => self.move_to_new(name),
+        }
     }
 
     /// Syncs both ends of a move, the arrival first: a file in both folders does less harm than

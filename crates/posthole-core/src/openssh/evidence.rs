@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use russh::keys::PrivateKey;
@@ -34,9 +33,7 @@ pub(super) fn has_kerberos_ticket(cache: Option<&OsStr>) -> bool {
 }
 
 fn has_ticket_by(klist: &str, cache: Option<&OsStr>, limit: Duration) -> bool {
-    let mut command = Command::new(klist);
-    command.arg("-s");
-    match run(command, limit) {
+    match run(OsStr::new(klist), &["-s".to_owned()], limit) {
         Ok(ended) => ended.status.success(),
         Err(NotEnded::Spawn(_)) => has_cache(cache),
         // Whatever it waits for, a login with the ticket would wait for as well.
@@ -46,9 +43,7 @@ fn has_ticket_by(klist: &str, cache: Option<&OsStr>, limit: Duration) -> bool {
 
 /// The version of the `ssh` of `PATH`, major and minor; `None` if it is none of OpenSSH's.
 pub(crate) fn version() -> Option<(u32, u32)> {
-    let mut command = Command::new("ssh");
-    command.arg("-V");
-    let ended = run(command, TIME_LIMIT).ok()?;
+    let ended = run(OsStr::new("ssh"), &["-V".to_owned()], TIME_LIMIT).ok()?;
     parse_version(&String::from_utf8_lossy(&ended.stderr))
 }
 

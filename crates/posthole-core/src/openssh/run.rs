@@ -9,13 +9,15 @@ use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::exec;
 
 use super::{Answer, Files, OpenSsh, OpenSshError, Query, evidence};
 
@@ -110,10 +112,9 @@ impl Ssh {
         query: &Query,
         control_path: Option<&str>,
     ) -> Result<Option<String>, OpenSshError> {
-        let mut command = Command::new(&self.program);
-        command.args(arguments(query, control_path));
+        let arguments = arguments(query, control_path);
         let host = || query.host.clone();
-        let ended = match run(command, self.limit) {
+        let ended = match run(self.program.as_os_str(), &arguments, self.limit) {
             Ok(ended) => ended,
             Err(NotEnded::Spawn(error)) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(None);
@@ -253,10 +254,16 @@ pub(super) enum NotEnded {
     TimedOut { stderr: Vec<u8> },
 }
 
-/// Runs a command without standard input to its end.
-pub(super) fn run(mut command: Command, limit: Duration) -> Result<Ended, NotEnded> {
+/// Runs a program without standard input to its end.
+pub(super) fn run(
+    program: &OsStr,
+    arguments: &[String],
+    limit: Duration,
+) -> Result<Ended, NotEnded> {
+    exec::find(program, None).map_err(NotEnded::Spawn)?;
     let deadline = Instant::now() + limit;
-    let mut child = command
+    let mut child = exec::program(program)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -5,6 +5,7 @@
 //! has a message deleted.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{ExitStatus, Stdio};
@@ -21,6 +22,7 @@ use super::entry::Entered;
 use super::{MessageFailure, blocking};
 use crate::deliver::{LocalUser, finish_lf, sender_of, to_lf};
 use crate::error::Error;
+use crate::exec;
 use crate::plan::Filter;
 use crate::policy::Decisions;
 use crate::process_group::ProcessGroup;
@@ -249,11 +251,15 @@ async fn judge(
     size: u64,
 ) -> io::Result<(ExitStatus, String)> {
     let argv = argv(&filter.command, header, size);
-    let mut command = std::process::Command::new(&argv[0]);
+    let environment = user.environment(&filter.environment);
+    let path = environment.iter().find(|(name, _)| name == "PATH");
+    let program = OsStr::new(&argv[0]);
+    exec::find(program, path.map(|(_, path)| path.as_os_str()))?;
+    let mut command = exec::program(program);
     command
         .args(&argv[1..])
         .env_clear()
-        .envs(user.environment(&filter.environment))
+        .envs(environment)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -23,6 +23,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::exec;
 use crate::plan::{Backend, Hop, HostPort};
 use crate::progress::Step;
 use crate::transport::BoxStream;
@@ -56,10 +57,8 @@ pub(super) async fn open(
     let patience = Arc::new(Patience::new());
     let messenger = tunnels.messenger(hops, &patience, caller).await;
     let (words, heard) = mpsc::unbounded_channel();
-    let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", LAUNCH, "sh"])
-        .args(arguments::of(hops, to, messenger.is_some()));
+    let mut command = Command::from(exec::script(LAUNCH));
+    command.args(arguments::of(hops, to, messenger.is_some()));
     if let Some(messenger) = &messenger {
         messenger.equip(&mut command);
     }

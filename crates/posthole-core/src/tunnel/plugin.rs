@@ -11,6 +11,7 @@ use bstr::BString;
 use tokio::process::Command;
 use tokio_util::task::TaskTracker;
 
+use crate::exec;
 use crate::transport::BoxStream;
 use crate::transport::dial::plain;
 
@@ -26,7 +27,7 @@ pub(super) fn start(
     let mut words = words.iter().map(|word| OsStr::from_bytes(word));
     // INVARIANT: the plan has none that is empty; and a program without a name is not found.
     let program = words.next().unwrap_or_default();
-    let mut command = Command::new(program);
+    let mut command = Command::from(exec::program(program));
     command.args(words);
     let account = account.to_owned();
     tracing::debug!(account, program = %program.display(), "starting the plugin");
@@ -34,7 +35,9 @@ pub(super) fn start(
         tracing::debug!(account, "plugin: {line}");
         true
     };
-    match Process::start(command, describe, hear, programs) {
+    let started =
+        exec::find(program, None).and_then(|()| Process::start(command, describe, hear, programs));
+    match started {
         Ok(process) => Ok(Box::new(process)),
         Err(error) => Err(TunnelError::Plugin {
             program: program.display().to_string(),

@@ -10,6 +10,7 @@ use std::io;
 use tokio::process::Command;
 use tokio_util::task::TaskTracker;
 
+use crate::exec::{self, CANNOT_RUN, NOT_FOUND};
 use crate::plan::Hop;
 use crate::transport::dial::plain;
 
@@ -24,10 +25,8 @@ pub(super) fn start(
     messenger: Option<Messenger>,
     programs: &TaskTracker,
 ) -> Result<Process, TunnelError> {
-    let mut shell = Command::new("/bin/sh");
-    shell
-        .args(["-c", LAUNCH, "sh"])
-        .arg(format!("exec {command}"));
+    let mut shell = Command::from(exec::script(LAUNCH));
+    shell.arg(format!("exec {command}"));
     if let Some(messenger) = &messenger {
         messenger.equip(&mut shell);
     }
@@ -71,8 +70,3 @@ SSH_ASKPASS=${SSH_ASKPASS:-false} SSH_ASKPASS_REQUIRE=force
 export SSH_ASKPASS SSH_ASKPASS_REQUIRE
 exec "${SHELL:-/bin/sh}" -c "$1"
 "#;
-
-/// What a shell says about a command that it cannot run, and about one that is not there (POSIX,
-/// Shell Command Language, Exit Status for Commands).
-const CANNOT_RUN: i32 = 126;
-const NOT_FOUND: i32 = 127;

@@ -307,7 +307,7 @@ fn detach(run: &Run, args: &DaemonArgs) -> Result<Exit, Refusal> {
     if args.logfile.is_none() && args.syslog.is_none() {
         arguments.push("--syslog".into());
     }
-    let mut child = exec::program(&program)
+    let mut child = exec::program(program.as_os_str())
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

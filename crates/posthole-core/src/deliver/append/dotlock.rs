@@ -7,11 +7,12 @@
 //! Whoever may not create files in `/var/mail` can still lock his own mailbox there, by way of
 //! dotlockfile(1), which runs with the group `mail`.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
@@ -20,6 +21,7 @@ use rustix::process::{Pid, test_kill_process};
 use super::super::DeliverError;
 use super::super::user::LocalUser;
 use crate::durable::At;
+use crate::exec;
 
 /// A dot lock, held until dropped.
 #[derive(Debug)]
@@ -193,7 +195,9 @@ fn is_same(file: &File, path: &Path) -> bool {
 /// Has dotlockfile(1) lock or unlock; none if it cannot be run or may not, and false if somebody
 /// else has the lock.
 fn ask_helper(operation: &str, lock: &Path) -> Option<bool> {
-    let status = Command::new(HELPER)
+    let helper = OsStr::new(HELPER);
+    exec::find(helper, None).ok()?;
+    let status = exec::program(helper)
         .args(["-p", "-r", "0", operation])
         .arg(lock)
         .stdin(Stdio::null())

@@ -227,6 +227,26 @@ impl Locked {
         Ok(())
     }
 
+    /// The same for a file that may have been made by a run that died.
+    pub(super) fn sync_as_new(&mut self) -> Result<(), FsError> {
+        self.made = true;
+        self.sync()
+    }
+
+    /// Writes over what stands in the file already, so that there is something to sync.
+    pub(super) fn write_anew(&self, start: u64, text: &mut dyn Read) -> Result<(), FsError> {
+        let mut at = start;
+        let mut piece = vec![0; super::PIECE];
+        loop {
+            let length = read_full(&mut &mut *text, &mut piece).at("read", &self.path)?;
+            durable::overwrite(&self.file, at, &piece[..length], &self.path)?;
+            at += length as u64;
+            if length < piece.len() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Takes off what was appended since the file was this long.
     pub(super) fn cut_back(&mut self, length: u64) -> Result<(), FsError> {
         durable::cut(&self.file, length, &self.path)?;

@@ -7,6 +7,9 @@
 //! keep their notes (`Status`). What was found for one intent is not taken for another, since two
 //! messages may be alike. One that is nowhere is fetched again: nobody can tell whether it was read
 //! and deleted, and rather twice than never.
+//!
+//! What is in its place may be in the kernel's memory only, which a sync could not write; to sync it
+//! once more would say nothing. So it is written anew, over itself.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -71,8 +74,8 @@ impl AppendFile {
                 recovered.lost.push(intent.identity);
             }
         }
-        // It may not have got as far as this.
-        locked.sync()?;
+        // It may not have got as far as this, nor as far as to make known that there is a file.
+        locked.sync_as_new()?;
         Ok(recovered)
     }
 
@@ -91,18 +94,23 @@ impl AppendFile {
         }
         let lead = self.lead(&locked.file, start, &locked.path)?;
         let text = staging.read(&intent.name)?;
-        let mut form: Box<dyn Read> = match &self.form {
+        let head = match &self.form {
             Form::Bsmtp { recipients } => {
                 let (file, end) = (&locked.file, locked.length);
                 let head = bsmtp::head_at(file, start, end, sender, recipients);
-                let head = head.at("read", &locked.path)?;
-                Box::new(Batch::with_head(text, head))
+                Some(head.at("read", &locked.path)?)
             }
-            Form::Mbox => self.render(text, sender, &[], intent.at, lead),
+            Form::Mbox => None,
         };
+        let mut form = self.form_of(text, head.clone(), sender, intent, lead);
         let compared = compare(&locked.file, start, locked.length, &mut form);
         match compared.at("read", &locked.path)? {
-            Compared::Whole => Ok(Some(start + lead.len() as u64)),
+            Compared::Whole => {
+                let text = staging.read(&intent.name)?;
+                let mut form = self.form_of(text, head, sender, intent, lead);
+                locked.write_anew(start, &mut form)?;
+                Ok(Some(start + lead.len() as u64))
+            }
             Compared::Cut => {
                 tracing::info!(
                     "a message is there in part; {} is cut",
@@ -112,6 +120,21 @@ impl AppendFile {
                 Ok(None)
             }
             Compared::Other => Ok(None),
+        }
+    }
+
+    /// A message as it should stand in the file, after what in a batch stands before it.
+    fn form_of(
+        &self,
+        text: File,
+        head: Option<Vec<u8>>,
+        sender: &str,
+        intent: &StoredIntent,
+        lead: &'static [u8],
+    ) -> Box<dyn Read> {
+        match head {
+            Some(head) => Box::new(Batch::with_head(text, head)),
+            None => self.render(text, sender, &[], intent.at, lead),
         }
     }
 

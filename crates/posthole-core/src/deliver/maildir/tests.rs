@@ -26,17 +26,21 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_000_000_000)
 }
 
-/// Recovers from one intent of an age; returns whether the message counts as delivered.
-fn recover(maildir: &Maildir, place: u64, age: Duration) -> bool {
-    let intent = StoredIntent {
+fn intent(maildir: &Maildir, place: u64, age: Duration) -> StoredIntent {
+    StoredIntent {
         identity: identity(),
         destination: maildir.root.clone(),
         name: NAME.to_owned(),
         place,
         at: now() - age,
         offset: None,
-    };
-    let Recovered { receipts, lost } = maildir.recover(vec![intent], now()).unwrap();
+    }
+}
+
+/// Recovers from one intent of an age; returns whether the message counts as delivered.
+fn recover(maildir: &Maildir, place: u64, age: Duration) -> bool {
+    let intents = vec![intent(maildir, place, age)];
+    let Recovered { receipts, lost } = maildir.recover(intents, now()).unwrap();
     assert_eq!(receipts.len() + lost.len(), 1);
     receipts.len() == 1
 }
@@ -67,6 +71,48 @@ fn a_message_gone_from_tmp_was_moved_wherever_it_is_now() {
     ));
     let almost = TMP_CLEANERS_RESPECT - Duration::from_secs(1);
     assert!(recover(&maildir, maildir.tmp.place().unwrap(), almost));
+}
+
+/// A sync that failed and is repeated succeeds, whatever the disk has of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_message_that_was_moved_is_moved_anew_so_that_there_is_something_to_sync() {
+    use rustix::fs::inotify;
+
+    let (_directory, maildir) = maildir();
+    let new = maildir.root.join("new");
+    std::fs::write(new.join(NAME), "text").unwrap();
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    let moves = inotify::WatchFlags::MOVE;
+    inotify::add_watch(&watch, &new, moves).unwrap();
+    let place = maildir.tmp.place().unwrap();
+    assert!(recover(&maildir, place, Duration::ZERO));
+    assert!(exists(&maildir, "new") && !exists(&maildir, "tmp"));
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    for expected in [inotify::ReadFlags::MOVED_FROM, inotify::ReadFlags::MOVED_TO] {
+        assert_eq!(events.next().unwrap().events(), expected);
+    }
+}
+
+#[test]
+fn a_move_that_cannot_be_synced_is_no_delivery() {
+    use rustix::fs::{Mode, OFlags};
+
+    let (_directory, mut maildir) = maildir();
+    std::fs::write(maildir.root.join("tmp").join(NAME), "text").unwrap();
+    let place = maildir.tmp.place().unwrap();
+    // By such a handle files can be moved, and nothing be synced.
+    let path = maildir.root.join("new");
+    let handle = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let whole = std::mem::replace(&mut maildir.new, handle.unwrap().into());
+    for _ in 0..2 {
+        let intents = vec![intent(&maildir, place, Duration::ZERO)];
+        assert!(maildir.recover(intents, now()).is_err());
+        assert!(exists(&maildir, "new"));
+    }
+    maildir.new = whole;
+    assert!(recover(&maildir, place, Duration::ZERO));
 }
 
 #[test]

@@ -11,7 +11,9 @@ mod words;
 
 pub use error::MdaError;
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::io;
+use std::path::PathBuf;
 
 use tokio::runtime::Handle;
 
@@ -19,6 +21,7 @@ use super::DeliverError;
 use super::dispatch::Round;
 use super::user::LocalUser;
 use crate::error::Error;
+use crate::exec;
 use crate::plan::{MdaCommand, MdaTo};
 
 /// A command, ready to be given messages.
@@ -55,25 +58,19 @@ impl Mda {
     /// Looks whether the command is there and may be run.
     pub(super) fn check(&self) -> Result<(), DeliverError> {
         let argv = self.argv("", &self.to.recipients);
-        let program = &argv[0];
-        let runnable = |path: &Path| {
-            path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
-        };
-        let found = || {
-            if program.contains('/') {
-                return runnable(Path::new(program));
-            }
-            let path = self.variable("PATH").unwrap_or_default();
-            std::env::split_paths(&path).any(|directory| runnable(&directory.join(program)))
-        };
-        if self.user.run_as(None, found)? {
-            return Ok(());
+        let found = self.user.run_as(None, || self.find(&argv[0]))?;
+        found.map_err(|source| {
+            let command = self.to.command.to_string();
+            MdaError::NotRun { command, source }.into()
+        })
+    }
+
+    /// Looks for a program where the command would.
+    fn find(&self, program: &str) -> io::Result<()> {
+        if program.contains('/') {
+            return exec::find(self.directory().join(program).as_os_str(), None);
         }
-        Err(MdaError::NotRun {
-            command: self.to.command.to_string(),
-            source: std::io::ErrorKind::NotFound.into(),
-        }
-        .into())
+        exec::find(OsStr::new(program), self.variable("PATH").as_deref())
     }
 
     /// The program and its arguments for a message; never empty.

@@ -1,5 +1,6 @@
 //! One run of a command: started, waited for, and its exit code understood.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::dispatch::Refusal;
 use super::super::{DeliverError, MdaError};
 use super::Mda;
+use crate::exec::{self, CANNOT_RUN, NOT_FOUND};
 
 impl Mda {
     /// Gives the command a message; none if it took it.
@@ -51,11 +53,12 @@ impl Mda {
         let said = shown(&complaints);
         let refusal = match status {
             Ended::Exit(status) if status.success() => return Ok(None),
-            // A shell says so when there is no such command, whatever the message.
-            Ended::Exit(status) if self.is_shell() && status.code() == Some(NOT_FOUND) => {
-                return Err(not_run(io::Error::new(io::ErrorKind::NotFound, said)).into());
-            }
-            Ended::Exit(status) => refusal(&command, status, &said),
+            // A shell says so when there is no such command, whatever the message; it is one, too,
+            // that starts a program.
+            Ended::Exit(status) => match not_started(status) {
+                Some(kind) => return Err(not_run(io::Error::new(kind, said)).into()),
+                None => refusal(&command, status, &said),
+            },
             Ended::TooLong => Refusal {
                 for_good: false,
                 reason: format!(
@@ -72,7 +75,8 @@ impl Mda {
     }
 
     fn start(&self, argv: &[String], text: File) -> io::Result<Child> {
-        let mut command = std::process::Command::new(&argv[0]);
+        self.find(&argv[0])?;
+        let mut command = exec::program(OsStr::new(&argv[0]));
         command
             .args(&argv[1..])
             .env_clear()
@@ -84,9 +88,14 @@ impl Mda {
             .process_group(0);
         self.user.spawn(command, &self.runtime)
     }
+}
 
-    fn is_shell(&self) -> bool {
-        matches!(self.to.command, crate::plan::MdaCommand::Shell(_))
+/// Why there was nobody to give a message to, if that is what an exit status says.
+fn not_started(status: ExitStatus) -> Option<io::ErrorKind> {
+    match status.code()? {
+        CANNOT_RUN => Some(io::ErrorKind::PermissionDenied),
+        NOT_FOUND => Some(io::ErrorKind::NotFound),
+        _ => None,
     }
 }
 
@@ -200,9 +209,6 @@ const SYSEXITS: &[(i32, &str, bool)] = &[
     (77, "permission denied", true),
     (78, "configuration error", true),
 ];
-
-/// What a shell says of a command that is not there.
-const NOT_FOUND: i32 = 127;
 
 const COMPLAINTS_LIMIT: usize = 4096;
 const SHOWN_CHARS: usize = 300;

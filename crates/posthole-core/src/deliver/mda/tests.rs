@@ -34,7 +34,7 @@ async fn run_with(script: &str, timeout: Duration, stop: CancellationToken) -> O
 fn message() -> std::fs::File {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"Subject: x\n\ntext\n").unwrap();
-    std::io::Seek::rewind(&mut file).unwrap();
+    io::Seek::rewind(&mut file).unwrap();
     file
 }
 

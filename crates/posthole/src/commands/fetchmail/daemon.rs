@@ -121,7 +121,7 @@ fn start(handed_over: &HandedOver) -> io::Result<Code> {
     // The last option wins, and this one can stand before `--`.
     let place = args.iter().position(|arg| arg == "fetchmail");
     args.insert(place.map_or(0, |place| place + 1), "--detached".into());
-    let mut child = exec::program(&std::env::current_exe()?)
+    let mut child = exec::program(std::env::current_exe()?.as_os_str())
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

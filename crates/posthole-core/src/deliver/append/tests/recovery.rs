@@ -51,6 +51,31 @@ fn a_message_that_is_there_is_delivered_whatever_came_after_it() {
     }
 }
 
+/// A sync that failed and is repeated succeeds, whatever the disk has of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_message_that_is_there_is_written_anew_so_that_there_is_something_to_sync() {
+    use rustix::fs::inotify;
+
+    let long = format!("Subject: x\n\n{}", "a line of many\n".repeat(20_000));
+    for text in [TEXT, &long] {
+        let world = World::new();
+        world.deliver(&["Subject: old\n\nold\n"]).unwrap();
+        let died = world.intend(text);
+        world.append(&died.form);
+        world.append(b"From x y\n\nnew\n\n");
+        let before = fs::read(world.path()).unwrap();
+        let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+        inotify::add_watch(&watch, world.path(), inotify::WatchFlags::MODIFY).unwrap();
+        assert!(world.recover(died));
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&watch, &mut buffer);
+        let event = events.next().unwrap();
+        assert_eq!(event.events(), inotify::ReadFlags::MODIFY);
+        assert_eq!(fs::read(world.path()).unwrap(), before);
+    }
+}
+
 #[test]
 fn mail_that_another_program_appended_is_never_taken_off() {
     let length = World::new().intend(TEXT).form.len();
