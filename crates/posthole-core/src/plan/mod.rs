@@ -195,13 +195,26 @@ pub struct Select {
     pub fetch_limit: Option<u32>,
     /// Whether messages that were fetched before are fetched again.
     pub fetch_all: bool,
-    /// Whether that holds at least for what only another program has fetched.
-    pub fetch_adopted: bool,
+    /// What becomes of those that were fetched and stayed there on purpose.
+    pub kept: KeptMail,
     /// Whether messages that were fetched before are deleted first, whatever else is said.
     pub flush: bool,
     /// After how many deletions the session is ended, which makes them real, and another one
     /// begun.
     pub expunge: Option<NonZeroU32>,
+}
+
+/// What becomes of messages that were fetched, by us or by another program, and stayed on the server
+/// because they were to be kept there.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum KeptMail {
+    /// They stay as long as `keep` says now; what another program has left there stays for ever.
+    #[default]
+    AsKeepSays,
+    /// They are fetched again.
+    ComesAgain,
+    /// They stay, whatever `keep` says now.
+    Stays,
 }
 
 #[cfg(test)]

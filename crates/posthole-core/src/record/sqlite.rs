@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::store::{
-    Delivered, DeliveredRow, IdentityRef, KnownCapabilities, MailboxId, Missing, MissingChanges,
+    Delivered, DeliveredRow, IdentityRef, KnownCapabilities, ListingChanges, MailboxId, Missing,
     Secrecy, ServerMemory, Store, StoredFailure, StoredIntent,
 };
 use super::{Identity, IdentityKind, RecordError};
@@ -249,8 +249,9 @@ impl Store for Sqlite {
                 .prepare_cached("SELECT 1 FROM part WHERE mailbox = ?")?
                 .exists([mailbox.0])?;
             let mut insert = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO message (mailbox, kind, uid, occurrence, at, fingerprint)
-                 VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO message
+                 (mailbox, kind, uid, occurrence, at, fingerprint, kept)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
             )?;
             let mut forgive = transaction.prepare_cached(
                 "DELETE FROM failure WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
@@ -269,6 +270,7 @@ impl Store for Sqlite {
             for Delivered {
                 identity,
                 fingerprint,
+                kept,
             } in delivered
             {
                 let Identity {
@@ -278,7 +280,15 @@ impl Store for Sqlite {
                 } = identity;
                 let kind = kind_number(*kind);
                 let at = seconds(now);
-                insert.execute(params![mailbox.0, kind, bytes, occurrence, at, fingerprint])?;
+                insert.execute(params![
+                    mailbox.0,
+                    kind,
+                    bytes,
+                    occurrence,
+                    at,
+                    fingerprint,
+                    kept
+                ])?;
                 forgive.execute(params![mailbox.0, kind, bytes, occurrence])?;
                 if any_parts {
                     drop_parts.execute(params![mailbox.0, kind, bytes, occurrence])?;
@@ -399,7 +409,7 @@ impl Store for Sqlite {
         self.read("read what was fetched", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT kind, uid, occurrence, at, missing_since, missing_counted, missing_listings,
-                 fingerprint FROM message WHERE mailbox = ?",
+                 fingerprint, kept FROM message WHERE mailbox = ?",
             )?;
             let mut rows = statement.query([mailbox.0])?;
             while let Some(row) = rows.next()? {
@@ -420,6 +430,7 @@ impl Store for Sqlite {
                     },
                     fingerprint: row.get(7)?,
                     at: from_seconds(row.get(3)?),
+                    kept: row.get(8)?,
                     missing,
                 });
             }
@@ -427,13 +438,13 @@ impl Store for Sqlite {
         })
     }
 
-    fn apply_missing(
+    fn apply_changes(
         &self,
         mailbox: MailboxId,
-        changes: &MissingChanges,
+        changes: &ListingChanges,
         now: SystemTime,
     ) -> Result<(), RecordError> {
-        self.write("record what is gone from the server", |transaction| {
+        self.write("record what is on the server", |transaction| {
             each(
                 transaction,
                 "UPDATE message SET missing_since = NULL, missing_counted = NULL,
@@ -442,6 +453,13 @@ impl Store for Sqlite {
                 &changes.back,
             )?;
             count_missing(transaction, mailbox, changes.counted.iter(), now)?;
+            each(
+                transaction,
+                "UPDATE message SET kept = TRUE
+                 WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+                mailbox,
+                &changes.kept,
+            )?;
             each(
                 transaction,
                 "DELETE FROM message WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
@@ -611,18 +629,17 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
             transaction.execute_batch(SCHEMA_SQL)?;
             transaction.execute_batch(FROM_2_TO_3)?;
             transaction.execute_batch(FROM_3_TO_4)?;
+            transaction.execute_batch(FROM_4_TO_5)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
-        Whose::Ours(1) => {
-            transaction.execute_batch(FROM_1_TO_2)?;
-            transaction.execute_batch(FROM_2_TO_3)?;
-            transaction.execute_batch(FROM_3_TO_4)?;
+        Whose::Ours(older @ 1..SCHEMA) => {
+            let steps = [FROM_1_TO_2, FROM_2_TO_3, FROM_3_TO_4, FROM_4_TO_5];
+            for (from, step) in (1..).zip(steps) {
+                if from >= older {
+                    transaction.execute_batch(step)?;
+                }
+            }
         }
-        Whose::Ours(2) => {
-            transaction.execute_batch(FROM_2_TO_3)?;
-            transaction.execute_batch(FROM_3_TO_4)?;
-        }
-        Whose::Ours(3) => transaction.execute_batch(FROM_3_TO_4)?,
         Whose::Ours(_) | Whose::Others => return Ok(()),
     }
     transaction.pragma_update(None, "user_version", SCHEMA)?;
@@ -711,7 +728,7 @@ fn from_seconds(seconds: i64) -> SystemTime {
 /// "Post" in ASCII: marks the file as ours, and names it in file(1)'s output.
 const APPLICATION_ID: i64 = 0x506f_7374;
 
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 
 /// Version 1 did not know TLS.
 const FROM_1_TO_2: &str =
@@ -802,6 +819,16 @@ const FROM_3_TO_4: &str = "
 
     -- Whether the server lists how large messages are, and not about how large.
     ALTER TABLE mailbox ADD COLUMN exact_sizes INTEGER NOT NULL DEFAULT FALSE;
+";
+
+/// Version 4 did not know what had been kept on the server on purpose. What may have been counts as
+/// kept: rather does something stay there than that it vanishes.
+const FROM_4_TO_5: &str = "
+    -- Whether the message was to stay on the server.
+    ALTER TABLE message ADD COLUMN kept INTEGER NOT NULL DEFAULT TRUE;
+
+    -- When its owner was told last of messages that are too large to be fetched.
+    ALTER TABLE mailbox ADD COLUMN warned_at INTEGER;
 ";
 
 /// How long another process may hold the database before we give up.

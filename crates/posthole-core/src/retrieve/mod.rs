@@ -453,9 +453,10 @@ pub async fn check(job: &Job, cx: &Context) -> Result<(), Error> {
 async fn open_mailbox(job: &Job, cx: &Context) -> Result<Mailbox, Error> {
     let (records, key) = (cx.records.clone(), job.mailbox.clone());
     let destinations = Vec::from_iter(job.deliver.iter().map(ToString::to_string)).join(", ");
+    let keeps = job.keep != Keep::Never;
     blocking(move || {
         let mailbox = records.mailbox(&key)?;
-        Ok::<_, Error>(mailbox.delivering_to(&destinations))
+        Ok::<_, Error>(mailbox.delivering_to(&destinations).keeping(keeps))
     })
     .await
 }

@@ -27,8 +27,8 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use super::mailbox;
 use super::resolve::{EVERY, usual_port};
 use super::{
-    Auth, Environment, HostPort, Job, Keep, MAX_SIZE, NetrcEntry, PasswordSource, Remarks, Select,
-    TlsStart,
+    Auth, Environment, HostPort, Job, Keep, KeptMail, MAX_SIZE, NetrcEntry, PasswordSource,
+    Remarks, Select, TlsStart,
 };
 use crate::config::{Diagnostic, SshTarget};
 use crate::fetchmailrc::{self, Configuration, Entry, Globals, Protocol, User};
@@ -324,7 +324,11 @@ impl Mapping<'_> {
             fetch_limit: (self.user.fetchlimit > 0).then_some(self.user.fetchlimit),
             // What goes once it was fetched here need not come twice.
             fetch_all: self.user.fetchall && self.user.keep,
-            fetch_adopted: self.user.fetchall,
+            kept: if self.user.fetchall {
+                KeptMail::ComesAgain
+            } else {
+                KeptMail::Stays
+            },
             flush: self.user.flush,
             expunge: NonZeroU32::new(self.user.expunge),
         }

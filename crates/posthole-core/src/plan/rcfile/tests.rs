@@ -241,17 +241,21 @@ fn numbers_mean_what_they_mean_to_fetchmail() {
         limit_flush: true,
         fetch_limit: Some(3),
         fetch_all: true,
-        fetch_adopted: true,
+        kept: KeptMail::ComesAgain,
         flush: true,
         expunge: NonZeroU32::new(5),
     };
     assert_eq!(job.select, select);
     let deleting = errand("poll mail proto pop3 user u pass p fetchall").job;
     assert!(!deleting.select.fetch_all, "nothing comes twice");
-    assert!(deleting.select.fetch_adopted, "what fetchmail has seen");
+    assert_eq!(deleting.select.kept, KeptMail::ComesAgain, "what was seen");
     let plain = errand("poll mail proto pop3 user u pass p").job;
     assert_eq!(plain.timeout, Duration::from_secs(300));
-    assert_eq!(plain.select, Select::default());
+    let select = Select {
+        kept: KeptMail::Stays,
+        ..Select::default()
+    };
+    assert_eq!(plain.select, select);
 }
 
 #[test]

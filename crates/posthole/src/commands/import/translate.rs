@@ -496,11 +496,8 @@ mod tests {
                 assert_eq!(old.server, new.server, "{text}");
                 assert_eq!(old.keep, new.keep, "{text}");
                 // What fetchmail has seen is not known before it is imported.
-                let fetch_adopted = old.select.fetch_adopted;
-                let select = Select {
-                    fetch_adopted,
-                    ..new.select
-                };
+                let kept = old.select.kept;
+                let select = Select { kept, ..new.select };
                 assert_eq!(old.select, select, "{text}");
                 assert_eq!(old.auth, new.auth, "{text}");
                 let edits = |job: &Job| Edits {
