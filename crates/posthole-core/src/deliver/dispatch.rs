@@ -372,6 +372,11 @@ impl<'a> Round<'a> {
         Ok(sender)
     }
 
+    /// The folder for texts on their way.
+    pub(super) fn staging(&self) -> &'a Staging {
+        self.staging
+    }
+
     /// Fails when the program is asked to stop, which is looked at between messages.
     pub(super) fn go_on(&self) -> Result<(), Error> {
         if self.stop.is_cancelled() {

@@ -34,7 +34,8 @@ use crate::config::Diagnostic;
 pub use auth::Auth;
 pub use daemon::DaemonPlan;
 pub use deliver::{
-    BsmtpTo, DeliverTo, MboxTo, MdaCommand, MdaTo, SmtpLogin, SmtpProtocol, SmtpServer, SmtpTo,
+    BsmtpTo, DeliverTo, MboxTo, MdaCommand, MdaTo, ReportTo, SmtpLogin, SmtpProtocol, SmtpServer,
+    SmtpTo, Undeliverable,
 };
 pub use edits::{Edits, Filter, Multidrop, NameService, StatusFields, Trace};
 pub use environment::Environment;

@@ -18,3 +18,4 @@ mod smtp_login;
 mod stls;
 mod tls;
 mod trouble;
+mod undeliverable;

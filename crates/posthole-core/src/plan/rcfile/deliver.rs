@@ -7,8 +7,8 @@ use crate::config::Diagnostic;
 use crate::fetchmailrc::service_port;
 use crate::plan::resolve::{MDA_TIMEOUT, SMTP_PORT, for_commands, is_loopback, local_part};
 use crate::plan::{
-    BsmtpTo, DeliverTo, HostPort, MdaCommand, MdaTo, SmtpLogin, SmtpProtocol, SmtpServer, SmtpTo,
-    Tls, TlsStart,
+    BsmtpTo, DeliverTo, HostPort, MdaCommand, MdaTo, ReportTo, SmtpLogin, SmtpProtocol, SmtpServer,
+    SmtpTo, Tls, TlsStart, Undeliverable,
 };
 
 impl Mapping<'_> {
@@ -56,6 +56,19 @@ impl Mapping<'_> {
             .iter()
             .filter_map(|code| u16::try_from(*code).ok())
             .collect();
+        to.undeliverable = Some(Undeliverable {
+            stays: self.globals.softbounce,
+            report_to: if self.globals.bouncemail {
+                ReportTo::Sender
+            } else {
+                ReportTo::Postmaster
+            },
+            reports_spam: self.globals.spambounce,
+            postmaster: match self.postmaster()? {
+                Some(name) if !name.contains('@') => Some(format!("{name}@{}", to.domain)),
+                postmaster => postmaster,
+            },
+        });
         to.batch_limit = self.user.batchlimit.try_into().ok();
         if let Some(secret) = &self.entry.esmtppassword {
             to.login = Some(SmtpLogin {

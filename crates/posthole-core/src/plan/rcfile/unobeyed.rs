@@ -9,7 +9,7 @@ use crate::fetchmailrc::BadHeader;
 
 impl Mapping<'_> {
     pub(super) fn warn_of_unobeyed(&mut self) {
-        let written = [self.of_run(), self.of_server(), self.of_user()];
+        let written = [self.of_server(), self.of_user()];
         for (option, reason) in written.into_iter().flatten().flatten() {
             let message = format!("`{option}` is not obeyed: {reason}");
             self.warn(
@@ -17,17 +17,6 @@ impl Mapping<'_> {
                     .help("posthole-fetchmail(1) has a table of all options"),
             );
         }
-    }
-
-    fn of_run(&self) -> Vec<Unobeyed> {
-        let globals = self.globals;
-        vec![
-            globals.spambounce.then_some(("spambounce", NO_BOUNCES)),
-            (!globals.softbounce).then_some((
-                "no softbounce",
-                "mail that is refused for good stays on the server",
-            )),
-        ]
     }
 
     fn of_server(&self) -> Vec<Unobeyed> {
@@ -83,7 +72,6 @@ impl Mapping<'_> {
 /// The option, and why.
 type Unobeyed = Option<(&'static str, &'static str)>;
 
-const NO_BOUNCES: &str = "posthole sends no mail of its own; it says what was refused";
 const OWN_LINE_ENDS: &str = "each destination gets the line ends that belong there";
 const NO_INTERFACES: &str =
     "posthole looks at no network interface; it waits until the server is there";

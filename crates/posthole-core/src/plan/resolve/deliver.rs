@@ -296,6 +296,7 @@ impl SmtpTo {
             tls: Tls::never(&domain),
             domain,
             antispam: Vec::new(),
+            undeliverable: None,
             batch_limit: None,
             login: None,
             timeout: SMTP_TIMEOUT,
