@@ -55,6 +55,7 @@ use crate::plan::{BsmtpTo, DeliverTo};
 use crate::record::{Identity, Mailbox, StoredIntent};
 use crate::session::MessageRef;
 use crate::transport::tls::TrustStores;
+use crate::tunnel::Tunnels;
 use append::AppendFile;
 use dispatch::{Dispatch, Layout};
 
@@ -67,6 +68,8 @@ pub(crate) struct Means {
     pub(crate) ask: Arc<dyn Ask>,
     /// Ends what is not in hand.
     pub(crate) stop: CancellationToken,
+    /// Who runs commands that connect to servers.
+    pub(crate) tunnels: Arc<Tunnels>,
     /// The certificate authorities that are trusted.
     pub(crate) trust_stores: Arc<TrustStores>,
 }

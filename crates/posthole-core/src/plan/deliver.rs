@@ -6,6 +6,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bstr::BString;
+
 use super::{HostPort, PasswordSource, Tls};
 
 /// Where messages go.
@@ -160,6 +162,9 @@ pub struct SmtpLogin {
 /// Where a server that takes mail listens.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SmtpServer {
+    /// The standard input and output of a command, a program and its arguments, that connects
+    /// there. Never empty.
+    Plugin(HostPort, Vec<BString>),
     /// A TCP port.
     Tcp(HostPort),
     /// A Unix socket.
@@ -169,7 +174,7 @@ pub enum SmtpServer {
 impl fmt::Display for SmtpServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(to) => to.fmt(f),
+            Self::Plugin(to, _) | Self::Tcp(to) => to.fmt(f),
             Self::Unix(path) => path.display().fmt(f),
         }
     }

@@ -422,6 +422,7 @@ fn means(job: &Job, cx: &Context) -> deliver::Means {
         account: job.account.clone(),
         ask: Arc::clone(&cx.ask),
         stop: cx.stop.clone(),
+        tunnels: Arc::clone(&cx.tunnels),
         trust_stores: Arc::clone(&cx.trust_stores),
     }
 }

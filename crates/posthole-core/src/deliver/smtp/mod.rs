@@ -254,7 +254,20 @@ impl Smtp {
     async fn connect_to(&self, server: &SmtpServer) -> Result<Session, SmtpError> {
         let limit = self.to.timeout.min(CONNECT_TIMEOUT);
         match server {
-            SmtpServer::Tcp(to) => self.enter(to, limit).await,
+            SmtpServer::Plugin(to, words) => {
+                let stream = self.means.tunnels.plugin(&self.means.account, words);
+                let stream = async { stream.map_err(SmtpError::Plugout) };
+                self.enter(to, stream, limit).await
+            }
+            SmtpServer::Tcp(to) => {
+                let stream = async {
+                    let choice = dial::Choice::default();
+                    let dialled = dial::tcp(to, choice, "", &Silent, limit).await;
+                    let stream: BoxStream = Box::new(dialled.map_err(SmtpError::Dial)?);
+                    Ok(stream)
+                };
+                self.enter(to, stream, limit).await
+            }
             SmtpServer::Unix(path) => {
                 let connected = tokio::time::timeout(limit, UnixStream::connect(path)).await;
                 let connected =
@@ -273,8 +286,13 @@ impl Smtp {
         Session::open(link, self.protocol, &hello(), self.to.timeout).await
     }
 
-    /// Goes in by TCP, with TLS and a login as far as they are wanted.
-    async fn enter(&self, to: &HostPort, limit: Duration) -> Result<Session, SmtpError> {
+    /// Goes in at a host, with TLS and a login as far as they are wanted.
+    async fn enter(
+        &self,
+        to: &HostPort,
+        stream: impl Future<Output = Result<BoxStream, SmtpError>>,
+        limit: Duration,
+    ) -> Result<Session, SmtpError> {
         let tls = self.tls_for(to);
         let client = match tls.start {
             TlsStart::Never => None,
@@ -284,8 +302,7 @@ impl Smtp {
                 Some(prepared.map_err(SmtpError::Tls)?)
             }
         };
-        let dialled = dial::tcp(to, dial::Choice::default(), "", &Silent, limit).await;
-        let mut stream: BoxStream = Box::new(dialled.map_err(SmtpError::Dial)?);
+        let mut stream = stream.await?;
         let mut secured = None;
         if let Some(client) = &client
             && tls.start == TlsStart::AtOnce

@@ -2,6 +2,7 @@
 
 use bstr::{BString, ByteSlice};
 
+use super::way::plugin_words;
 use super::{Mapping, Refused, path_of};
 use crate::config::Diagnostic;
 use crate::fetchmailrc::service_port;
@@ -76,7 +77,10 @@ impl Mapping<'_> {
                 password: self.given(secret, "`esmtppassword` in the rc file")?,
             });
             // fetchmail goes without; what the password is worth to others depends on the way to it.
-            if let Some(SmtpServer::Tcp(HostPort { host, .. })) = to.servers.first()
+            if let Some(
+                SmtpServer::Tcp(HostPort { host, .. })
+                | SmtpServer::Plugin(HostPort { host, .. }, _),
+            ) = to.servers.first()
                 && !is_loopback(host)
             {
                 to.tls = Tls {
@@ -138,9 +142,16 @@ impl Mapping<'_> {
             let help = "write HOST/NUMBER";
             return Err(Diagnostic::error(message).help(help).into());
         };
-        Ok(SmtpServer::Tcp(HostPort {
+        let to = HostPort {
             host: self.text(&host, "smtphost")?,
             port,
-        }))
+        };
+        Ok(match &self.entry.plugout {
+            Some(command) => {
+                let words = plugin_words(command, &to);
+                SmtpServer::Plugin(to, words)
+            }
+            None => SmtpServer::Tcp(to),
+        })
     }
 }

@@ -31,10 +31,6 @@ impl Mapping<'_> {
                 .is_some()
                 .then_some(("monitor", NO_INTERFACES)),
             entry
-                .plugout
-                .is_some()
-                .then_some(("plugout", "mail is handed to the SMTP server directly")),
-            entry
                 .sdps
                 .then_some(("proto sdps", "the server is asked as any POP3 server")),
             (entry.bad_header == BadHeader::Accept).then_some((

@@ -308,7 +308,7 @@ fn deliver(text: &mut String, to: &DeliverTo, is_shared: bool) {
             let lmtp = to.protocol == posthole_core::plan::SmtpProtocol::Lmtp;
             let kind = if lmtp { "lmtp" } else { "smtp" };
             let server = match &to.servers[0] {
-                SmtpServer::Tcp(to) => to.to_string(),
+                SmtpServer::Plugin(to, _) | SmtpServer::Tcp(to) => to.to_string(),
                 SmtpServer::Unix(path) => path.display().to_string(),
             };
             if let Some(login) = &to.login {
