@@ -457,6 +457,10 @@ impl<'a> Round<'a> {
                     octets: parcel.octets(),
                     refusal: all_of(&refusals),
                 });
+            } else {
+                let Refusal { reason, .. } = all_of(&refusals);
+                let text = format!("a message of our own was not taken: {reason}");
+                (self.tell)(Settled::Notice(text));
             }
         }
     }

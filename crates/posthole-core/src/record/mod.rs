@@ -270,6 +270,12 @@ impl Mailbox {
         Ok(messages.into_iter().map(recorded).collect())
     }
 
+    /// Lets records be forgotten of what was never on the server.
+    pub(crate) fn forget(&self, recorded: &[Recorded], now: SystemTime) -> Result<(), RecordError> {
+        let identities = Vec::from_iter(recorded.iter().map(|recorded| &recorded.identity));
+        self.store.retire(self.id, &identities, now)
+    }
+
     /// Looks up a message, which its record allows to be deleted if there is one.
     pub(crate) fn lookup(
         &self,

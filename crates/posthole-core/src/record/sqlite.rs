@@ -140,7 +140,7 @@ impl Store for Sqlite {
             connection
                 .prepare_cached(
                     "SELECT capabilities, capabilities_at, capabilities_tls, pipelining_failed_at,
-                     exact_sizes FROM mailbox WHERE id = ?",
+                     exact_sizes, warned_at FROM mailbox WHERE id = ?",
                 )?
                 .query_row([mailbox.0], |row| {
                     let lines: Option<String> = row.get(0)?;
@@ -156,6 +156,7 @@ impl Store for Sqlite {
                         capabilities: lines.zip(at).map(known),
                         pipelining_failed: failed.map(from_seconds),
                         exact_sizes: row.get(4)?,
+                        warned_at: row.get::<_, Option<i64>>(5)?.map(from_seconds),
                     })
                 })
         })
@@ -170,13 +171,14 @@ impl Store for Sqlite {
         self.write("remember the server", |transaction| {
             transaction.execute(
                 "UPDATE mailbox SET capabilities = ?, capabilities_at = ?, capabilities_tls = ?,
-                 pipelining_failed_at = ?, exact_sizes = ? WHERE id = ?",
+                 pipelining_failed_at = ?, exact_sizes = ?, warned_at = ? WHERE id = ?",
                 params![
                     capabilities.map(|known| &known.lines),
                     capabilities.map(|known| seconds(known.at)),
                     capabilities.is_some_and(|known| known.secrecy == Secrecy::Tls),
                     memory.pipelining_failed.map(seconds),
                     memory.exact_sizes,
+                    memory.warned_at.map(seconds),
                     mailbox.0
                 ],
             )?;

@@ -120,6 +120,9 @@ pub(crate) struct ServerMemory {
     pub(crate) pipelining_failed: Option<SystemTime>,
     /// Whether the sizes that it listed were those of the messages, the last time it was seen.
     pub(crate) exact_sizes: bool,
+    /// When the owner of the mailbox was told last of messages there that are too large to be
+    /// fetched; none if there are none.
+    pub(crate) warned_at: Option<SystemTime>,
 }
 
 /// What a server said it can do.

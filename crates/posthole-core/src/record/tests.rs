@@ -402,6 +402,7 @@ fn what_was_learnt_inside_tls_is_marked_as_such() {
             }),
             pipelining_failed: None,
             exact_sizes: true,
+            warned_at: Some(now()),
         };
         mailbox.remember_server(&memory).unwrap();
         assert_eq!(mailbox.server().unwrap(), memory);

@@ -9,12 +9,14 @@ mod changes;
 mod entry;
 mod filter;
 mod login;
+mod oversized;
 mod renumbered;
 mod sorter;
 mod spool;
 mod transfer;
 
 pub(crate) use entry::Anteroom;
+pub use oversized::warn_of_oversized;
 pub use spool::BatchLimits;
 
 use std::collections::HashSet;
@@ -103,6 +105,8 @@ pub struct Summary {
     pub left: u64,
     /// Messages that were not fetched because of their size, and are still on the server.
     pub too_large: Vec<PreviewEntry>,
+    /// Messages that were deleted because of their size, and not fetched.
+    pub discarded: Vec<PreviewEntry>,
     /// Messages that the filter left on the server.
     pub filtered: Vec<PreviewEntry>,
     /// Messages that could not be fetched this time; they are tried again later.
@@ -549,6 +553,11 @@ fn preview_of(listing: &Listing, decisions: &Decisions, filtered: Filtered, keep
         filtered: filtered.left.iter().map(entry).collect(),
         undecided: filtered.failed,
     }
+}
+
+/// Whether a time has passed since; a clock that went back does not make it endless.
+fn is_over(since: SystemTime, time: Duration, now: SystemTime) -> bool {
+    now.duration_since(since).map_or(true, |age| age >= time)
 }
 
 /// Runs something that blocks, away from the network.

@@ -11,6 +11,7 @@ mod edits;
 mod multidrop;
 mod order;
 mod ordinary;
+mod oversized;
 mod pipelining;
 mod selection;
 mod smtp;

@@ -75,6 +75,8 @@ pub struct Errand {
     pub tunnel_for: Option<TunnelFor>,
     /// It is polled in every so many-eth cycle; zero is every one.
     pub interval: u32,
+    /// How long somebody hears nothing more of messages that are too large, once told of some.
+    pub warnings: Duration,
 }
 
 /// What a tunnel of ours stands for.
@@ -227,6 +229,7 @@ impl Mapping<'_> {
             ssh_settings,
             tunnel_for,
             interval: self.entry.interval,
+            warnings: Duration::from_secs(self.user.warnings.into()),
         })
     }
 

@@ -175,6 +175,10 @@ impl<'a> Workshop<'a> {
             }
         };
         let code = Code::of_poll(&report, job.select.fetch_limit, errand.tunnel_for);
+        // Whoever runs it by hand, or by cron, sees or gets what it prints.
+        if self.front.invocation.detached && report.error.is_none() {
+            self.warn_of_oversized(errand, job, &report.summary).await;
+        }
         match &report.error {
             Some(Error::Session(SessionError::LoginRefused { .. })) if code == Code::AuthFail => {
                 self.strike(job);
@@ -215,6 +219,27 @@ impl<'a> Workshop<'a> {
             self.run.eprint_problem(Some(&job.account), problem);
         }
         code
+    }
+
+    /// Says by mail what is too large to be fetched.
+    async fn warn_of_oversized(
+        &self,
+        errand: &Errand,
+        job: &posthole_core::plan::Job,
+        summary: &retrieve::Summary,
+    ) {
+        let user = errand.who.user.to_str_lossy();
+        let who = (printable(&errand.who.entry), printable(&user));
+        let who = (&*who.0, &*who.1);
+        let warned = retrieve::warn_of_oversized(job, &self.cx, summary, who, errand.warnings);
+        if let Err(error) = warned.await {
+            let mut problem = Problem::from(&error);
+            problem.message = format!(
+                "nobody could be told of messages that are too large: {}",
+                problem.message
+            );
+            self.run.eprint_problem(Some(&job.account), &problem);
+        }
     }
 
     /// `--check`: counts what would be fetched.
