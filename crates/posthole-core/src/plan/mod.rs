@@ -43,7 +43,9 @@ pub use forward::{Forward, ForwardTo, Forwards, ListenOn, Wish};
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{EditOverrides, Overrides, SshOverrides, TlsOverrides};
 pub use password::{Keyring, NetrcEntry, PasswordSource};
-pub use rcfile::{Errand, RcPlan, RcWishes, TunnelFor, Undoable, Who, resolve_rcfile};
+pub use rcfile::{
+    Errand, InterfaceTest, RcPlan, RcWishes, TunnelFor, Undoable, Who, resolve_rcfile,
+};
 pub(crate) use resolve::is_loopback;
 pub use resolve::{ConfigFile, resolve, resolve_all, resolve_forwards, resolve_way};
 pub use tls::{Authorities, NameFrom, Pin, SystemStore, Tls, TlsIdentity, TlsStart};

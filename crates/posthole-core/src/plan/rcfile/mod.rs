@@ -10,6 +10,7 @@
 
 mod deliver;
 mod edits;
+mod link;
 mod tls;
 mod unobeyed;
 mod way;
@@ -34,6 +35,7 @@ use crate::config::{Diagnostic, SshTarget};
 use crate::fetchmailrc::{self, Configuration, Entry, Globals, Protocol, User};
 use crate::openssh::OpenSsh;
 
+pub use link::InterfaceTest;
 use way::Way;
 
 /// What the rc file does not say.
@@ -75,6 +77,10 @@ pub struct Errand {
     pub tunnel_for: Option<TunnelFor>,
     /// It is polled in every so many-eth cycle; zero is every one.
     pub interval: u32,
+    /// The interface that must be up.
+    pub interface: Option<InterfaceTest>,
+    /// The interface that somebody else must have used since the last poll of a daemon.
+    pub monitor: Option<String>,
     /// How long somebody hears nothing more of messages that are too large, once told of some.
     pub warnings: Duration,
 }
@@ -229,6 +235,8 @@ impl Mapping<'_> {
             ssh_settings,
             tunnel_for,
             interval: self.entry.interval,
+            interface: self.interface()?,
+            monitor: self.monitor()?,
             warnings: Duration::from_secs(self.user.warnings.into()),
         })
     }

@@ -23,14 +23,6 @@ impl Mapping<'_> {
         let entry = self.entry;
         vec![
             entry
-                .interface
-                .is_some()
-                .then_some(("interface", NO_INTERFACES)),
-            entry
-                .monitor
-                .is_some()
-                .then_some(("monitor", NO_INTERFACES)),
-            entry
                 .sdps
                 .then_some(("proto sdps", "the server is asked as any POP3 server")),
             (entry.bad_header == BadHeader::Accept).then_some((
@@ -69,5 +61,3 @@ impl Mapping<'_> {
 type Unobeyed = Option<(&'static str, &'static str)>;
 
 const OWN_LINE_ENDS: &str = "each destination gets the line ends that belong there";
-const NO_INTERFACES: &str =
-    "posthole looks at no network interface; it waits until the server is there";

@@ -17,6 +17,7 @@ use super::args::Action;
 use super::command;
 use super::daemon::HandedOver;
 use super::exit::Code;
+use super::links::Links;
 use super::{Front, Prepared, path_of};
 use crate::commands::Run;
 use crate::commands::plan::Refusal;
@@ -32,6 +33,7 @@ pub(super) struct Workshop<'a> {
     progress: Arc<Progress>,
     /// How often each user's poll failed in a way that will not heal by itself.
     strikes: HashMap<String, u32>,
+    links: Links,
     /// Which cycle it is.
     number: u32,
 }
@@ -44,7 +46,7 @@ pub(super) async fn once(
     handed_over: &HandedOver,
 ) -> Result<Code, Refusal> {
     let mut workshop = Workshop::open(front, run, prepared)?;
-    let code = workshop.cycle(prepared, handed_over).await;
+    let code = workshop.cycle(prepared, handed_over, false).await;
     workshop.close().await;
     Ok(code)
 }
@@ -72,6 +74,7 @@ impl<'a> Workshop<'a> {
             cx,
             progress,
             strikes: HashMap::new(),
+            links: Links::default(),
             number: 0,
         })
     }
@@ -81,8 +84,14 @@ impl<'a> Workshop<'a> {
     }
 
     /// Polls everybody whose turn it is.
-    pub(super) async fn cycle(&mut self, prepared: &Prepared, handed_over: &HandedOver) -> Code {
+    pub(super) async fn cycle(
+        &mut self,
+        prepared: &Prepared,
+        handed_over: &HandedOver,
+        is_woken: bool,
+    ) -> Code {
         self.number = self.number.wrapping_add(1);
+        self.links.look(is_woken);
         self.take_over(prepared);
         let mut codes = Vec::new();
         for errand in &prepared.plan.errands {
@@ -91,11 +100,37 @@ impl<'a> Workshop<'a> {
             }
             codes.push(match errand {
                 Ok(errand) if !self.is_due(errand) => continue,
-                Ok(errand) => self.errand(errand, handed_over).await,
+                Ok(errand) => match self.links.objection(errand) {
+                    Some(why) => {
+                        self.say(&why);
+                        continue;
+                    }
+                    None => self.errand(errand, handed_over).await,
+                },
                 Err(undoable) => self.undoable(undoable),
             });
         }
         Code::of_run(codes)
+    }
+
+    /// Lets go of interfaces that are monitored, and takes note of what we have moved over them.
+    pub(super) async fn leave_links(&mut self, prepared: &Prepared) {
+        let errands = || prepared.plan.errands.iter().flatten();
+        if errands().any(|errand| errand.monitor.is_some()) {
+            // What keeps a tunnel open keeps the link up that it goes over.
+            self.cx.tunnels.close().await;
+            tokio::select! {
+                () = tokio::time::sleep(TO_FALL_SILENT) => {}
+                () = self.run.stop.cancelled() => {}
+            }
+        }
+        self.links.note(errands());
+    }
+
+    fn say(&self, text: &str) {
+        if !self.run.global.quiet {
+            self.run.console.print(format!("fetchmail: {text}"));
+        }
     }
 
     /// Forgets how often polls failed: somebody may have put it right.
@@ -383,5 +418,7 @@ impl Front {
 
 /// How long what comes after a poll may go on when the program is to stop.
 const TO_TIDY_UP: Duration = Duration::from_secs(10);
+/// How long the end of what was said takes on its way.
+const TO_FALL_SILENT: Duration = Duration::from_secs(3);
 /// fetchmail gives up after as many.
 const STRIKES: u32 = 10;
