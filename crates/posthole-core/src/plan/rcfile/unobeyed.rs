@@ -5,7 +5,7 @@
 
 use super::Mapping;
 use crate::config::Diagnostic;
-use crate::fetchmailrc::BadHeader;
+use crate::fetchmailrc::RetrieveError;
 
 impl Mapping<'_> {
     pub(super) fn warn_of_unobeyed(&mut self) {
@@ -25,14 +25,17 @@ impl Mapping<'_> {
             entry
                 .sdps
                 .then_some(("proto sdps", "the server is asked as any POP3 server")),
-            (entry.bad_header == BadHeader::Accept).then_some((
-                "bad-header accept",
-                "every message is taken, however its header looks",
-            )),
-            entry.retrieve_error.is_some().then_some((
-                "retrieve-error",
-                "a message that fails is tried again later, and the others go on",
-            )),
+            match entry.retrieve_error {
+                None | Some(RetrieveError::Continue) => None,
+                Some(RetrieveError::Abort) => Some((
+                    "retrieve-error abort",
+                    "one message that fails would hold up all others; it is tried again later",
+                )),
+                Some(RetrieveError::MarkSeen) => Some((
+                    "retrieve-error markseen",
+                    "what was not fetched does not count as seen; it is tried again later",
+                )),
+            },
         ]
     }
 
