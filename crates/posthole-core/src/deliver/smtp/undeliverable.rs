@@ -74,7 +74,8 @@ impl Smtp {
             let is_told = !is_reported(&one, &rules) || !matches!(told, Told::NotTaken(_));
             let may_go = !rules.stays || one.is_spam && !nobody_wants_it;
             if is_passed_on || may_go && is_told {
-                if !is_passed_on {
+                let is_said = is_reported(&one, &rules) && matches!(told, Told::Taken);
+                if !is_passed_on && !is_said {
                     round.notice(match one.is_spam {
                         true => dropped_as_spam(sender, &one),
                         false => format!(

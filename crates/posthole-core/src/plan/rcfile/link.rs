@@ -21,13 +21,22 @@ impl InterfaceTest {
     /// Whether an address is in the range.
     #[must_use]
     pub fn admits(&self, address: Ipv4Addr) -> bool {
-        (address ^ self.address) & self.mask == Ipv4Addr::UNSPECIFIED
+        address & self.mask == self.address & self.mask
     }
 }
 
 impl fmt::Display for InterfaceTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.name, self.address, self.mask)
+        let Self {
+            name,
+            address,
+            mask,
+        } = self;
+        write!(f, "{name}/{address}")?;
+        match *mask {
+            Ipv4Addr::BROADCAST => Ok(()),
+            mask => write!(f, "/{mask}"),
+        }
     }
 }
 

@@ -93,7 +93,7 @@ impl<'a> Workshop<'a> {
         self.number = self.number.wrapping_add(1);
         self.links.look(is_woken);
         self.take_over(prepared);
-        let mut codes = Vec::new();
+        let (mut codes, mut is_skipped) = (Vec::new(), false);
         for errand in &prepared.plan.errands {
             if self.run.stop.is_cancelled() {
                 break;
@@ -103,12 +103,16 @@ impl<'a> Workshop<'a> {
                 Ok(errand) => match self.links.objection(errand) {
                     Some(why) => {
                         self.say(&why);
+                        is_skipped = true;
                         continue;
                     }
                     None => self.errand(errand, handed_over).await,
                 },
                 Err(undoable) => self.undoable(undoable),
             });
+        }
+        if codes.is_empty() && is_skipped {
+            return Code::Success;
         }
         Code::of_run(codes)
     }

@@ -19,15 +19,8 @@ impl Links {
     /// Looks which interfaces nobody has used. Whoever woke us wants mail all the same.
     pub(super) fn look(&mut self, is_woken: bool) {
         self.idle.clear();
-        if is_woken {
-            return;
-        }
-        for (interface, before) in &self.moved {
-            // With fewer than before, it was made anew.
-            let since = link::packets(interface).and_then(|now| now.checked_sub(*before));
-            if since.is_some_and(|packets| packets <= SLOP) {
-                self.idle.insert(interface.clone());
-            }
+        if !is_woken {
+            self.idle = idle(&self.moved, link::packets);
         }
     }
 
@@ -48,7 +41,7 @@ impl Links {
             Some(format!("skipping poll of {entry}, {why}"))
         };
         if let Some(wanted) = &errand.interface {
-            let name = printable(&wanted.name);
+            let name = printable(&wanted.to_string());
             match link::test(wanted) {
                 Ok(Ok(())) => {}
                 Ok(Err(Unfit::Down)) => return skipping(format!("{name} down")),
@@ -65,5 +58,33 @@ impl Links {
     }
 }
 
+/// The interfaces that have hardly moved anything since.
+fn idle(before: &HashMap<String, u64>, now: impl Fn(&str) -> Option<u64>) -> HashSet<String> {
+    let is_idle = |interface: &str, before: u64| {
+        // With fewer than before, it was made anew.
+        let since = now(interface).and_then(|now| now.checked_sub(before));
+        since.is_some_and(|packets| packets <= SLOP)
+    };
+    let idle = before
+        .iter()
+        .filter(|(interface, before)| is_idle(interface, **before));
+    idle.map(|(interface, _)| interface.clone()).collect()
+}
+
 /// As many packets may be no more than the end of what we did ourselves.
 const SLOP: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_idle_that_nobody_else_has_used() {
+        let before = HashMap::from([("ppp0".to_owned(), 1000)]);
+        let is_idle = |now| idle(&before, |_| now).contains("ppp0");
+        assert!(is_idle(Some(1000)) && is_idle(Some(1000 + SLOP)));
+        assert!(!is_idle(Some(1001 + SLOP)));
+        assert!(!is_idle(Some(3)), "it is up anew");
+        assert!(!is_idle(None), "it is down, and opened by who polls");
+    }
+}
