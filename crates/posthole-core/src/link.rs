@@ -3,7 +3,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 
@@ -25,10 +25,7 @@ pub enum Unfit {
 pub fn test(wanted: &InterfaceTest) -> io::Result<Result<(), Unfit>> {
     let mut found = Err(Unfit::Down);
     for one in getifaddrs()? {
-        let is_up = one
-            .flags
-            .contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING);
-        if one.interface_name != wanted.name || !is_up {
+        if one.interface_name != wanted.name || !is_up(&one) {
             continue;
         }
         let ends = [one.address, one.destination];
@@ -44,20 +41,31 @@ pub fn test(wanted: &InterfaceTest) -> io::Result<Result<(), Unfit>> {
     Ok(found)
 }
 
+fn is_up(one: &InterfaceAddress) -> bool {
+    let wanted = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
+    one.flags.contains(wanted)
+}
+
 fn address(address: &SockaddrStorage) -> Option<Ipv4Addr> {
     Some(address.as_sockaddr_in()?.ip())
 }
 
-/// How many packets an interface has moved in both directions; none if nobody knows.
+/// How many packets an interface has moved in both directions; none if it is not up, or nobody
+/// knows.
 #[cfg(target_os = "linux")]
 #[must_use]
 pub fn packets(interface: &str) -> Option<u64> {
+    let mut addresses = getifaddrs().ok()?;
+    if !addresses.any(|one| one.interface_name == interface && is_up(&one)) {
+        return None;
+    }
     let all = procfs::net::dev_status().ok()?;
     let device = all.get(interface)?;
     Some(device.recv_packets.wrapping_add(device.sent_packets))
 }
 
-/// How many packets an interface has moved in both directions; none if nobody knows.
+/// How many packets an interface has moved in both directions; none if it is not up, or nobody
+/// knows.
 #[cfg(not(target_os = "linux"))]
 #[must_use]
 pub fn packets(_interface: &str) -> Option<u64> {

@@ -34,6 +34,8 @@ pub(super) struct Workshop<'a> {
     /// How often each user's poll failed in a way that will not heal by itself.
     strikes: HashMap<String, u32>,
     links: Links,
+    /// Whether anybody was polled in the last cycle.
+    has_polled: bool,
     /// Which cycle it is.
     number: u32,
 }
@@ -75,6 +77,7 @@ impl<'a> Workshop<'a> {
             progress,
             strikes: HashMap::new(),
             links: Links::default(),
+            has_polled: false,
             number: 0,
         })
     }
@@ -111,7 +114,8 @@ impl<'a> Workshop<'a> {
                 Err(undoable) => self.undoable(undoable),
             });
         }
-        if codes.is_empty() && is_skipped {
+        self.has_polled = !codes.is_empty();
+        if is_skipped && !self.has_polled {
             return Code::Success;
         }
         Code::of_run(codes)
@@ -119,6 +123,10 @@ impl<'a> Workshop<'a> {
 
     /// Lets go of interfaces that are monitored, and takes note of what we have moved over them.
     pub(super) async fn leave_links(&mut self, prepared: &Prepared) {
+        if !self.has_polled {
+            // What others move adds up until somebody is polled.
+            return;
+        }
         let errands = || prepared.plan.errands.iter().flatten();
         if errands().any(|errand| errand.monitor.is_some()) {
             // What keeps a tunnel open keeps the link up that it goes over.
