@@ -27,6 +27,7 @@ pub mod fetchmailrc;
 pub mod forward;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod link;
 pub mod message;
 pub mod openssh;
 pub mod plan;

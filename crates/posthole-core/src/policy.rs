@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::plan::{Keep, Select};
+use crate::plan::{Keep, KeptMail, Select};
 use crate::record::{LONGEST_DELAY, SET_ASIDE_AFTER, taken_over, unwanted};
 use crate::session::Listing;
 
@@ -23,17 +23,22 @@ pub(crate) fn decide(
     for idx in 0..listing.len_u32() {
         let is_too_large = select.limit.is_some_and(|limit| listing.size(idx) > limit);
         match standings.get(idx) {
-            Seen::Delivered { .. } if select.flush || is_too_large && select.limit_flush => {
+            Seen::Delivered { .. } if select.flush => decisions.delete.push(idx),
+            Seen::Delivered { kept, .. }
+                if is_too_large && select.limit_flush && !select.spares(kept) =>
+            {
                 decisions.delete.push(idx);
             }
-            Seen::Delivered { at } if select.comes_again(at, before) => {
+            Seen::Delivered { at, kept } if select.comes_again(keep, at, kept, before) => {
                 if is_too_large {
                     decisions.too_large.push(idx);
                 } else {
                     decisions.fetch.push(idx);
                 }
             }
-            Seen::Delivered { at } if may_go(keep, listing, idx, at, now) => {
+            Seen::Delivered { at, kept }
+                if !select.spares(kept) && may_go(keep, listing, idx, at, now) =>
+            {
                 decisions.delete.push(idx);
             }
             Seen::Delivered { .. } => {}
@@ -73,11 +78,26 @@ pub(crate) struct Rules {
 
 impl Select {
     /// Whether a message that was fetched at a time is fetched again.
-    fn comes_again(&self, fetched: SystemTime, before: Option<SystemTime>) -> bool {
-        if fetched == taken_over() {
-            return self.fetch_all || self.fetch_adopted;
+    fn comes_again(
+        &self,
+        keep: Keep,
+        fetched: SystemTime,
+        kept: bool,
+        before: Option<SystemTime>,
+    ) -> bool {
+        if kept && self.kept == KeptMail::ComesAgain {
+            // By a poll that does not keep it, it counts as kept no more.
+            if fetched == taken_over() || keep == Keep::Never {
+                return true;
+            }
         }
-        self.fetch_all && before.is_none_or(|poll| fetched < to_the_minute(poll))
+        let is_of_this_poll = || before.is_some_and(|poll| fetched >= to_the_minute(poll));
+        self.fetch_all && (fetched == taken_over() || !is_of_this_poll())
+    }
+
+    /// Whether a message stays because it was kept when it was fetched.
+    fn spares(&self, kept: bool) -> bool {
+        kept && self.kept != KeptMail::AsKeepSays
     }
 }
 
@@ -171,6 +191,8 @@ pub(crate) enum Seen {
     Delivered {
         /// When.
         at: SystemTime,
+        /// Whether it was to stay on the server at the time.
+        kept: bool,
     },
     /// It could not be fetched.
     Failed {
@@ -186,10 +208,11 @@ pub(crate) enum Seen {
 /// What the records say about every message of a listing.
 ///
 /// Kept small, since a mailbox may hold a million messages and nearly all of them are delivered:
-/// four octets each, in minutes since the epoch, and the few others on the side.
+/// four octets each, in minutes since the epoch with a bit for what was kept, and the few others on
+/// the side.
 #[derive(Clone, Debug)]
 pub(crate) struct Standings {
-    minutes: Vec<u32>,
+    delivered: Vec<u32>,
     failed: hashbrown::HashMap<u32, (u32, SystemTime)>,
     strangers: Option<Strangers>,
 }
@@ -207,7 +230,7 @@ impl Standings {
     /// Standings that say nothing about any of `len` messages.
     pub(crate) fn all_new(len: usize) -> Self {
         Self {
-            minutes: vec![NOT_DELIVERED; len],
+            delivered: vec![NOT_DELIVERED; len],
             failed: hashbrown::HashMap::new(),
             strangers: None,
         }
@@ -216,12 +239,13 @@ impl Standings {
     /// Notes what the records say; a delivery outweighs everything else.
     pub(crate) fn set(&mut self, idx: u32, seen: Seen) {
         match seen {
-            Seen::Delivered { at } => {
+            Seen::Delivered { at, kept } => {
                 // Only what was marked so is unwanted, and nothing for a clock that was not set.
-                self.minutes[idx as usize] = match minutes(at) {
+                let minutes = match minutes(at) {
                     _ if at == unwanted() => UNWANTED,
                     minutes => minutes.max(UNWANTED + 1),
                 };
+                self.delivered[idx as usize] = minutes | if kept { KEPT } else { 0 };
             }
             Seen::Failed { sessions, retry_at } => {
                 self.failed.insert(idx, (sessions, retry_at));
@@ -242,22 +266,23 @@ impl Standings {
 
     /// What the records say about a message.
     pub(crate) fn get(&self, idx: u32) -> Seen {
-        match self.minutes[idx as usize] {
+        match self.delivered[idx as usize] {
             NOT_DELIVERED => match self.failed.get(&idx) {
                 Some(&(sessions, retry_at)) => Seen::Failed { sessions, retry_at },
                 None => Seen::New,
             },
-            minutes => Seen::Delivered {
-                at: UNIX_EPOCH + Duration::from_secs(u64::from(minutes) * 60),
+            delivered => Seen::Delivered {
+                at: UNIX_EPOCH + Duration::from_secs(u64::from(delivered & !KEPT) * 60),
+                kept: delivered & KEPT != 0,
             },
         }
     }
 }
 
-/// Whole minutes since the epoch.
+/// Whole minutes since the epoch, which leave the highest bit free.
 fn minutes(time: SystemTime) -> u32 {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(since_epoch.as_secs() / 60).unwrap_or(u32::MAX)
+    u32::try_from(since_epoch.as_secs() / 60).map_or(KEPT - 1, |minutes| minutes.min(KEPT - 1))
 }
 
 /// A time as exact as [`Standings`] have it.
@@ -272,6 +297,9 @@ const UNWANTED: u32 = 1;
 /// The year 2020; a clock that shows an earlier time was not set since the machine started.
 const SET_CLOCKS: Duration = Duration::from_secs(1_577_836_800);
 
+/// Marks what was to stay on the server when it was delivered.
+const KEPT: u32 = 1 << 31;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +309,15 @@ mod tests {
 
     fn now() -> SystemTime {
         UNIX_EPOCH + 500_000 * HOUR
+    }
+
+    /// It was to be deleted at the time, and was not.
+    fn known_since(at: SystemTime) -> Seen {
+        Seen::Delivered { at, kept: false }
+    }
+
+    fn kept_since(at: SystemTime) -> Seen {
+        Seen::Delivered { at, kept: true }
     }
 
     fn decide_for(keep: Keep, seen: &[Seen]) -> Decisions {
@@ -311,7 +348,7 @@ mod tests {
         for seconds in [0, 1, 59, 61, 100, 119, 120, 5_000] {
             let at = UNIX_EPOCH + Duration::from_secs(seconds);
             for keep in [Keep::Always, Keep::For(HOUR)] {
-                let decisions = decide_for(keep, &[Seen::Delivered { at }]);
+                let decisions = decide_for(keep, &[known_since(at)]);
                 assert_eq!(decisions, Decisions::default(), "{seconds} s, {keep:?}");
             }
         }
@@ -319,7 +356,7 @@ mod tests {
 
     #[test]
     fn new_messages_are_fetched_and_known_ones_never_again() {
-        let known = Seen::Delivered { at: now() - HOUR };
+        let known = known_since(now() - HOUR);
         for keep in [Keep::Always, Keep::Never, Keep::For(HOUR)] {
             let decisions = decide_for(keep, &[Seen::New, known, Seen::New]);
             assert_eq!(decisions.fetch, [0, 2], "{keep:?}");
@@ -328,8 +365,8 @@ mod tests {
 
     #[test]
     fn what_another_program_has_fetched_is_left_there_unless_it_is_asked_for() {
-        let adopted = Seen::Delivered { at: taken_over() };
-        let seen = [adopted, adopted, Seen::Delivered { at: now() - HOUR }];
+        let adopted = kept_since(taken_over());
+        let seen = [adopted, adopted, known_since(now() - HOUR)];
         let select = Select::default();
         for keep in [Keep::Always, Keep::Never, Keep::For(HOUR), Keep::Newest(0)] {
             let decisions = decide_by(keep, select, &seen);
@@ -337,7 +374,7 @@ mod tests {
             assert!(decisions.fetch.is_empty(), "{keep:?}");
         }
         let select = Select {
-            fetch_adopted: true,
+            kept: KeptMail::ComesAgain,
             ..select
         };
         let decisions = decide_by(Keep::Never, select, &seen);
@@ -345,8 +382,44 @@ mod tests {
     }
 
     #[test]
+    fn what_was_kept_on_purpose_is_not_deleted_when_keep_is_taken_out_of_an_rc_file() {
+        let kept = kept_since(now() - HOUR);
+        let unconfirmed = known_since(now() - HOUR);
+        let seen = [kept, unconfirmed, Seen::New, known_since(unwanted())];
+        let by = |select| {
+            let decisions = decide_by(Keep::Never, select, &seen);
+            (decisions.fetch, decisions.delete)
+        };
+        let select = |kept| Select {
+            kept,
+            ..Select::default()
+        };
+        assert_eq!(by(select(KeptMail::AsKeepSays)), (vec![2], vec![0, 1, 3]));
+        assert_eq!(by(select(KeptMail::Stays)), (vec![2], vec![1, 3]));
+        assert_eq!(by(select(KeptMail::ComesAgain)), (vec![0, 2], vec![1, 3]));
+        let flushing = Select {
+            flush: true,
+            ..select(KeptMail::Stays)
+        };
+        assert_eq!(by(flushing), (vec![2], vec![0, 1, 3]));
+        // Larger than the limit, each of them.
+        let limited = |kept| Select {
+            limit: Some(0),
+            limit_flush: true,
+            ..select(kept)
+        };
+        let decisions = decide_by(Keep::Never, limited(KeptMail::Stays), &seen);
+        assert_eq!((decisions.delete, decisions.discard), (vec![1, 3], vec![2]));
+        let decisions = decide_by(Keep::Never, limited(KeptMail::ComesAgain), &seen);
+        assert_eq!(
+            (decisions.delete, decisions.discard),
+            (vec![1, 3], vec![0, 2])
+        );
+    }
+
+    #[test]
     fn what_nobody_wants_goes_whatever_is_kept() {
-        let seen = [Seen::Delivered { at: unwanted() }];
+        let seen = [known_since(unwanted())];
         for keep in [Keep::Always, Keep::For(HOUR), Keep::Newest(9)] {
             let decisions = decide_by(keep, Select::default(), &seen);
             assert_eq!(decisions.delete, [0], "{keep:?}");
@@ -374,26 +447,19 @@ mod tests {
             ..Select::default()
         };
         // Delivered in the minute in which the poll began, which records do not tell from it.
-        assert!(!select.comes_again(now(), Some(poll)));
-        assert!(select.comes_again(now() - HOUR, Some(poll)));
-        assert!(select.comes_again(now(), None));
+        assert!(!select.comes_again(Keep::Never, now(), false, Some(poll)));
+        assert!(select.comes_again(Keep::Never, now() - HOUR, false, Some(poll)));
+        assert!(select.comes_again(Keep::Never, now(), false, None));
     }
 
     #[test]
     fn known_messages_are_deleted_as_keep_says() {
-        let seen = [
-            Seen::Delivered {
-                at: now() - 2 * HOUR,
-            },
-            Seen::Delivered {
-                at: now() - HOUR / 2,
-            },
-        ];
+        let seen = [known_since(now() - 2 * HOUR), known_since(now() - HOUR / 2)];
         let deleted = |keep| decide_for(keep, &seen).delete;
         assert!(deleted(Keep::Always).is_empty());
         assert_eq!(deleted(Keep::Never), [0, 1]);
         assert_eq!(deleted(Keep::For(HOUR)), [0]);
-        let future = [Seen::Delivered { at: now() + HOUR }];
+        let future = [known_since(now() + HOUR)];
         assert!(
             decide_for(Keep::For(HOUR), &future).delete.is_empty(),
             "the clock went back"
@@ -402,7 +468,7 @@ mod tests {
 
     #[test]
     fn the_newest_messages_are_kept_whether_or_not_they_were_fetched() {
-        let known = Seen::Delivered { at: now() };
+        let known = known_since(now());
         let seen = [known, Seen::New, known, known, Seen::New];
         let deleted = |count| decide_for(Keep::Newest(count), &seen).delete;
         assert_eq!(deleted(0), [0, 2, 3]);
@@ -418,7 +484,7 @@ mod tests {
             sessions: 1,
             retry_at: now(),
         };
-        let known = Seen::Delivered { at: now() };
+        let known = known_since(now());
         let seen = [Seen::New, Seen::New, Seen::New, failed, known];
         let decide = |limit_flush| {
             let select = Select {
@@ -468,7 +534,7 @@ mod tests {
     #[test]
     fn what_was_fetched_before_is_flushed_or_fetched_again() {
         let (old, new) = (now() - HOUR, now() + HOUR);
-        let seen = [old, new].map(|at| Seen::Delivered { at });
+        let seen = [old, new].map(known_since);
         let seen = [seen[0], Seen::New, seen[1]];
         let flush = Select {
             flush: true,
@@ -504,7 +570,7 @@ mod tests {
             builder
                 .scan_listing((idx + 1).try_into().unwrap(), 1)
                 .unwrap();
-            standings.set(idx, Seen::Delivered { at });
+            standings.set(idx, known_since(at));
         }
         let select = Select {
             fetch_all: true,
@@ -571,7 +637,7 @@ mod tests {
     #[test]
     fn a_delivery_outweighs_a_failure() {
         let mut standings = Standings::all_new(1);
-        standings.set(0, Seen::Delivered { at: now() });
+        standings.set(0, known_since(now()));
         standings.set(
             0,
             Seen::Failed {
@@ -579,6 +645,6 @@ mod tests {
                 retry_at: now(),
             },
         );
-        assert_eq!(standings.get(0), Seen::Delivered { at: now() });
+        assert_eq!(standings.get(0), known_since(now()));
     }
 }

@@ -372,6 +372,11 @@ impl<'a> Round<'a> {
         Ok(sender)
     }
 
+    /// The folder for texts on their way.
+    pub(super) fn staging(&self) -> &'a Staging {
+        self.staging
+    }
+
     /// Fails when the program is asked to stop, which is looked at between messages.
     pub(super) fn go_on(&self) -> Result<(), Error> {
         if self.stop.is_cancelled() {
@@ -452,6 +457,10 @@ impl<'a> Round<'a> {
                     octets: parcel.octets(),
                     refusal: all_of(&refusals),
                 });
+            } else {
+                let Refusal { reason, .. } = all_of(&refusals);
+                let text = format!("a message of our own was not taken: {reason}");
+                (self.tell)(Settled::Notice(text));
             }
         }
     }

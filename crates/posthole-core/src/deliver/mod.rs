@@ -52,9 +52,10 @@ use crate::ask::Ask;
 use crate::error::{Class, Error};
 use crate::message::Fingerprint;
 use crate::plan::{BsmtpTo, DeliverTo};
-use crate::record::{Identity, Mailbox, StoredIntent};
+use crate::record::{Identity, IdentityKind, Mailbox, StoredIntent};
 use crate::session::MessageRef;
 use crate::transport::tls::TrustStores;
+use crate::tunnel::Tunnels;
 use append::AppendFile;
 use dispatch::{Dispatch, Layout};
 
@@ -67,6 +68,8 @@ pub(crate) struct Means {
     pub(crate) ask: Arc<dyn Ask>,
     /// Ends what is not in hand.
     pub(crate) stop: CancellationToken,
+    /// Who runs commands that connect to servers.
+    pub(crate) tunnels: Arc<Tunnels>,
     /// The certificate authorities that are trusted.
     pub(crate) trust_stores: Arc<TrustStores>,
 }
@@ -136,6 +139,39 @@ impl Delivery {
             dispatch.close();
         }
     }
+}
+
+/// Delivers a text of our own, with lines that end in LF; says whether all destinations took it, and
+/// gives `notice` what a person should know.
+pub(crate) fn post(
+    to: &[DeliverTo],
+    text: &[u8],
+    mailbox: &Mailbox,
+    means: &Means,
+    notice: &mut dyn FnMut(String),
+) -> Result<bool, Error> {
+    let mut delivery = Delivery::open(to, mailbox, means)?;
+    let mut incoming = delivery.staging().begin()?;
+    incoming.write(text)?;
+    let identity = Identity {
+        kind: IdentityKind::Digest,
+        bytes: Box::from(<[u8; 32]>::from(Sha256::digest(text))),
+        occurrence: 0,
+    };
+    let mut taken = Vec::new();
+    let delivered = delivery.deliver(
+        vec![incoming.finish_own(identity)],
+        mailbox,
+        &mut |settled| match settled {
+            Settled::Notice(text) => notice(text),
+            Settled::Recorded(recorded) => taken.extend(recorded),
+            Settled::Refused { refusal, .. } => notice(refusal.reason),
+        },
+    );
+    delivery.close();
+    delivered?;
+    mailbox.forget(&taken, SystemTime::now())?;
+    Ok(!taken.is_empty())
 }
 
 /// Tries out whether mail could be delivered, and leaves no trace.

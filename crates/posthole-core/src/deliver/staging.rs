@@ -192,6 +192,15 @@ impl Incoming {
 
     /// Says that the text is whole.
     pub(crate) fn finish(self, identity: Identity, message: MessageRef) -> Spooled {
+        self.finish_as(identity, Some(message))
+    }
+
+    /// The same of a text of our own.
+    pub(super) fn finish_own(self, identity: Identity) -> Spooled {
+        self.finish_as(identity, None)
+    }
+
+    fn finish_as(self, identity: Identity, message: Option<MessageRef>) -> Spooled {
         let Self {
             file,
             path: _,
@@ -214,7 +223,7 @@ impl Incoming {
 #[derive(Debug)]
 pub(crate) struct Spooled {
     pub(crate) identity: Identity,
-    message: MessageRef,
+    message: Option<MessageRef>,
     recipients: Option<Vec<String>>,
     fingerprint: Option<Fingerprint>,
     file: Option<File>,
@@ -260,7 +269,7 @@ impl Spooled {
             name,
             recipients,
             fingerprint,
-            message: Some(message),
+            message,
             octets,
         };
         (file, parcel)
@@ -304,7 +313,7 @@ pub(crate) struct Parcel {
 }
 
 impl Parcel {
-    /// The message in the session it was fetched in.
+    /// The message in the session it was fetched in; none for a text of our own.
     pub(super) fn message(&self) -> Option<MessageRef> {
         self.message
     }

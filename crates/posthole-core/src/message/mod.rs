@@ -23,6 +23,7 @@ mod received;
 
 pub(crate) use fingerprint::{Fingerprint, Fingerprinter};
 pub use multidrop::{Envelope, Multidrop};
+pub(crate) use received::time as date;
 pub use received::{Received, Recipient};
 
 use std::sync::Arc;

@@ -87,7 +87,7 @@ impl Received {
 }
 
 /// As RFC 5322 §3.3 writes it.
-fn time(at: SystemTime, zone: &TimeZone) -> String {
+pub(crate) fn time(at: SystemTime, zone: &TimeZone) -> String {
     // Clocks before year -9999 or after 9999 are wrong in any case.
     let timestamp = jiff::Timestamp::try_from(at).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let zoned = Zoned::new(timestamp, zone.clone());

@@ -6,6 +6,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bstr::BString;
+
 use super::{HostPort, PasswordSource, Tls};
 
 /// Where messages go.
@@ -97,6 +99,8 @@ pub struct SmtpTo {
     /// Reply codes to MAIL, DATA or the text by which a message counts as spam that nobody wants: it
     /// is dropped as if it had been delivered. Usually none.
     pub antispam: Vec<u16>,
+    /// What becomes of mail that is refused for good; without it, that stays on the mail server.
+    pub undeliverable: Option<Undeliverable>,
     /// How many messages go through one connection.
     pub batch_limit: Option<NonZeroU32>,
     /// How TLS protects the stream to a server over TCP. The name in it is that of the first.
@@ -122,6 +126,30 @@ impl fmt::Display for SmtpTo {
     }
 }
 
+/// What becomes of mail that a server refuses for good, where it does not simply stay where it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Undeliverable {
+    /// Whether it stays on the mail server all the same, unless somebody else can get it
+    /// (`softbounce`).
+    pub stays: bool,
+    /// Who is told of it before it goes (`bouncemail`).
+    pub report_to: ReportTo,
+    /// Whether somebody is told of spam too (`spambounce`).
+    pub reports_spam: bool,
+    /// Who gets what is refused for everybody it is for, and what cannot be told to its sender. If
+    /// nobody does, it is discarded.
+    pub postmaster: Option<String>,
+}
+
+/// Who is told of mail that could not be delivered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReportTo {
+    /// The postmaster.
+    Postmaster,
+    /// Whoever sent it.
+    Sender,
+}
+
 /// Who logs in to a server that takes mail.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SmtpLogin {
@@ -134,6 +162,9 @@ pub struct SmtpLogin {
 /// Where a server that takes mail listens.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SmtpServer {
+    /// The standard input and output of a command, a program and its arguments, that connects
+    /// there. Never empty.
+    Plugin(HostPort, Vec<BString>),
     /// A TCP port.
     Tcp(HostPort),
     /// A Unix socket.
@@ -143,7 +174,7 @@ pub enum SmtpServer {
 impl fmt::Display for SmtpServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(to) => to.fmt(f),
+            Self::Plugin(to, _) | Self::Tcp(to) => to.fmt(f),
             Self::Unix(path) => path.display().fmt(f),
         }
     }

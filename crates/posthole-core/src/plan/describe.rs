@@ -315,7 +315,7 @@ impl fmt::Display for Select {
             limit_flush,
             fetch_limit,
             fetch_all,
-            fetch_adopted: _,
+            kept: _,
             flush,
             expunge,
         } = self;

@@ -34,7 +34,8 @@ use crate::config::Diagnostic;
 pub use auth::Auth;
 pub use daemon::DaemonPlan;
 pub use deliver::{
-    BsmtpTo, DeliverTo, MboxTo, MdaCommand, MdaTo, SmtpLogin, SmtpProtocol, SmtpServer, SmtpTo,
+    BsmtpTo, DeliverTo, MboxTo, MdaCommand, MdaTo, ReportTo, SmtpLogin, SmtpProtocol, SmtpServer,
+    SmtpTo, Undeliverable,
 };
 pub use edits::{Edits, Filter, Multidrop, NameService, StatusFields, Trace};
 pub use environment::Environment;
@@ -42,7 +43,9 @@ pub use forward::{Forward, ForwardTo, Forwards, ListenOn, Wish};
 pub use hop::{AddressFamily, Algorithms, Backend, Hop, Rekey, UnknownHostKey};
 pub use overrides::{EditOverrides, Overrides, SshOverrides, TlsOverrides};
 pub use password::{Keyring, NetrcEntry, PasswordSource};
-pub use rcfile::{Errand, RcPlan, RcWishes, TunnelFor, Undoable, Who, resolve_rcfile};
+pub use rcfile::{
+    Errand, InterfaceTest, RcPlan, RcWishes, TunnelFor, Undoable, Who, resolve_rcfile,
+};
 pub(crate) use resolve::is_loopback;
 pub use resolve::{ConfigFile, resolve, resolve_all, resolve_forwards, resolve_way};
 pub use tls::{Authorities, NameFrom, Pin, SystemStore, Tls, TlsIdentity, TlsStart};
@@ -195,13 +198,26 @@ pub struct Select {
     pub fetch_limit: Option<u32>,
     /// Whether messages that were fetched before are fetched again.
     pub fetch_all: bool,
-    /// Whether that holds at least for what only another program has fetched.
-    pub fetch_adopted: bool,
+    /// What becomes of those that were fetched and stayed there on purpose.
+    pub kept: KeptMail,
     /// Whether messages that were fetched before are deleted first, whatever else is said.
     pub flush: bool,
     /// After how many deletions the session is ended, which makes them real, and another one
     /// begun.
     pub expunge: Option<NonZeroU32>,
+}
+
+/// What becomes of messages that were fetched, by us or by another program, and stayed on the server
+/// because they were to be kept there.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum KeptMail {
+    /// They stay as long as `keep` says now; what another program has left there stays for ever.
+    #[default]
+    AsKeepSays,
+    /// They are fetched again.
+    ComesAgain,
+    /// They stay, whatever `keep` says now.
+    Stays,
 }
 
 #[cfg(test)]

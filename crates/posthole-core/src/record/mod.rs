@@ -29,7 +29,7 @@ use crate::error::{Class, Error};
 use crate::message::Fingerprint;
 use crate::policy::{Seen, Standings, Strangers};
 use crate::session::{Committed, Listing, MessageRef};
-use store::{Delivered, MailboxId, MissingChanges, Store, StoredFailure};
+use store::{Delivered, ListingChanges, MailboxId, Store, StoredFailure};
 
 /// The records of all mailboxes; a cheap handle.
 #[derive(Clone)]
@@ -89,7 +89,11 @@ impl Records {
                 new.push(identity);
             }
         }
-        let delivered = Vec::from_iter(new.iter().copied().map(Delivered::from));
+        let delivered = new.iter().map(|identity| Delivered {
+            kept: true,
+            ..Delivered::from(*identity)
+        });
+        let delivered: Vec<_> = delivered.collect();
         self.store
             .settle(mailbox.id, &delivered, &[], taken_over())?;
         Ok(new.len())
@@ -120,6 +124,7 @@ impl Records {
             key: key.into(),
             is_known,
             destinations: Arc::default(),
+            keeps: true,
             state_dir: Arc::clone(&self.state_dir),
             _lock: Arc::new(lock),
         })
@@ -136,6 +141,8 @@ pub(crate) struct Mailbox {
     is_known: bool,
     /// Where its mail goes, as the plan shows it.
     destinations: Arc<str>,
+    /// Whether what is fetched is to stay on the server, for whatever time.
+    keeps: bool,
     state_dir: Arc<Path>,
     _lock: Arc<AccountLock>,
 }
@@ -147,6 +154,12 @@ impl Mailbox {
     /// wrong.
     pub(crate) fn delivering_to(mut self, destinations: &str) -> Self {
         self.destinations = destinations.into();
+        self
+    }
+
+    /// The same for mail that is to stay on the server, or not.
+    pub(crate) fn keeping(mut self, keeps: bool) -> Self {
+        self.keeps = keeps;
         self
     }
 
@@ -246,6 +259,7 @@ impl Mailbox {
             .map(|receipt| Delivered {
                 identity: &receipt.identity,
                 fingerprint: receipt.fingerprint,
+                kept: self.keeps,
             })
             .collect::<Vec<_>>();
         self.store.settle(self.id, &delivered, lost, now)?;
@@ -276,6 +290,12 @@ impl Mailbox {
         Ok(messages.into_iter().map(recorded).collect())
     }
 
+    /// Lets records be forgotten of what was never on the server.
+    pub(crate) fn forget(&self, recorded: &[Recorded], now: SystemTime) -> Result<(), RecordError> {
+        let identities = Vec::from_iter(recorded.iter().map(|recorded| &recorded.identity));
+        self.store.retire(self.id, &identities, now)
+    }
+
     /// Looks up a message, which its record allows to be deleted if there is one.
     pub(crate) fn lookup(
         &self,
@@ -301,10 +321,10 @@ impl Mailbox {
         listing: &Listing,
         now: SystemTime,
     ) -> Result<Standings, RecordError> {
-        let (standings, missing) = self.compare(listing, now)?;
+        let (standings, changes) = self.compare(listing, now)?;
         // Where all is new, the server may have renamed what is missing.
-        if !missing.is_empty() && standings.strangers().is_none() {
-            self.store.apply_missing(self.id, &missing, now)?;
+        if !changes.is_empty() && standings.strangers().is_none() {
+            self.store.apply_changes(self.id, &changes, now)?;
         }
         Ok(standings)
     }
@@ -322,9 +342,9 @@ impl Mailbox {
         &self,
         listing: &Listing,
         now: SystemTime,
-    ) -> Result<(Standings, MissingChanges), RecordError> {
+    ) -> Result<(Standings, ListingChanges), RecordError> {
         let mut standings = Standings::all_new(listing.len());
-        let mut missing = MissingChanges::default();
+        let mut changes = ListingChanges::default();
         // The records come ordered by unique-id, and so do the messages of most servers.
         let mut next = 0;
         let (mut known, mut gone) = (0_usize, Strangers::default());
@@ -343,7 +363,11 @@ impl Mailbox {
             if let Some(idx) = listed {
                 known += 1;
                 next = idx + 1;
-                standings.set(idx, Seen::Delivered { at: row.at });
+                let (at, kept) = (row.at, row.kept);
+                standings.set(idx, Seen::Delivered { at, kept });
+                if self.keeps && !kept && at != unwanted() {
+                    changes.keep(row.identity.to_owned());
+                }
             }
             let by_name = row.identity.kind == IdentityKind::UniqueId;
             if listed.is_none() && row.missing.is_none() && by_name {
@@ -351,7 +375,7 @@ impl Mailbox {
                 gone.unmarked += usize::from(row.fingerprint.is_none());
             }
             if listing.is_complete() {
-                missing.judge(&row, listed.is_some(), now);
+                changes.judge(&row, listed.is_some(), now);
             }
         })?;
         // Much that is new may be much that is forgotten.
@@ -375,10 +399,10 @@ impl Mailbox {
                 };
                 standings.set(idx, Seen::Failed { sessions, retry_at });
             } else if listing.is_complete() {
-                missing.pardon(failure.identity);
+                changes.pardon(failure.identity);
             }
         }
-        Ok((standings, missing))
+        Ok((standings, changes))
     }
 
     /// Finds messages among those that the server no longer lists, and gives their records the names

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::store::{
-    Delivered, DeliveredRow, IdentityRef, KnownCapabilities, MailboxId, Missing, MissingChanges,
+    Delivered, DeliveredRow, IdentityRef, KnownCapabilities, ListingChanges, MailboxId, Missing,
     Secrecy, ServerMemory, Store, StoredFailure, StoredIntent,
 };
 use super::{Identity, IdentityKind, RecordError, lock};
@@ -183,7 +183,7 @@ impl Store for Sqlite {
             connection
                 .prepare_cached(
                     "SELECT capabilities, capabilities_at, capabilities_tls, pipelining_failed_at,
-                     exact_sizes FROM mailbox WHERE id = ?",
+                     exact_sizes, warned_at FROM mailbox WHERE id = ?",
                 )?
                 .query_row([mailbox.0], |row| {
                     let lines: Option<String> = row.get(0)?;
@@ -199,6 +199,7 @@ impl Store for Sqlite {
                         capabilities: lines.zip(at).map(known),
                         pipelining_failed: failed.map(from_seconds),
                         exact_sizes: row.get(4)?,
+                        warned_at: row.get::<_, Option<i64>>(5)?.map(from_seconds),
                     })
                 })
         })
@@ -213,13 +214,14 @@ impl Store for Sqlite {
         self.write("remember the server", |transaction| {
             transaction.execute(
                 "UPDATE mailbox SET capabilities = ?, capabilities_at = ?, capabilities_tls = ?,
-                 pipelining_failed_at = ?, exact_sizes = ? WHERE id = ?",
+                 pipelining_failed_at = ?, exact_sizes = ?, warned_at = ? WHERE id = ?",
                 params![
                     capabilities.map(|known| &known.lines),
                     capabilities.map(|known| seconds(known.at)),
                     capabilities.is_some_and(|known| known.secrecy == Secrecy::Tls),
                     memory.pipelining_failed.map(seconds),
                     memory.exact_sizes,
+                    memory.warned_at.map(seconds),
                     mailbox.0
                 ],
             )?;
@@ -293,8 +295,9 @@ impl Store for Sqlite {
                 .prepare_cached("SELECT 1 FROM part WHERE mailbox = ?")?
                 .exists([mailbox.0])?;
             let mut insert = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO message (mailbox, kind, uid, occurrence, at, fingerprint)
-                 VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO message
+                 (mailbox, kind, uid, occurrence, at, fingerprint, kept)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
             )?;
             let mut forgive = transaction.prepare_cached(
                 "DELETE FROM failure WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
@@ -313,6 +316,7 @@ impl Store for Sqlite {
             for Delivered {
                 identity,
                 fingerprint,
+                kept,
             } in delivered
             {
                 let Identity {
@@ -322,7 +326,15 @@ impl Store for Sqlite {
                 } = identity;
                 let kind = kind_number(*kind);
                 let at = seconds(now);
-                insert.execute(params![mailbox.0, kind, bytes, occurrence, at, fingerprint])?;
+                insert.execute(params![
+                    mailbox.0,
+                    kind,
+                    bytes,
+                    occurrence,
+                    at,
+                    fingerprint,
+                    kept
+                ])?;
                 forgive.execute(params![mailbox.0, kind, bytes, occurrence])?;
                 if any_parts {
                     drop_parts.execute(params![mailbox.0, kind, bytes, occurrence])?;
@@ -443,7 +455,7 @@ impl Store for Sqlite {
         self.read("read what was fetched", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT kind, uid, occurrence, at, missing_since, missing_counted, missing_listings,
-                 fingerprint FROM message WHERE mailbox = ?",
+                 fingerprint, kept FROM message WHERE mailbox = ?",
             )?;
             let mut rows = statement.query([mailbox.0])?;
             while let Some(row) = rows.next()? {
@@ -464,6 +476,7 @@ impl Store for Sqlite {
                     },
                     fingerprint: row.get(7)?,
                     at: from_seconds(row.get(3)?),
+                    kept: row.get(8)?,
                     missing,
                 });
             }
@@ -471,13 +484,13 @@ impl Store for Sqlite {
         })
     }
 
-    fn apply_missing(
+    fn apply_changes(
         &self,
         mailbox: MailboxId,
-        changes: &MissingChanges,
+        changes: &ListingChanges,
         now: SystemTime,
     ) -> Result<(), RecordError> {
-        self.write("record what is gone from the server", |transaction| {
+        self.write("record what is on the server", |transaction| {
             each(
                 transaction,
                 "UPDATE message SET missing_since = NULL, missing_counted = NULL,
@@ -486,6 +499,13 @@ impl Store for Sqlite {
                 &changes.back,
             )?;
             count_missing(transaction, mailbox, changes.counted.iter(), now)?;
+            each(
+                transaction,
+                "UPDATE message SET kept = TRUE
+                 WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
+                mailbox,
+                &changes.kept,
+            )?;
             each(
                 transaction,
                 "DELETE FROM message WHERE mailbox = ? AND kind = ? AND uid = ? AND occurrence = ?",
@@ -671,18 +691,17 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
             transaction.execute_batch(SCHEMA_SQL)?;
             transaction.execute_batch(FROM_2_TO_3)?;
             transaction.execute_batch(FROM_3_TO_4)?;
+            transaction.execute_batch(FROM_4_TO_5)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
-        Whose::Ours(1) => {
-            transaction.execute_batch(FROM_1_TO_2)?;
-            transaction.execute_batch(FROM_2_TO_3)?;
-            transaction.execute_batch(FROM_3_TO_4)?;
+        Whose::Ours(older @ 1..SCHEMA) => {
+            let steps = [FROM_1_TO_2, FROM_2_TO_3, FROM_3_TO_4, FROM_4_TO_5];
+            for (from, step) in (1..).zip(steps) {
+                if from >= older {
+                    transaction.execute_batch(step)?;
+                }
+            }
         }
-        Whose::Ours(2) => {
-            transaction.execute_batch(FROM_2_TO_3)?;
-            transaction.execute_batch(FROM_3_TO_4)?;
-        }
-        Whose::Ours(3) => transaction.execute_batch(FROM_3_TO_4)?,
         Whose::Ours(_) | Whose::Others => return Ok(()),
     }
     transaction.pragma_update(None, "user_version", SCHEMA)?;
@@ -771,7 +790,7 @@ fn from_seconds(seconds: i64) -> SystemTime {
 /// "Post" in ASCII: marks the file as ours, and names it in file(1)'s output.
 const APPLICATION_ID: i64 = 0x506f_7374;
 
-const SCHEMA: i64 = 4;
+const SCHEMA: i64 = 5;
 
 /// Version 1 did not know TLS.
 const FROM_1_TO_2: &str =
@@ -862,6 +881,16 @@ const FROM_3_TO_4: &str = "
 
     -- Whether the server lists how large messages are, and not about how large.
     ALTER TABLE mailbox ADD COLUMN exact_sizes INTEGER NOT NULL DEFAULT FALSE;
+";
+
+/// Version 4 did not know what had been kept on the server on purpose. What may have been counts as
+/// kept: rather does something stay there than that it vanishes.
+const FROM_4_TO_5: &str = "
+    -- Whether the message was to stay on the server.
+    ALTER TABLE message ADD COLUMN kept INTEGER NOT NULL DEFAULT TRUE;
+
+    -- When its owner was told last of messages that are too large to be fetched.
+    ALTER TABLE mailbox ADD COLUMN warned_at INTEGER;
 ";
 
 /// How long another process may hold the database before we give up.

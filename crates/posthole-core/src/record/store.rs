@@ -78,11 +78,11 @@ pub(crate) trait Store: Send + Sync {
         show: &mut dyn FnMut(DeliveredRow<'_>),
     ) -> Result<(), RecordError>;
 
-    /// Keeps count of what the server no longer lists.
-    fn apply_missing(
+    /// Keeps count of what the server no longer lists, and of what is kept there by now.
+    fn apply_changes(
         &self,
         mailbox: MailboxId,
-        changes: &MissingChanges,
+        changes: &ListingChanges,
         now: SystemTime,
     ) -> Result<(), RecordError>;
 
@@ -129,6 +129,9 @@ pub(crate) struct ServerMemory {
     pub(crate) pipelining_failed: Option<SystemTime>,
     /// Whether the sizes that it listed were those of the messages, the last time it was seen.
     pub(crate) exact_sizes: bool,
+    /// When the owner of the mailbox was told last of messages there that are too large to be
+    /// fetched; none if there are none.
+    pub(crate) warned_at: Option<SystemTime>,
 }
 
 /// What a server said it can do.
@@ -189,6 +192,8 @@ pub(crate) struct StoredFailure {
 pub(crate) struct Delivered<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// Whether it is to stay on the server.
+    pub(crate) kept: bool,
 }
 
 impl<'a> From<&'a Identity> for Delivered<'a> {
@@ -196,6 +201,7 @@ impl<'a> From<&'a Identity> for Delivered<'a> {
         Self {
             identity,
             fingerprint: None,
+            kept: false,
         }
     }
 }
@@ -206,6 +212,8 @@ pub(crate) struct DeliveredRow<'a> {
     pub(crate) identity: IdentityRef<'a>,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) at: SystemTime,
+    /// Whether it was to stay on the server.
+    pub(crate) kept: bool,
     pub(crate) missing: Option<Missing>,
 }
 
@@ -235,22 +243,24 @@ pub(crate) struct Missing {
     pub(crate) listings: u32,
 }
 
-/// What a listing changes about missing messages.
+/// What a listing changes about messages on record.
 ///
 /// Some servers list only a part of the mailbox at times, so a delivered message is forgotten only
 /// after it was missing from three listings over thirty days. To keep a poll without news free of
 /// writes, a listing counts once a day at most. No more than [`ROOM`] changes are taken at a time:
 /// the next poll finds the rest unchanged, and takes those.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct MissingChanges {
+pub(crate) struct ListingChanges {
     pub(crate) back: Vec<Identity>,
     pub(crate) counted: Vec<Identity>,
     pub(crate) forgotten: Vec<Identity>,
+    /// Messages that were to be deleted, and are to stay by now.
+    pub(crate) kept: Vec<Identity>,
     /// Messages that could not be fetched, and need not be any more.
     pub(crate) pardoned: Vec<Identity>,
 }
 
-impl MissingChanges {
+impl ListingChanges {
     /// Takes note of one delivery and whether the server lists it.
     pub(crate) fn judge(&mut self, row: &DeliveredRow<'_>, listed: bool, now: SystemTime) {
         let age = |since: SystemTime| now.duration_since(since).unwrap_or_default();
@@ -275,6 +285,13 @@ impl MissingChanges {
         changes.push(row.identity.to_owned());
     }
 
+    /// Takes note that a delivered message is to stay on the server.
+    pub(crate) fn keep(&mut self, identity: Identity) {
+        if self.len() < ROOM {
+            self.kept.push(identity);
+        }
+    }
+
     /// Takes note that a message that could not be fetched is gone.
     pub(crate) fn pardon(&mut self, identity: Identity) {
         if self.len() < ROOM {
@@ -283,7 +300,17 @@ impl MissingChanges {
     }
 
     fn len(&self) -> usize {
-        self.back.len() + self.counted.len() + self.forgotten.len() + self.pardoned.len()
+        let Self {
+            back,
+            counted,
+            forgotten,
+            kept,
+            pardoned,
+        } = self;
+        [back, counted, forgotten, kept, pardoned]
+            .into_iter()
+            .map(Vec::len)
+            .sum()
     }
 
     /// Whether there is nothing to write.

@@ -35,7 +35,8 @@ fn delivered(at: SystemTime, uids: &[&str]) -> (TempDir, Mailbox) {
     let mailbox = Records::open(directory.path())
         .unwrap()
         .mailbox("pop3:a@b")
-        .unwrap();
+        .unwrap()
+        .keeping(false);
     let identities = uids.iter().map(|name| uid(name)).collect::<Vec<_>>();
     mailbox
         .store
@@ -56,6 +57,13 @@ fn seen(mailbox: &Mailbox, uids: &[&str], now: SystemTime) -> Vec<Seen> {
         .collect()
 }
 
+fn was_delivered() -> Seen {
+    Seen::Delivered {
+        at: now(),
+        kept: false,
+    }
+}
+
 fn is_known(mailbox: &Mailbox, name: &str) -> bool {
     mailbox.store.is_delivered(mailbox.id, &uid(name)).unwrap()
 }
@@ -63,7 +71,7 @@ fn is_known(mailbox: &Mailbox, name: &str) -> bool {
 #[test]
 fn only_what_is_on_record_is_known() {
     let (_directory, mailbox) = delivered(now(), &["a", "c"]);
-    let known = Seen::Delivered { at: now() };
+    let known = was_delivered();
     assert_eq!(
         seen(&mailbox, &["a", "b", "c"], now()),
         [known, Seen::New, known]
@@ -73,6 +81,18 @@ fn only_what_is_on_record_is_known() {
         !mailbox.store.is_delivered(other, &uid("a")).unwrap(),
         "mailboxes are apart"
     );
+}
+
+#[test]
+fn what_is_to_stay_by_now_counts_as_kept_from_then_on() {
+    let (_directory, mailbox) = delivered(now(), &["a"]);
+    let kept = Seen::Delivered {
+        at: now(),
+        kept: true,
+    };
+    let keeping = mailbox.clone().keeping(true);
+    assert_eq!(seen(&keeping, &["a"], now()), [was_delivered()]);
+    assert_eq!(seen(&mailbox, &["a"], now()), [kept]);
 }
 
 #[test]
@@ -156,10 +176,7 @@ fn a_message_that_comes_back_starts_anew() {
     for day in 0..29 {
         seen(&mailbox, &[], now() + day * DAY);
     }
-    assert_eq!(
-        seen(&mailbox, &["a"], now() + 29 * DAY),
-        [Seen::Delivered { at: now() }]
-    );
+    assert_eq!(seen(&mailbox, &["a"], now() + 29 * DAY), [was_delivered()]);
     seen(&mailbox, &[], now() + 31 * DAY);
     seen(&mailbox, &[], now() + 31 * DAY);
     assert!(
@@ -236,10 +253,7 @@ fn failures_are_counted_and_end_with_a_delivery() {
         .store
         .settle(mailbox.id, &[(&uid("a")).into()], &[], now())
         .unwrap();
-    assert_eq!(
-        seen(&mailbox, &["a"], now()),
-        [Seen::Delivered { at: now() }]
-    );
+    assert_eq!(seen(&mailbox, &["a"], now()), [was_delivered()]);
     assert!(mailbox.store.failures(mailbox.id).unwrap().is_empty());
 }
 
@@ -329,9 +343,11 @@ fn everything_is_private_from_the_first_moment() {
 
 #[test]
 fn records_of_older_versions_are_taken_over() {
+    let to_fourth = "ALTER TABLE message DROP COLUMN kept;
+                     ALTER TABLE mailbox DROP COLUMN warned_at;
+                     PRAGMA user_version = 4;";
     let to_third = "ALTER TABLE message DROP COLUMN fingerprint;
                     ALTER TABLE mailbox DROP COLUMN exact_sizes;
-                    UPDATE mailbox SET capabilities = 'UIDL', capabilities_at = 1;
                     PRAGMA user_version = 3;";
     let to_second = "DROP TABLE part;
                      ALTER TABLE intent DROP COLUMN start;
@@ -339,7 +355,7 @@ fn records_of_older_versions_are_taken_over() {
                      PRAGMA user_version = 2;";
     let to_first = "ALTER TABLE mailbox DROP COLUMN capabilities_tls;
                     PRAGMA user_version = 1;";
-    let steps = [to_third, to_second, to_first];
+    let steps = [to_fourth, to_third, to_second, to_first];
     for n in 1..=steps.len() {
         are_taken_over(&steps[..n]);
     }
@@ -350,6 +366,8 @@ fn are_taken_over(older: &[&str]) {
     drop(mailbox);
     let file = directory.path().join("state.db");
     let database = rusqlite::Connection::open(&file).unwrap();
+    let known = "UPDATE mailbox SET capabilities = 'UIDL', capabilities_at = 1;";
+    database.execute_batch(known).unwrap();
     for step in older {
         database.execute_batch(step).unwrap();
     }
@@ -357,7 +375,12 @@ fn are_taken_over(older: &[&str]) {
     for _ in 0..2 {
         let records = Records::open(directory.path()).unwrap();
         let mailbox = records.mailbox("pop3:a@b").unwrap();
-        assert!(is_known(&mailbox, "a"));
+        // Nobody knows any more whether it was to stay.
+        let kept = Seen::Delivered {
+            at: now(),
+            kept: true,
+        };
+        assert_eq!(seen(&mailbox, &["a"], now()), [kept]);
         let known = mailbox.server().unwrap().capabilities.unwrap();
         assert_eq!(
             (&*known.lines, known.secrecy),
@@ -379,6 +402,7 @@ fn what_was_learnt_inside_tls_is_marked_as_such() {
             }),
             pipelining_failed: None,
             exact_sizes: true,
+            warned_at: Some(now()),
         };
         mailbox.remember_server(&memory).unwrap();
         assert_eq!(mailbox.server().unwrap(), memory);
@@ -399,7 +423,7 @@ fn where_every_name_is_new_nothing_counts_as_missing() {
     let names = vec![(uid("a"), 1), (uid("b"), 0)];
     mailbox.rename(&renamed, names).unwrap();
     let later = now() + 40 * DAY;
-    let delivered = Seen::Delivered { at: now() };
+    let delivered = was_delivered();
     assert_eq!(seen(&mailbox, &["x", "y"], later), [delivered; 2]);
     assert!(!is_known(&mailbox, "a"));
 }
@@ -411,6 +435,7 @@ fn equal_fingerprints_are_found_as_often_as_they_are_on_record() {
     let marked = Vec::from_iter(twins.iter().map(|identity| Delivered {
         identity,
         fingerprint: Some([7; 16]),
+        kept: false,
     }));
     mailbox
         .store

@@ -9,12 +9,14 @@ mod changes;
 mod entry;
 mod filter;
 mod login;
+mod oversized;
 mod renumbered;
 mod sorter;
 mod spool;
 mod transfer;
 
 pub(crate) use entry::Anteroom;
+pub use oversized::warn_of_oversized;
 pub use spool::BatchLimits;
 
 use std::collections::HashSet;
@@ -103,6 +105,8 @@ pub struct Summary {
     pub left: u64,
     /// Messages that were not fetched because of their size, and are still on the server.
     pub too_large: Vec<PreviewEntry>,
+    /// Messages that were deleted because of their size, and not fetched.
+    pub discarded: Vec<PreviewEntry>,
     /// Messages that the filter left on the server.
     pub filtered: Vec<PreviewEntry>,
     /// Messages that could not be fetched this time; they are tried again later.
@@ -422,6 +426,7 @@ fn means(job: &Job, cx: &Context) -> deliver::Means {
         account: job.account.clone(),
         ask: Arc::clone(&cx.ask),
         stop: cx.stop.clone(),
+        tunnels: Arc::clone(&cx.tunnels),
         trust_stores: Arc::clone(&cx.trust_stores),
     }
 }
@@ -453,9 +458,10 @@ pub async fn check(job: &Job, cx: &Context) -> Result<(), Error> {
 async fn open_mailbox(job: &Job, cx: &Context) -> Result<Mailbox, Error> {
     let (records, key) = (cx.records.clone(), job.mailbox.clone());
     let destinations = Vec::from_iter(job.deliver.iter().map(ToString::to_string)).join(", ");
+    let keeps = job.keep != Keep::Never;
     blocking(move || {
         let mailbox = records.mailbox(&key)?;
-        Ok::<_, Error>(mailbox.delivering_to(&destinations))
+        Ok::<_, Error>(mailbox.delivering_to(&destinations).keeping(keeps))
     })
     .await
 }
@@ -547,6 +553,11 @@ fn preview_of(listing: &Listing, decisions: &Decisions, filtered: Filtered, keep
         filtered: filtered.left.iter().map(entry).collect(),
         undecided: filtered.failed,
     }
+}
+
+/// Whether a time has passed since; a clock that went back does not make it endless.
+fn is_over(since: SystemTime, time: Duration, now: SystemTime) -> bool {
+    now.duration_since(since).map_or(true, |age| age >= time)
 }
 
 /// Runs something that blocks, away from the network.

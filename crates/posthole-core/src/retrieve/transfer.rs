@@ -142,6 +142,10 @@ impl<'a> Transfer<'a> {
             self.may_go(recorded);
         }
         for recorded in self.discard(decisions.discard).await? {
+            if let Some(message) = recorded.message() {
+                let entry = PreviewEntry::of(&self.listing, message.idx);
+                self.summary.discarded.push(entry);
+            }
             self.may_go(recorded);
         }
         self.fetch = decisions.fetch.into();

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
-use posthole_core::plan::{Filter, Keep};
+use posthole_core::plan::{Filter, Keep, KeptMail};
 use posthole_testkit::mail;
 use posthole_testkit::pop3::{Commit, Faults, Reply};
 
@@ -116,6 +116,36 @@ async fn what_was_fetched_before_is_fetched_again_if_all_is_to_be() {
     account.job.keep = Keep::Never;
     let summary = account.fetch().await;
     assert_eq!((summary.fetched, summary.deleted, summary.left), (6, 6, 0));
+}
+
+#[tokio::test]
+async fn what_was_kept_on_purpose_stays_when_keep_is_gone() {
+    let messages = mail::corpus(6, 4);
+    let mut account = Account::with(&messages, Faults::new()).keep(Keep::Always);
+    account.job.select.kept = KeptMail::Stays;
+    account.fetch().await;
+    account.job.keep = Keep::Never;
+    let new = mail::tiny(1);
+    account.maildrop.add(new.clone());
+    assert_eq!(account.preview().await.unwrap().delete.len(), 1);
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (1, 1, 4));
+
+    // A deletion of ours that was not confirmed is another matter.
+    account.maildrop.add(mail::tiny(2));
+    let lost = Faults::new().on("QUIT", Reply::hang_up());
+    account.server.set_faults(lost);
+    assert_eq!(account.fetch().await.fetched, 1);
+    account.server.set_faults(Faults::new());
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (0, 1, 4));
+
+    account.job.select.kept = KeptMail::ComesAgain;
+    account.job.select.expunge = NonZeroU32::new(3);
+    let summary = account.fetch().await;
+    assert_eq!((summary.fetched, summary.deleted, summary.left), (4, 4, 0));
+    let twice = [messages.clone(), messages, vec![new, mail::tiny(2)]].concat();
+    account.assert_delivered(&twice);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use posthole_testkit::keys::KeyFormat;
 use posthole_testkit::real::{Dovecot, Mailhost, Requirement, Suite};
-use posthole_testkit::smtp::SmtpServer;
+use posthole_testkit::smtp::{Reply, SmtpServer};
 use posthole_testkit::{Home, Terminal, mail};
 
 use crate::world::{BIN, Ended, end, wait_until};
@@ -64,6 +64,26 @@ pub(crate) fn tests(suite: Suite) -> Suite {
             "an_agent_gets_what_fetchmail_gives_it",
             &[dovecot, &[Requirement::Fetchmail][..]].concat(),
             an_agent_gets_what_fetchmail_gives_it,
+        )
+        .test(
+            "what_was_kept_stays_when_keep_is_gone",
+            dovecot,
+            what_was_kept_stays_when_keep_is_gone,
+        )
+        .test(
+            "what_is_refused_for_good_is_bounced_if_it_may_not_stay",
+            dovecot,
+            what_is_refused_for_good_is_bounced_if_it_may_not_stay,
+        )
+        .test(
+            "a_daemon_says_by_mail_what_is_too_large",
+            dovecot,
+            a_daemon_says_by_mail_what_is_too_large,
+        )
+        .test(
+            "an_interface_decides_whether_a_server_is_polled",
+            dovecot,
+            an_interface_decides_whether_a_server_is_polled,
         )
 }
 
@@ -220,32 +240,135 @@ fn a_plugin_is_run() {
     let messages = mail::small(3);
     let dovecot = Dovecot::start(&messages);
     let home = Home::new();
-    let relay = "import os, socket, sys, threading\n\
+    let relay = write(&home, "relay.py", RELAY, 0o600);
+    let smtp = SmtpServer::start();
+    let text = format!(
+        "set pidfile '{}'\n\
+         poll 127.0.0.1 proto pop3 service {} plugin 'python3 {} %h %p' plugout 'python3 {} %h %p'\n\
+         user {} pass '{}' smtphost 127.0.0.1/{}\n",
+        home.path().join("pid").display(),
+        dovecot.port(),
+        relay.display(),
+        relay.display(),
+        Dovecot::USER,
+        Dovecot::PASSWORD,
+        smtp.port(),
+    );
+    write(&home, ".fetchmailrc", &text, 0o600);
+    command(&home, Path::new("true")).status().unwrap();
+    fetchmail(&home, &["-s"]).exits(0);
+    assert_eq!(smtp.messages().len(), messages.len());
+    assert_eq!(smtp.breaches(), Vec::<String>::new());
+    dovecot.add(&mail::tiny(9));
+    for (broken, words, code) in [
+        ("plugin 'python3", "cannot start the plugin", 2),
+        ("plugout 'python3", "cannot start the plugin", 10),
+    ] {
+        let (option, _) = broken.split_once(' ').unwrap();
+        let text = text.replace(broken, &format!("{option} '/nonexistent/program"));
+        write(&home, ".fetchmailrc", &text, 0o600);
+        fetchmail(&home, &[]).exits(code).says(&[words]);
+    }
+    assert_eq!(dovecot.messages().len(), 1);
+}
+
+/// A program that connects its standard input and output to a host and a port.
+const RELAY: &str = "import os, socket, sys, threading\n\
         to = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n\
         def pump():\n\
         \x20   while data := os.read(0, 65536): to.sendall(data)\n\
         threading.Thread(target=pump, daemon=True).start()\n\
         while data := to.recv(65536): os.write(1, data)\n";
-    let relay = write(&home, "relay.py", relay, 0o600);
-    let text = format!(
-        "set pidfile '{}'\n\
-         poll 127.0.0.1 proto pop3 service {} plugin 'python3 {} %h %p'\n\
-         user {} pass '{}' {}\n",
-        home.path().join("pid").display(),
-        dovecot.port(),
-        relay.display(),
-        Dovecot::USER,
-        Dovecot::PASSWORD,
-        agent(&home),
-    );
-    write(&home, ".fetchmailrc", &text, 0o600);
+
+fn what_was_kept_stays_when_keep_is_gone() {
+    let messages = mail::small(3);
+    let dovecot = Dovecot::start(&messages);
+    let home = Home::new();
     command(&home, Path::new("true")).status().unwrap();
-    fetchmail(&home, &["-s"]).exits(0);
-    assert_eq!(agents_mail(&home).len(), messages.len());
-    let broken = text.replace("python3", "/nonexistent/program");
-    write(&home, ".fetchmailrc", &broken, 0o600);
-    let ended = fetchmail(&home, &[]);
-    ended.exits(2).says(&["cannot start the plugin"]);
+    write_rcfile(&home, &dovecot, &agent(&home));
+    fetchmail(&home, &["--keep"]).exits(0);
+    dovecot.add(&mail::tiny(9));
+    fetchmail(&home, &[]).exits(0);
+    assert_eq!(dovecot.messages().len(), messages.len());
+    fetchmail(&home, &[]).exits(1);
+    assert_eq!(agents_mail(&home).len(), messages.len() + 1);
+    fetchmail(&home, &["--all"]).exits(0);
+    assert!(dovecot.messages().is_empty());
+    assert_eq!(agents_mail(&home).len(), 2 * messages.len() + 1);
+}
+
+fn what_is_refused_for_good_is_bounced_if_it_may_not_stay() {
+    let message = b"From: Joe <joe@example.org>\r\nSubject: hello\r\n\r\nhello\r\n".to_vec();
+    let dovecot = Dovecot::start([message]);
+    let smtp = SmtpServer::builder()
+        .on("MAIL FROM:<joe@", Reply::send("550 5.7.1 go away"))
+        .start();
+    let home = Home::new();
+    command(&home, Path::new("true")).status().unwrap();
+    let options = format!("is manish smtphost 127.0.0.1/{}", smtp.port());
+    write_rcfile(&home, &dovecot, &options);
+    fetchmail(&home, &[]).says(&["5.7.1 go away"]);
+    assert_eq!(dovecot.messages().len(), 1);
+    assert_eq!(smtp.messages(), []);
+    // What was set aside is looked at again when its time has come, or it goes elsewhere.
+    let hard = Home::new();
+    command(&hard, Path::new("true")).status().unwrap();
+    write_rcfile(&hard, &dovecot, &options);
+    let bounced = fetchmail(&hard, &["--nosoftbounce"]);
+    assert_eq!(bounced.status.code(), Some(0), "{}", bounced.text());
+    bounced.says(&["which joe@example.org is told"]);
+    assert!(dovecot.messages().is_empty());
+    let [report] = &smtp.messages()[..] else {
+        panic!("{:?}", smtp.messages())
+    };
+    assert_eq!(
+        (&*report.sender, &*report.recipient),
+        ("", "joe@example.org")
+    );
+    let text = String::from_utf8_lossy(&report.text);
+    assert!(text.contains("\r\nDiagnostic-Code: smtp; 550 5.7.1 go away\r\n"));
+}
+
+fn a_daemon_says_by_mail_what_is_too_large() {
+    let dovecot = Dovecot::start(mail::small(2));
+    let home = Home::new();
+    command(&home, Path::new("true")).status().unwrap();
+    write_rcfile(&home, &dovecot, &format!("{} limit 10", agent(&home)));
+    // Whoever sees what is printed is sent no mail.
+    fetchmail(&home, &[]).exits(1);
+    assert!(agents_mail(&home).is_empty());
+    fetchmail(&home, &["-d", "3600"]).exits(0);
+    wait_until("the warning is there", || {
+        let mail = agents_mail(&home).concat();
+        String::from_utf8_lossy(&mail).contains("The Fetchmail Daemon\n")
+    });
+    let quit = fetchmail(&home, &["--quit"]);
+    assert_eq!(quit.status.code(), Some(0), "{}", quit.text());
+    let mail = String::from_utf8(agents_mail(&home).concat()).unwrap();
+    assert!(
+        mail.contains("remain on server 127.0.0.1 account msingh:\n"),
+        "{mail}"
+    );
+    assert_eq!(dovecot.messages().len(), 2);
+}
+
+fn an_interface_decides_whether_a_server_is_polled() {
+    let dovecot = Dovecot::start(mail::small(1));
+    let home = Home::new();
+    command(&home, Path::new("true")).status().unwrap();
+    write_rcfile(&home, &dovecot, &agent(&home));
+    for (interface, why) in [
+        ("lo/127.0.0.2", "lo/127.0.0.2 IP address excluded"),
+        ("ppp77/127.0.0.1", "ppp77/127.0.0.1 down"),
+    ] {
+        fetchmail(&home, &["--interface", interface])
+            .exits(0)
+            .prints(&["skipping poll of 127.0.0.1, ", why]);
+    }
+    assert!(agents_mail(&home).is_empty());
+    fetchmail(&home, &["--interface", "lo"]).exits(5);
+    fetchmail(&home, &["--interface", "lo/127.0.0.1", "--monitor", "lo"]).exits(0);
+    assert_eq!(agents_mail(&home).len(), 1);
 }
 
 fn commands_are_run_before_and_after() {

@@ -7,19 +7,23 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::ask::Nobody;
+use crate::ask::{Ask, Nobody};
 use crate::deliver::dispatch::open_staging;
 use crate::deliver::staging::Staging;
 use crate::deliver::{Delivery, Means, Settled, place_of};
 use crate::error::Class;
 use crate::plan::DeliverTo;
+use crate::progress::Silent;
 use crate::record::{IdentityKind, Mailbox, Records, StoredIntent};
 use crate::session::MessageRef;
+use crate::tunnel::Tunnels;
 
 fn means() -> Means {
+    let ask: Arc<dyn Ask> = Arc::new(Nobody);
     Means {
         account: "test".to_owned(),
-        ask: Arc::new(Nobody),
+        tunnels: Arc::new(Tunnels::new(Arc::clone(&ask), Arc::new(Silent))),
+        ask,
         stop: CancellationToken::new(),
         trust_stores: Arc::default(),
     }

@@ -12,6 +12,7 @@ use crate::secret::SecretError;
 use crate::session::NoMethod;
 use crate::transport::dial::DialError;
 use crate::transport::tls::TlsError;
+use crate::tunnel::TunnelError;
 
 /// Why a server could not take any mail.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,9 @@ pub enum SmtpError {
         /// Why.
         source: SecretError,
     },
+    /// The command that connects to it cannot be run.
+    #[error(transparent)]
+    Plugout(TunnelError),
     /// It broke the protocol, or ended the session.
     #[error("the session with {server} failed")]
     Protocol {
@@ -134,6 +138,7 @@ impl SmtpError {
                 _ => Class::Protocol,
             },
             Self::Tls(error) => error.class(),
+            Self::Plugout(_) => Class::Config,
             Self::Password {
                 source: SecretError::Stopping,
                 ..
@@ -154,6 +159,7 @@ impl SmtpError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Dial(error) => error.hint(),
+            Self::Plugout(error) => error.hint(),
             Self::Injected { .. } => {
                 Some("somebody in between may have put it there; no password was sent".to_owned())
             }

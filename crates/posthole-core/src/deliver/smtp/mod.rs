@@ -10,16 +10,20 @@
 mod error;
 mod link;
 mod login;
+mod report;
 mod session;
+mod undeliverable;
 
 pub use error::SmtpError;
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
 use posthole_proto::smtp::{CommandKind, Protocol};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::dispatch::{Refusal, Round};
 use super::{DeliverError, Means};
@@ -34,6 +38,7 @@ use crate::session::{Login, Privacy};
 use crate::transport::{BoxStream, dial, tls};
 use link::Link;
 use session::{Parcel, Session, Verdict, survey};
+use undeliverable::Dead;
 
 /// A server, and the session with it while there is one.
 pub(super) struct Smtp {
@@ -44,6 +49,18 @@ pub(super) struct Smtp {
     broken: u32,
     means: Means,
     runtime: Handle,
+    /// Who takes reports where the server itself delivers to its own users only (LMTP).
+    reporter: Option<Box<Self>>,
+}
+
+/// A text on its way to a server.
+struct Letter<'a> {
+    sender: &'a str,
+    recipients: &'a [&'a str],
+    /// The file, for errors.
+    name: &'a Path,
+    /// Opens the text, whose lines end in LF.
+    open: &'a dyn Fn() -> Result<File, DeliverError>,
 }
 
 impl Smtp {
@@ -58,6 +75,7 @@ impl Smtp {
             broken: 0,
             means: means.clone(),
             runtime: Handle::current(),
+            reporter: None,
         }
     }
 
@@ -69,44 +87,58 @@ impl Smtp {
             let all = round.recipients(idx, way);
             let recipients: Vec<_> = open.iter().map(|&(_, place)| all[place].clone()).collect();
             let sender = round.sender(idx)?;
-            let verdicts = self.give(round, idx, &sender, &recipients)?;
+            let verdicts = self.give_message(round, idx, &sender, &recipients)?;
             let mut got = Vec::with_capacity(open.len());
+            let mut dead = Vec::new();
             for ((&(unit, _), verdict), recipient) in open.iter().zip(verdicts).zip(&recipients) {
-                match verdict {
-                    Verdict::Accepted => got.push((idx, unit)),
-                    Verdict::Refused {
-                        code, reason, at, ..
-                    } if matches!(
-                        at,
-                        CommandKind::Mail | CommandKind::Data | CommandKind::Text
-                    ) && code.is_some_and(|code| self.to.antispam.contains(&code)) =>
-                    {
-                        round.notice(format!(
-                            "a message from <{sender}> is dropped as spam: {reason}"
-                        ));
+                let (code, reason, said, for_good, at) = match verdict {
+                    Verdict::Accepted => {
                         got.push((idx, unit));
+                        continue;
                     }
                     Verdict::Refused {
-                        reason, for_good, ..
-                    } => round.refused(
-                        idx,
-                        Refusal {
-                            for_good,
-                            reason: format!("{} for {recipient}: {reason}", self.to),
+                        code,
+                        reason,
+                        said,
+                        for_good,
+                        at,
+                    } => (code, reason, said, for_good, at),
+                };
+                let is_listed = code.is_some_and(|code| self.to.antispam.contains(&code));
+                let is_spam =
+                    is_listed && (at != CommandKind::Rcpt || self.to.undeliverable.is_some());
+                // TLS is missing, and not the mail bad.
+                let is_for_good = for_good && code != Some(MUST_START_TLS);
+                if is_spam || is_for_good && self.to.undeliverable.is_some() {
+                    dead.push(Dead {
+                        unit,
+                        recipient: recipient.clone(),
+                        at,
+                        code,
+                        said: if said.is_empty() {
+                            reason.clone()
+                        } else {
+                            said
                         },
-                    ),
+                        reason,
+                        is_spam,
+                    });
+                } else {
+                    let reason = format!("{} for {recipient}: {reason}", self.to);
+                    round.refused(idx, Refusal { for_good, reason });
                 }
             }
             round.got(&got)?;
+            if !dead.is_empty() {
+                let is_all = dead.len() == all_of(round, idx, way);
+                self.dispose(round, idx, &sender, dead, is_all)?;
+            }
         }
         Ok(())
     }
 
-    /// Gives the server a message for those of its recipients who have not got it yet.
-    ///
-    /// A session that breaks before the message was given is made anew once, since a server may
-    /// hang up on whoever was quiet for a while.
-    fn give(
+    /// Gives the server a message for some of its recipients.
+    fn give_message(
         &mut self,
         round: &Round<'_>,
         idx: usize,
@@ -114,9 +146,32 @@ impl Smtp {
         recipients: &[String],
     ) -> Result<Vec<Verdict>, Error> {
         let recipients: Vec<_> = recipients.iter().map(String::as_str).collect();
-        let name = round.parcel(idx).name.clone();
-        let surveyed = survey(round.text(idx)?)
-            .at("read", Path::new(&name))
+        let letter = Letter {
+            sender,
+            recipients: &recipients,
+            name: Path::new(&round.parcel(idx).name),
+            open: &|| round.text(idx),
+        };
+        self.give(&letter, round.stop())
+    }
+
+    /// Gives the server a text; returns what it says for each recipient.
+    ///
+    /// A session that breaks before the message was given is made anew once, since a server may
+    /// hang up on whoever was quiet for a while.
+    fn give(
+        &mut self,
+        letter: &Letter<'_>,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Verdict>, Error> {
+        let Letter {
+            sender,
+            recipients,
+            name,
+            open,
+        } = *letter;
+        let surveyed = survey(open()?)
+            .at("read", name)
             .map_err(DeliverError::from)?;
         let mut again = self.session.is_some();
         loop {
@@ -130,12 +185,11 @@ impl Smtp {
             };
             let parcel = Parcel {
                 sender,
-                recipients: &recipients,
-                text: round.text(idx)?,
+                recipients,
+                text: open()?,
                 survey: surveyed,
             };
             let mut committed = false;
-            let stop = round.stop();
             let given = self.runtime.block_on(async {
                 tokio::select! {
                     given = session.give(parcel, &mut committed) => Some(given),
@@ -171,6 +225,7 @@ impl Smtp {
             let verdict = Verdict::Refused {
                 code: None,
                 reason: format!("{reason}{}", cause(&error)),
+                said: String::new(),
                 for_good: false,
                 at: CommandKind::Text,
             };
@@ -199,7 +254,20 @@ impl Smtp {
     async fn connect_to(&self, server: &SmtpServer) -> Result<Session, SmtpError> {
         let limit = self.to.timeout.min(CONNECT_TIMEOUT);
         match server {
-            SmtpServer::Tcp(to) => self.enter(to, limit).await,
+            SmtpServer::Plugin(to, words) => {
+                let stream = self.means.tunnels.plugin(&self.means.account, words);
+                let stream = async { stream.map_err(SmtpError::Plugout) };
+                self.enter(to, stream, limit).await
+            }
+            SmtpServer::Tcp(to) => {
+                let stream = async {
+                    let choice = dial::Choice::default();
+                    let dialled = dial::tcp(to, choice, "", &Silent, limit).await;
+                    let stream: BoxStream = Box::new(dialled.map_err(SmtpError::Dial)?);
+                    Ok(stream)
+                };
+                self.enter(to, stream, limit).await
+            }
             SmtpServer::Unix(path) => {
                 let connected = tokio::time::timeout(limit, UnixStream::connect(path)).await;
                 let connected =
@@ -218,8 +286,13 @@ impl Smtp {
         Session::open(link, self.protocol, &hello(), self.to.timeout).await
     }
 
-    /// Goes in by TCP, with TLS and a login as far as they are wanted.
-    async fn enter(&self, to: &HostPort, limit: Duration) -> Result<Session, SmtpError> {
+    /// Goes in at a host, with TLS and a login as far as they are wanted.
+    async fn enter(
+        &self,
+        to: &HostPort,
+        stream: impl Future<Output = Result<BoxStream, SmtpError>>,
+        limit: Duration,
+    ) -> Result<Session, SmtpError> {
         let tls = self.tls_for(to);
         let client = match tls.start {
             TlsStart::Never => None,
@@ -229,8 +302,7 @@ impl Smtp {
                 Some(prepared.map_err(SmtpError::Tls)?)
             }
         };
-        let dialled = dial::tcp(to, dial::Choice::default(), "", &Silent, limit).await;
-        let mut stream: BoxStream = Box::new(dialled.map_err(SmtpError::Dial)?);
+        let mut stream = stream.await?;
         let mut secured = None;
         if let Some(client) = &client
             && tls.start == TlsStart::AtOnce
@@ -327,7 +399,15 @@ impl Smtp {
         if let Some(session) = self.session {
             self.runtime.block_on(session.quit());
         }
+        if let Some(reporter) = self.reporter {
+            reporter.close();
+        }
     }
+}
+
+/// How many recipients a destination is told of a message.
+fn all_of(round: &Round<'_>, idx: usize, way: usize) -> usize {
+    round.recipients(idx, way).len()
 }
 
 /// Our name for EHLO.
@@ -353,10 +433,13 @@ fn cause(error: &SmtpError) -> String {
 }
 
 /// Ends some time after the program was asked to stop: what is in hand may come to its end.
-async fn patience(stop: &tokio_util::sync::CancellationToken) {
+async fn patience(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(PATIENCE_WHEN_STOPPING).await;
 }
+
+/// RFC 3207 §4: the server wants STARTTLS first.
+const MUST_START_TLS: u16 = 530;
 
 /// How many sessions may break one after another.
 const TRIES: u32 = 3;

@@ -52,6 +52,8 @@ pub(super) enum Verdict {
         code: Option<u16>,
         /// What was refused, and in which words.
         reason: String,
+        /// The words alone, with the code; empty if they are not the server's.
+        said: String,
         for_good: bool,
         /// Whether it was the sender or the message as such.
         at: CommandKind,
@@ -244,6 +246,7 @@ impl Session {
                             reason: format!(
                                 "the answer to it was lost, so it may have arrived: {error}"
                             ),
+                            said: String::new(),
                             for_good: false,
                             at: CommandKind::Text,
                         }
@@ -282,6 +285,7 @@ impl Session {
         Some(Verdict::Refused {
             code: None,
             reason,
+            said: String::new(),
             for_good: true,
             at: CommandKind::Mail,
         })
@@ -364,6 +368,7 @@ fn refused(at: CommandKind, reply: &Reply) -> Verdict {
     Verdict::Refused {
         code: Some(reply.code()),
         reason: format!("the server refused {at}: {}", reply.to_text()),
+        said: reply.to_text(),
         // What is neither yes nor no is not for ever.
         for_good: reply.is_permanent(),
         at,

@@ -2,13 +2,14 @@
 
 use bstr::{BString, ByteSlice};
 
+use super::way::plugin_words;
 use super::{Mapping, Refused, path_of};
 use crate::config::Diagnostic;
 use crate::fetchmailrc::service_port;
 use crate::plan::resolve::{MDA_TIMEOUT, SMTP_PORT, for_commands, is_loopback, local_part};
 use crate::plan::{
-    BsmtpTo, DeliverTo, HostPort, MdaCommand, MdaTo, SmtpLogin, SmtpProtocol, SmtpServer, SmtpTo,
-    Tls, TlsStart,
+    BsmtpTo, DeliverTo, HostPort, MdaCommand, MdaTo, ReportTo, SmtpLogin, SmtpProtocol, SmtpServer,
+    SmtpTo, Tls, TlsStart, Undeliverable,
 };
 
 impl Mapping<'_> {
@@ -56,6 +57,19 @@ impl Mapping<'_> {
             .iter()
             .filter_map(|code| u16::try_from(*code).ok())
             .collect();
+        to.undeliverable = Some(Undeliverable {
+            stays: self.globals.softbounce,
+            report_to: if self.globals.bouncemail {
+                ReportTo::Sender
+            } else {
+                ReportTo::Postmaster
+            },
+            reports_spam: self.globals.spambounce,
+            postmaster: match self.postmaster()? {
+                Some(name) if !name.contains('@') => Some(format!("{name}@{}", to.domain)),
+                postmaster => postmaster,
+            },
+        });
         to.batch_limit = self.user.batchlimit.try_into().ok();
         if let Some(secret) = &self.entry.esmtppassword {
             to.login = Some(SmtpLogin {
@@ -63,7 +77,10 @@ impl Mapping<'_> {
                 password: self.given(secret, "`esmtppassword` in the rc file")?,
             });
             // fetchmail goes without; what the password is worth to others depends on the way to it.
-            if let Some(SmtpServer::Tcp(HostPort { host, .. })) = to.servers.first()
+            if let Some(
+                SmtpServer::Tcp(HostPort { host, .. })
+                | SmtpServer::Plugin(HostPort { host, .. }, _),
+            ) = to.servers.first()
                 && !is_loopback(host)
             {
                 to.tls = Tls {
@@ -125,9 +142,16 @@ impl Mapping<'_> {
             let help = "write HOST/NUMBER";
             return Err(Diagnostic::error(message).help(help).into());
         };
-        Ok(SmtpServer::Tcp(HostPort {
+        let to = HostPort {
             host: self.text(&host, "smtphost")?,
             port,
-        }))
+        };
+        Ok(match &self.entry.plugout {
+            Some(command) => {
+                let words = plugin_words(command, &to);
+                SmtpServer::Plugin(to, words)
+            }
+            None => SmtpServer::Tcp(to),
+        })
     }
 }

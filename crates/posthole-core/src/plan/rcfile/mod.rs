@@ -10,6 +10,7 @@
 
 mod deliver;
 mod edits;
+mod link;
 mod tls;
 mod unobeyed;
 mod way;
@@ -27,13 +28,14 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use super::mailbox;
 use super::resolve::{EVERY, usual_port};
 use super::{
-    Auth, Environment, HostPort, Job, Keep, MAX_SIZE, NetrcEntry, PasswordSource, Remarks, Select,
-    TlsStart,
+    Auth, Environment, HostPort, Job, Keep, KeptMail, MAX_SIZE, NetrcEntry, PasswordSource,
+    Remarks, Select, TlsStart,
 };
 use crate::config::{Diagnostic, SshTarget};
 use crate::fetchmailrc::{self, Configuration, Entry, Globals, Protocol, User};
 use crate::openssh::OpenSsh;
 
+pub use link::InterfaceTest;
 use way::Way;
 
 /// What the rc file does not say.
@@ -75,6 +77,12 @@ pub struct Errand {
     pub tunnel_for: Option<TunnelFor>,
     /// It is polled in every so many-eth cycle; zero is every one.
     pub interval: u32,
+    /// The interface that must be up.
+    pub interface: Option<InterfaceTest>,
+    /// The interface that somebody else must have used since the last poll of a daemon.
+    pub monitor: Option<String>,
+    /// How long somebody hears nothing more of messages that are too large, once told of some.
+    pub warnings: Duration,
 }
 
 /// What a tunnel of ours stands for.
@@ -227,6 +235,9 @@ impl Mapping<'_> {
             ssh_settings,
             tunnel_for,
             interval: self.entry.interval,
+            interface: self.interface()?,
+            monitor: self.monitor()?,
+            warnings: Duration::from_secs(self.user.warnings.into()),
         })
     }
 
@@ -324,7 +335,11 @@ impl Mapping<'_> {
             fetch_limit: (self.user.fetchlimit > 0).then_some(self.user.fetchlimit),
             // What goes once it was fetched here need not come twice.
             fetch_all: self.user.fetchall && self.user.keep,
-            fetch_adopted: self.user.fetchall,
+            kept: if self.user.fetchall {
+                KeptMail::ComesAgain
+            } else {
+                KeptMail::Stays
+            },
             flush: self.user.flush,
             expunge: NonZeroU32::new(self.user.expunge),
         }

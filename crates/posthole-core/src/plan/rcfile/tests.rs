@@ -4,7 +4,8 @@ use super::*;
 use crate::message::Envelope;
 use crate::openssh::NoOpenSsh;
 use crate::plan::{
-    Authorities, DeliverTo, Edits, MdaCommand, NameService, Route, SmtpProtocol, StatusFields,
+    Authorities, DeliverTo, Edits, MdaCommand, NameService, ReportTo, Route, SmtpProtocol,
+    SmtpServer, StatusFields, Undeliverable,
 };
 
 fn plan(text: &str) -> RcPlan {
@@ -241,17 +242,21 @@ fn numbers_mean_what_they_mean_to_fetchmail() {
         limit_flush: true,
         fetch_limit: Some(3),
         fetch_all: true,
-        fetch_adopted: true,
+        kept: KeptMail::ComesAgain,
         flush: true,
         expunge: NonZeroU32::new(5),
     };
     assert_eq!(job.select, select);
     let deleting = errand("poll mail proto pop3 user u pass p fetchall").job;
     assert!(!deleting.select.fetch_all, "nothing comes twice");
-    assert!(deleting.select.fetch_adopted, "what fetchmail has seen");
+    assert_eq!(deleting.select.kept, KeptMail::ComesAgain, "what was seen");
     let plain = errand("poll mail proto pop3 user u pass p").job;
     assert_eq!(plain.timeout, Duration::from_secs(300));
-    assert_eq!(plain.select, Select::default());
+    let select = Select {
+        kept: KeptMail::Stays,
+        ..Select::default()
+    };
+    assert_eq!(plain.select, select);
 }
 
 #[test]
@@ -290,7 +295,7 @@ fn what_cannot_be_done_is_refused_and_the_rest_goes_on() {
 fn what_is_not_obeyed_is_said_once() {
     let plan = plan(
         "poll a proto pop3 user u pass p forcecr\n\
-         poll b proto pop3 plugout x user v pass q forcecr\n\
+         poll b proto pop3 retrieve-error abort user v pass q forcecr\n\
          skip c proto pop3 user w pass r pass8bits",
     );
     let messages: Vec<_> = plan
@@ -303,7 +308,8 @@ fn what_is_not_obeyed_is_said_once() {
         messages,
         [
             "`forcecr` is not obeyed: each destination gets the line ends that belong there",
-            "`plugout` is not obeyed: mail is handed to the SMTP server directly",
+            "`retrieve-error abort` is not obeyed: one message that fails would hold up all others; it \
+             is tried again later",
         ]
     );
 }
@@ -363,4 +369,58 @@ fn several_names_are_a_mailbox_of_several_people() {
     assert_eq!(multidrop.dns, NameService::Off);
     assert_eq!(multidrop.postmaster.as_deref(), Some("root"));
     assert_eq!(job.edits.received.unwrap().recipient, None);
+}
+
+#[test]
+fn an_interface_has_an_address_and_perhaps_a_mask() {
+    let with = |interface: &str| {
+        let text = format!("poll mail proto pop3 interface '{interface}' user u pass p");
+        errand(&text).interface.unwrap()
+    };
+    let exact = with("ppp0/192.0.2.7");
+    assert_eq!(exact.to_string(), "ppp0/192.0.2.7");
+    assert!(exact.admits([192, 0, 2, 7].into()) && !exact.admits([192, 0, 2, 6].into()));
+    let range = with("ppp0/192.0.2.7/255.255.255.0");
+    assert!(range.admits([192, 0, 2, 6].into()) && !range.admits([192, 0, 3, 7].into()));
+}
+
+#[test]
+fn what_is_refused_for_good_goes_as_the_globals_say() {
+    let with = |globals: &str| {
+        let text = format!("{globals} poll mail proto pop3 user u pass p smtpaddress example.org");
+        let DeliverTo::Smtp(to) = errand(&text).job.deliver.remove(0) else {
+            panic!("SMTP is the default")
+        };
+        to.undeliverable.unwrap()
+    };
+    let usual = Undeliverable {
+        stays: true,
+        report_to: ReportTo::Sender,
+        reports_spam: false,
+        postmaster: Some("manish@example.org".to_owned()),
+    };
+    assert_eq!(with(""), usual);
+    let other = Undeliverable {
+        stays: false,
+        report_to: ReportTo::Postmaster,
+        reports_spam: true,
+        postmaster: None,
+    };
+    let globals = "set no softbounce set no bouncemail set spambounce set postmaster ''";
+    assert_eq!(with(globals), other);
+}
+
+#[test]
+fn a_plugout_knows_its_server() {
+    let text = "poll mail proto pop3 plugout 'relay -x %h  %p' user u pass p smtphost a/26,b";
+    let DeliverTo::Smtp(to) = errand(text).job.deliver.remove(0) else {
+        panic!("SMTP is the default")
+    };
+    let words = |server: &SmtpServer| match server {
+        SmtpServer::Plugin(_, words) => words.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    };
+    let words: Vec<Vec<_>> = to.servers.iter().map(words).collect();
+    let words: Vec<_> = words.iter().map(|words| words.join(" ")).collect();
+    assert_eq!(words, ["relay -x a 26", "relay -x b 25"]);
 }

@@ -5,11 +5,11 @@
 
 use super::Mapping;
 use crate::config::Diagnostic;
-use crate::fetchmailrc::BadHeader;
+use crate::fetchmailrc::RetrieveError;
 
 impl Mapping<'_> {
     pub(super) fn warn_of_unobeyed(&mut self) {
-        let written = [self.of_run(), self.of_server(), self.of_user()];
+        let written = [self.of_server(), self.of_user()];
         for (option, reason) in written.into_iter().flatten().flatten() {
             let message = format!("`{option}` is not obeyed: {reason}");
             self.warn(
@@ -19,43 +19,23 @@ impl Mapping<'_> {
         }
     }
 
-    fn of_run(&self) -> Vec<Unobeyed> {
-        let globals = self.globals;
-        vec![
-            globals.spambounce.then_some(("spambounce", NO_BOUNCES)),
-            (!globals.softbounce).then_some((
-                "no softbounce",
-                "mail that is refused for good stays on the server",
-            )),
-        ]
-    }
-
     fn of_server(&self) -> Vec<Unobeyed> {
         let entry = self.entry;
         vec![
             entry
-                .interface
-                .is_some()
-                .then_some(("interface", NO_INTERFACES)),
-            entry
-                .monitor
-                .is_some()
-                .then_some(("monitor", NO_INTERFACES)),
-            entry
-                .plugout
-                .is_some()
-                .then_some(("plugout", "mail is handed to the SMTP server directly")),
-            entry
                 .sdps
                 .then_some(("proto sdps", "the server is asked as any POP3 server")),
-            (entry.bad_header == BadHeader::Accept).then_some((
-                "bad-header accept",
-                "every message is taken, however its header looks",
-            )),
-            entry.retrieve_error.is_some().then_some((
-                "retrieve-error",
-                "a message that fails is tried again later, and the others go on",
-            )),
+            match entry.retrieve_error {
+                None | Some(RetrieveError::Continue) => None,
+                Some(RetrieveError::Abort) => Some((
+                    "retrieve-error abort",
+                    "one message that fails would hold up all others; it is tried again later",
+                )),
+                Some(RetrieveError::MarkSeen) => Some((
+                    "retrieve-error markseen",
+                    "what was not fetched does not count as seen; it is tried again later",
+                )),
+            },
         ]
     }
 
@@ -83,7 +63,4 @@ impl Mapping<'_> {
 /// The option, and why.
 type Unobeyed = Option<(&'static str, &'static str)>;
 
-const NO_BOUNCES: &str = "posthole sends no mail of its own; it says what was refused";
 const OWN_LINE_ENDS: &str = "each destination gets the line ends that belong there";
-const NO_INTERFACES: &str =
-    "posthole looks at no network interface; it waits until the server is there";

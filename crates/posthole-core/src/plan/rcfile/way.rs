@@ -302,7 +302,7 @@ fn target_of(command: &SshCommand) -> SshTarget {
 }
 
 /// fetchmail splits a plugin at blanks, without a shell.
-fn plugin_words(plugin: &BString, server: &HostPort) -> Vec<BString> {
+pub(super) fn plugin_words(plugin: &BString, server: &HostPort) -> Vec<BString> {
     let port = server.port.to_string();
     let words = plugin.split_str(b" ").filter(|word| !word.is_empty());
     let substitute = |word: &[u8]| word.replace("%h", &server.host).replace("%p", &port).into();

@@ -286,7 +286,7 @@ impl SmtpTo {
     #[must_use]
     pub fn new(server: SmtpServer, protocol: SmtpProtocol, recipients: &[String]) -> Self {
         let domain = match &server {
-            SmtpServer::Tcp(to) => domain_of(&to.host),
+            SmtpServer::Plugin(to, _) | SmtpServer::Tcp(to) => domain_of(&to.host),
             SmtpServer::Unix(_) => "localhost".to_owned(),
         };
         Self {
@@ -296,6 +296,7 @@ impl SmtpTo {
             tls: Tls::never(&domain),
             domain,
             antispam: Vec::new(),
+            undeliverable: None,
             batch_limit: None,
             login: None,
             timeout: SMTP_TIMEOUT,

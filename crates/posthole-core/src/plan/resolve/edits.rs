@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{DeliverTo, Edits, Filter, HostPort, Multidrop, Select, StatusFields, Trace};
+use super::super::{
+    DeliverTo, Edits, Filter, HostPort, KeptMail, Multidrop, Select, StatusFields, Trace,
+};
 use super::deliver::for_commands;
 use super::{Resolver, Wanted, is_loopback};
 use crate::config::{Diagnostic, EditOptions, MultidropOptions, Rewrite, Spanned};
@@ -24,7 +26,7 @@ impl Resolver<'_> {
             fetch_limit: flags
                 .fetch_limit
                 .or_else(|| self.option(wanted, |options| options.fetch_limit.as_ref())),
-            fetch_adopted: false,
+            kept: KeptMail::AsKeepSays,
             fetch_all: is_on(
                 flags.fetch_all,
                 self.option(wanted, |options| options.fetch_all.as_ref()),

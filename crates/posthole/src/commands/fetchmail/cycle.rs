@@ -17,6 +17,7 @@ use super::args::Action;
 use super::command;
 use super::daemon::HandedOver;
 use super::exit::Code;
+use super::links::Links;
 use super::{Front, Prepared, path_of};
 use crate::commands::Run;
 use crate::commands::plan::Refusal;
@@ -32,6 +33,9 @@ pub(super) struct Workshop<'a> {
     progress: Arc<Progress>,
     /// How often each user's poll failed in a way that will not heal by itself.
     strikes: HashMap<String, u32>,
+    links: Links,
+    /// Whether anybody was polled in the last cycle.
+    has_polled: bool,
     /// Which cycle it is.
     number: u32,
 }
@@ -44,7 +48,7 @@ pub(super) async fn once(
     handed_over: &HandedOver,
 ) -> Result<Code, Refusal> {
     let mut workshop = Workshop::open(front, run, prepared)?;
-    let code = workshop.cycle(prepared, handed_over).await;
+    let code = workshop.cycle(prepared, handed_over, false).await;
     workshop.close().await;
     Ok(code)
 }
@@ -72,6 +76,8 @@ impl<'a> Workshop<'a> {
             cx,
             progress,
             strikes: HashMap::new(),
+            links: Links::default(),
+            has_polled: false,
             number: 0,
         })
     }
@@ -81,21 +87,62 @@ impl<'a> Workshop<'a> {
     }
 
     /// Polls everybody whose turn it is.
-    pub(super) async fn cycle(&mut self, prepared: &Prepared, handed_over: &HandedOver) -> Code {
+    pub(super) async fn cycle(
+        &mut self,
+        prepared: &Prepared,
+        handed_over: &HandedOver,
+        is_woken: bool,
+    ) -> Code {
         self.number = self.number.wrapping_add(1);
+        self.links.look(is_woken);
         self.take_over(prepared);
-        let mut codes = Vec::new();
+        let (mut codes, mut is_skipped) = (Vec::new(), false);
         for errand in &prepared.plan.errands {
             if self.run.stop.is_cancelled() {
                 break;
             }
             codes.push(match errand {
                 Ok(errand) if !self.is_due(errand) => continue,
-                Ok(errand) => self.errand(errand, handed_over).await,
+                Ok(errand) => match self.links.objection(errand) {
+                    Some(why) => {
+                        self.say(&why);
+                        is_skipped = true;
+                        continue;
+                    }
+                    None => self.errand(errand, handed_over).await,
+                },
                 Err(undoable) => self.undoable(undoable),
             });
         }
+        self.has_polled = !codes.is_empty();
+        if is_skipped && !self.has_polled {
+            return Code::Success;
+        }
         Code::of_run(codes)
+    }
+
+    /// Lets go of interfaces that are monitored, and takes note of what we have moved over them.
+    pub(super) async fn leave_links(&mut self, prepared: &Prepared) {
+        if !self.has_polled {
+            // What others move adds up until somebody is polled.
+            return;
+        }
+        let errands = || prepared.plan.errands.iter().flatten();
+        if errands().any(|errand| errand.monitor.is_some()) {
+            // What keeps a tunnel open keeps the link up that it goes over.
+            self.cx.tunnels.close().await;
+            tokio::select! {
+                () = tokio::time::sleep(TO_FALL_SILENT) => {}
+                () = self.run.stop.cancelled() => {}
+            }
+        }
+        self.links.note(errands());
+    }
+
+    fn say(&self, text: &str) {
+        if !self.run.global.quiet {
+            self.run.console.print(format!("fetchmail: {text}"));
+        }
     }
 
     /// Forgets how often polls failed: somebody may have put it right.
@@ -175,6 +222,10 @@ impl<'a> Workshop<'a> {
             }
         };
         let code = Code::of_poll(&report, job.select.fetch_limit, errand.tunnel_for);
+        // Whoever runs it by hand, or by cron, sees or gets what it prints.
+        if self.front.invocation.detached && report.error.is_none() {
+            self.warn_of_oversized(errand, job, &report.summary).await;
+        }
         match &report.error {
             Some(Error::Session(SessionError::LoginRefused { .. })) if code == Code::AuthFail => {
                 self.strike(job);
@@ -215,6 +266,27 @@ impl<'a> Workshop<'a> {
             self.run.eprint_problem(Some(&job.account), problem);
         }
         code
+    }
+
+    /// Says by mail what is too large to be fetched.
+    async fn warn_of_oversized(
+        &self,
+        errand: &Errand,
+        job: &posthole_core::plan::Job,
+        summary: &retrieve::Summary,
+    ) {
+        let user = errand.who.user.to_str_lossy();
+        let who = (printable(&errand.who.entry), printable(&user));
+        let who = (&*who.0, &*who.1);
+        let warned = retrieve::warn_of_oversized(job, &self.cx, summary, who, errand.warnings);
+        if let Err(error) = warned.await {
+            let mut problem = Problem::from(&error);
+            problem.message = format!(
+                "nobody could be told of messages that are too large: {}",
+                problem.message
+            );
+            self.run.eprint_problem(Some(&job.account), &problem);
+        }
     }
 
     /// `--check`: counts what would be fetched.
@@ -358,5 +430,7 @@ impl Front {
 
 /// How long what comes after a poll may go on when the program is to stop.
 const TO_TIDY_UP: Duration = Duration::from_secs(10);
+/// How long the end of what was said takes on its way.
+const TO_FALL_SILENT: Duration = Duration::from_secs(3);
 /// fetchmail gives up after as many.
 const STRIKES: u32 = 10;

@@ -204,6 +204,7 @@ pub(super) async fn daemon(
     say(format!("starting posthole {version} as fetchmail daemon"));
     let mut code = Code::NoMail;
     let mut interval = interval;
+    let mut is_woken = false;
     front.is_repeated.set(false);
     while !run.stop.is_cancelled() {
         if let Some(changed) = prepared.source.change() {
@@ -225,7 +226,9 @@ pub(super) async fn daemon(
                 }
             }
         }
-        code = workshop.cycle(&prepared, &handed_over).await;
+        code = workshop.cycle(&prepared, &handed_over, is_woken).await;
+        workshop.leave_links(&prepared).await;
+        is_woken = false;
         if run.global.verbose > 0 {
             say(format!("sleeping for {interval} seconds"));
         }
@@ -241,10 +244,12 @@ pub(super) async fn daemon(
             _ = wake.recv() => {
                 say("awakened by SIGUSR1".to_owned());
                 workshop.pardon();
+                is_woken = true;
             }
             _ = hung_up => {
                 say("awakened by SIGHUP".to_owned());
                 workshop.pardon();
+                is_woken = true;
             }
         }
     }

@@ -11,6 +11,7 @@ mod command;
 mod cycle;
 mod daemon;
 mod exit;
+mod links;
 mod lock;
 mod output;
 mod places;

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::fmt::Write;
+use std::time::Duration;
 
 use posthole_core::config::{ServerUrl, SshTarget};
 use posthole_core::fetchmailrc::Configuration;
 use posthole_core::plan::{
     Auth, Authorities, DeliverTo, Errand, Job, Keep, MdaCommand, PasswordSource, RcPlan, Route,
-    SmtpServer, SystemStore, TlsStart,
+    SmtpServer, SmtpTo, SystemStore, TlsStart,
 };
 use secrecy::ExposeSecret;
 
@@ -83,6 +84,23 @@ pub(super) fn toml(
     Translation { text, lost }
 }
 
+/// What only an rc file can say of a server that takes mail.
+fn lose_of_smtp(text: &mut String, to: &SmtpTo, lose: &mut dyn FnMut(&mut String, &str)) {
+    if let Some(SmtpServer::Plugin(_, words)) = to.servers.first() {
+        let words: Vec<_> = words.iter().map(ToString::to_string).collect();
+        lose(text, &format!("plugout {}", words.join(" ")));
+    }
+    let Some(rules) = &to.undeliverable else {
+        return;
+    };
+    if !rules.stays {
+        lose(text, "set no softbounce; what is refused for good stays");
+    }
+    if rules.reports_spam {
+        lose(text, "set spambounce");
+    }
+}
+
 /// `every` is how often all servers are polled, in seconds; `lose` takes what has no counterpart.
 fn account(
     text: &mut String,
@@ -100,6 +118,9 @@ fn account(
         ssh_settings: _,
         tunnel_for: _,
         interval,
+        interface,
+        monitor,
+        warnings,
     } = errand;
     // No `..`, so that whoever adds a field decides what is written for it.
     let Job {
@@ -156,6 +177,20 @@ fn account(
     if let Route::Plugin(words) = route {
         let words: Vec<_> = words.iter().map(ToString::to_string).collect();
         lose(text, &format!("plugin {}", words.join(" ")));
+    }
+    if let Some(interface) = interface {
+        lose(text, &format!("interface {interface}"));
+    }
+    if let Some(monitor) = monitor {
+        lose(text, &format!("monitor {monitor}"));
+    }
+    if *warnings != USUAL_WARNINGS {
+        lose(text, &format!("warnings {}", warnings.as_secs()));
+    }
+    for destination in destinations {
+        if let DeliverTo::Smtp(to) = destination {
+            lose_of_smtp(text, to, lose);
+        }
     }
     match (*interval, every) {
         (0 | 1, _) => {}
@@ -308,7 +343,7 @@ fn deliver(text: &mut String, to: &DeliverTo, is_shared: bool) {
             let lmtp = to.protocol == posthole_core::plan::SmtpProtocol::Lmtp;
             let kind = if lmtp { "lmtp" } else { "smtp" };
             let server = match &to.servers[0] {
-                SmtpServer::Tcp(to) => to.to_string(),
+                SmtpServer::Plugin(to, _) | SmtpServer::Tcp(to) => to.to_string(),
                 SmtpServer::Unix(path) => path.display().to_string(),
             };
             if let Some(login) = &to.login {
@@ -417,6 +452,9 @@ fn one_line(text: &str) -> String {
         .collect()
 }
 
+/// How long fetchmail says nothing more of large messages if nothing is written.
+const USUAL_WARNINGS: Duration = Duration::from_secs(3600);
+
 #[cfg(test)]
 mod tests {
     use posthole_core::config::{self, Diagnostic};
@@ -496,11 +534,8 @@ mod tests {
                 assert_eq!(old.server, new.server, "{text}");
                 assert_eq!(old.keep, new.keep, "{text}");
                 // What fetchmail has seen is not known before it is imported.
-                let fetch_adopted = old.select.fetch_adopted;
-                let select = Select {
-                    fetch_adopted,
-                    ..new.select
-                };
+                let kept = old.select.kept;
+                let select = Select { kept, ..new.select };
                 assert_eq!(old.select, select, "{text}");
                 assert_eq!(old.auth, new.auth, "{text}");
                 let edits = |job: &Job| Edits {

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use posthole_core::message::Envelope;
-use posthole_core::plan::{DeliverTo, Edits, Multidrop, NameService, Select, StatusFields, Trace};
+use posthole_core::plan::{
+    DeliverTo, Edits, KeptMail, Multidrop, NameService, Select, StatusFields, Trace,
+};
 
 use super::quoted;
 
@@ -13,7 +15,7 @@ pub(super) fn select(text: &mut String, select: Select) {
         limit,
         limit_flush,
         fetch_limit,
-        fetch_adopted,
+        kept,
         fetch_all,
         flush,
         expunge,
@@ -29,7 +31,7 @@ pub(super) fn select(text: &mut String, select: Select) {
     }
     if fetch_all {
         push!(text, "fetch-all = true  # fetchall");
-    } else if fetch_adopted {
+    } else if kept == KeptMail::ComesAgain {
         push!(
             text,
             "# fetchall: what fetchmail has seen is fetched unless its .fetchids are imported."
