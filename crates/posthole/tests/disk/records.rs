@@ -143,7 +143,7 @@ fn overwritten() {
             assert!(again < 20, "{what}: {again} are fetched again\n{ended}");
         }
     }
-    for place in (0..length).step_by(61) {
+    for place in (0..length).step_by(251) {
         let what = format!("one octet at {place}");
         let (ended, again) = fetched.after(&what, |database| {
             let octet = fs::read(database).unwrap()[place];
