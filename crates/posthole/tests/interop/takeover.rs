@@ -127,7 +127,6 @@ fn mpop(home: &Home, port: u16) -> Left {
 }
 
 fn getmail(home: &Home, port: u16) -> Left {
-    let maildir = maildir(home, "getmail-mail");
     let dir = home.path().join("getmail");
     fs::create_dir(&dir).unwrap();
     let config = write(
@@ -135,11 +134,10 @@ fn getmail(home: &Home, port: u16) -> Left {
         "getmail/getmailrc",
         &format!(
             "[retriever]\ntype = SimplePOP3Retriever\nserver = 127.0.0.1\nport = {port}\n\
-             username = {}\npassword = {}\n[destination]\ntype = Maildir\npath = {}/\n\
-             [options]\nread_all = false\ndelete = false\n",
+             username = {}\npassword = {}\n[destination]\ntype = MDA_external\npath = /bin/cat\n\
+             allow_root_commands = true\n[options]\nread_all = false\ndelete = false\n",
             Home::USER,
-            World::MAIL_PASSWORD,
-            maildir.display()
+            World::MAIL_PASSWORD
         ),
     );
     finish(
@@ -164,12 +162,21 @@ fn getmail(home: &Home, port: u16) -> Left {
 }
 
 fn fdm(home: &Home, port: u16) -> Left {
-    let file = home.path().join("fdm-cache");
+    // Run by root, it reads and writes its cache as a user of its own.
+    let dir = home.path().join("fdm");
+    fs::create_dir(&dir).unwrap();
+    let open = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(home.path().parent().unwrap(), 0o711);
+    open(&home.path(), 0o711);
+    open(&dir, 0o777);
+    let file = dir.join("cache");
     let config = write(
         home,
         "fdm.conf",
         &format!(
-            "set lock-file \"{}\"\n\
+            "set default-user \"root\"\nset lock-file \"{}\"\n\
              account \"a\" pop3 server \"127.0.0.1\" port {port} user \"{}\" pass \"{}\" \
              new-only cache \"{}\" keep\n\
              action \"take\" maildir \"{}\"\nmatch all action \"take\"\n",
