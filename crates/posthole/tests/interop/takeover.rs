@@ -187,7 +187,13 @@ fn fdm(home: &Home, port: u16) -> Left {
             maildir(home, "fdm-mail").display()
         ),
     );
-    finish(command("fdm", home).arg("-f").arg(config).arg("fetch"));
+    finish(
+        command("fdm", home)
+            .arg("-f")
+            .arg(config)
+            .arg("fetch")
+            .env("TMPDIR", &dir),
+    );
     // A cache does not say whose it is, nor does its name.
     Left {
         file,
