@@ -39,6 +39,7 @@ fn much_after(head: &str, of: &str) -> String {
 }
 
 /// Runs a poll; what it said.
+#[expect(clippy::print_stderr, reason = "the figure is for whoever looks")]
 #[track_caller]
 fn fetch(world: &World, code: i32) -> String {
     let output = command(world, "fetch").output().unwrap();
