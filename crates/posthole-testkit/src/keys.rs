@@ -3,6 +3,8 @@
 //! Keys are random, because a key that stands in a repository is sooner or later trusted by
 //! somebody. Making an RSA key is slow, so a process makes one and shares it.
 
+pub mod short_scalar;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;

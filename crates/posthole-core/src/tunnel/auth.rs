@@ -20,6 +20,7 @@ mod keys;
 mod password;
 mod pem;
 mod publickey;
+mod short_scalar;
 mod signer;
 
 use std::collections::VecDeque;

@@ -1,12 +1,13 @@
 //! Logins at OpenSSH's server: each method, each kind of key in each kind of file, the agent.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use posthole_core::ask::SecretQuestion;
 use posthole_core::tunnel::{AuthenticationFailed, TunnelError};
-use posthole_testkit::keys::{self, KeyFormat, KeyType};
+use posthole_testkit::keys::{self, KeyFormat, KeyType, short_scalar};
 use posthole_testkit::real::Requirement::{
     self, AsyncSsh as NeedsAsyncSsh, NssWrapper, OpenSsl, PamWrapper, SshAgent, SshKeygen,
 };
@@ -28,6 +29,7 @@ pub(crate) fn tests(suite: Suite) -> Suite {
     tests! { suite,
         SSHD =>
             every_kind_of_key_file_logs_in,
+            ecdsa_keys_that_begin_with_a_zero_log_in,
             too_many_wrong_keys_are_a_verdict,
             keys_leave_off_before_the_server_does,
             two_keys_log_in_one_after_the_other,
@@ -165,6 +167,21 @@ async fn keys_made_by_ssh_keygen_log_in() {
             let public = PublicKey::from_openssh(&public).unwrap();
             check_key_file(&path, &public, passphrase, &name).await;
         }
+    }
+}
+
+async fn ecdsa_keys_that_begin_with_a_zero_log_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let public = PublicKey::from_openssh(short_scalar::PUBLIC).unwrap();
+    for (name, contents, passphrase) in [
+        ("open", short_scalar::OPEN, ""),
+        ("ctr", short_scalar::AES256_CTR, short_scalar::PASSPHRASE),
+        ("gcm", short_scalar::AES256_GCM, short_scalar::PASSPHRASE),
+    ] {
+        let path = directory.path().join(name);
+        fs::write(&path, contents).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        check_key_file(&path, &public, passphrase, name).await;
     }
 }
 

@@ -21,7 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::transport::dial::plain;
 
 use super::super::text::{SHOWN, clean};
-use super::pem;
+use super::{pem, short_scalar};
 
 /// What a key file holds.
 pub(super) enum KeyFile {
@@ -100,7 +100,7 @@ impl LockedKey {
         let passphrase = passphrase.expose_secret();
         match &*self.sealed {
             Sealed::Pem(encrypted) => decode_secret_key(&encrypted.decrypt(passphrase)?, None).ok(),
-            Sealed::Whole(text) => decode_secret_key(text, Some(passphrase)).ok(),
+            Sealed::Whole(text) => decode(text, Some(passphrase)).ok(),
         }
     }
 }
@@ -144,10 +144,20 @@ fn seal(text: Zeroizing<String>) -> Result<Seal, KeyFileError> {
         let sealed = Sealed::Whole(text);
         return Ok(Seal::Locked { public, sealed });
     }
-    match decode_secret_key(&text, None) {
+    match decode(&text, None) {
         Ok(key) => Ok(Seal::Open(Arc::new(key))),
         Err(error) => Err(KeyFileError::Unusable(unusable(&text, &error))),
     }
+}
+
+fn decode(text: &str, passphrase: Option<&str>) -> Result<PrivateKey, russh::keys::Error> {
+    decode_secret_key(text, passphrase).or_else(|error| {
+        // Only then, since taking the encryption off a second time is slow.
+        let key = short_scalar::is_suspected(&error)
+            .then(|| short_scalar::decode(text, passphrase))
+            .flatten();
+        key.ok_or(error)
+    })
 }
 
 /// Makes sure that the encryption of a PKCS#8 file (RFC 5958 §3) can be taken off here.
@@ -257,3 +267,42 @@ impl From<io::Error> for KeyFileError {
 
 /// A key of 16384 bits takes some 13 kB.
 const LONGEST: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use posthole_testkit::keys::short_scalar::{AES256_CTR, AES256_GCM, OPEN, PASSPHRASE, PUBLIC};
+    use tempfile::NamedTempFile;
+
+    use super::*;
+
+    fn read(text: &str) -> KeyFile {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        match KeyFile::read(file.path()) {
+            Ok(key) => key,
+            Err(KeyFileError::Encryption(why) | KeyFileError::Unusable(why)) => panic!("{why}"),
+            Err(_) => panic!("it is there, and others cannot read it"),
+        }
+    }
+
+    #[test]
+    fn an_ecdsa_key_that_begins_with_a_zero_opens() {
+        let public = PublicKey::from_openssh(PUBLIC).unwrap();
+        let KeyFile::Open(key) = read(OPEN) else {
+            panic!("it has no passphrase");
+        };
+        assert_eq!(key.public_key().key_data(), public.key_data());
+
+        for text in [AES256_CTR, AES256_GCM] {
+            let KeyFile::Locked(locked) = read(text) else {
+                panic!("it has a passphrase");
+            };
+            let open = |passphrase: &str| locked.open(&SecretString::from(passphrase));
+            assert!(open("wrong").is_none());
+            let key = open(PASSPHRASE).unwrap();
+            assert_eq!(key.public_key().key_data(), public.key_data());
+        }
+    }
+}
