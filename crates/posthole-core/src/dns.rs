@@ -105,5 +105,5 @@ fn understand(octets: &[u8], query: &Message<Vec<u8>>) -> Option<Message<Vec<u8>
 const UDP_SIZE: u16 = 1232;
 /// How long until a question that may be lost is put again.
 const UDP_AGAIN: Duration = Duration::from_secs(1);
-const UDP_LIMIT: Duration = Duration::from_secs(4);
-const TCP_LIMIT: Duration = Duration::from_secs(4);
+pub(crate) const UDP_LIMIT: Duration = Duration::from_secs(4);
+pub(crate) const TCP_LIMIT: Duration = Duration::from_secs(4);

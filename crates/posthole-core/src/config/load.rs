@@ -152,4 +152,4 @@ impl LoadError {
 }
 
 /// Ten thousand accounts need about 3 MiB.
-const SIZE_LIMIT: u64 = 16 << 20;
+pub(crate) const SIZE_LIMIT: u64 = 16 << 20;

@@ -205,8 +205,8 @@ pub(super) fn letter(account: &str, history: &History, why: &str) -> String {
     text
 }
 
-const AT_A_TIME: usize = 4;
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const AT_A_TIME: usize = 4;
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How much of what a command says is read.
 const WORDS: u64 = 4096;

@@ -361,11 +361,11 @@ impl HashedIndex {
 
 /// Messages in a listing. At the worst, with lists in disorder, each takes about 60 octets besides
 /// its unique-id until the lists are merged, and half of that afterwards.
-const MAX_MESSAGES: usize = 4_000_000;
+pub(crate) const MAX_MESSAGES: usize = 4_000_000;
 
 /// Octets of all unique-ids together. At the worst, with lists in disorder, they are held twice. A
 /// million of the usual length take twenty million octets.
-const MAX_UIDS: usize = 128 << 20;
+pub(crate) const MAX_UIDS: usize = 128 << 20;
 
 #[cfg(test)]
 mod tests {

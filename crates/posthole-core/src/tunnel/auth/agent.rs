@@ -277,7 +277,7 @@ const CERTIFICATE: &[u8] = b"-cert-v01@openssh.com";
 const MOST_NESTED: usize = 2;
 
 /// The most that OpenSSH's agent takes or sends.
-const LONGEST: u32 = 256 * 1024;
+pub(crate) const LONGEST: u32 = 256 * 1024;
 
 /// An agent answers at once unless it is ill.
 const LISTING: Duration = Duration::from_secs(5);

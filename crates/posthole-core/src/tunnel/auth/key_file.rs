@@ -256,4 +256,4 @@ impl From<io::Error> for KeyFileError {
 }
 
 /// A key of 16384 bits takes some 13 kB.
-const LONGEST: u64 = 64 * 1024;
+pub(crate) const LONGEST: u64 = 64 * 1024;
