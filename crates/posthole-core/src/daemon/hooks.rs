@@ -326,4 +326,27 @@ mod tests {
         let long = "x".repeat(1 << 20);
         assert_eq!(run(&hook("exit 0", &long)).await, Ok(()));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_does_not_end_is_ended() {
+        let endless = hook("exec sleep 600", "");
+        let running = tokio::time::timeout(2 * TIME_LIMIT, run(&endless));
+        let problem = running.await.expect("an end of it").unwrap_err();
+        assert_eq!(problem, "did not end within 1m");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn four_commands_run_at_a_time_and_the_next_waits() {
+        let hooks = Hooks::default();
+        let directory = tempfile::tempdir().unwrap();
+        let has_run = directory.path().join("has-run");
+        let hook = || hook(&format!("exec touch {}", has_run.display()), "");
+        let others = hooks.turns.acquire_many(4).await.unwrap();
+        let waiting = tokio::time::timeout(60 * MINUTE, hooks.run(hook())).await;
+        assert!(waiting.is_err() && !has_run.exists());
+        drop(others);
+        tokio::time::resume();
+        hooks.run(hook()).await;
+        assert!(has_run.exists());
+    }
 }

@@ -484,4 +484,14 @@ mod tests {
             [(0, 3), (1, 1), (0, 3), (0, 3)]
         );
     }
+
+    #[test]
+    fn unique_ids_have_an_end_together() {
+        let mut builder = ListingBuilder::default();
+        let uid = vec![b'x'; 1 << 20];
+        for n in 1..=128 {
+            assert!(builder.unique_id_listing(number(n), &uid).is_ok(), "{n}");
+        }
+        assert!(builder.unique_id_listing(number(129), b"x").is_err());
+    }
 }

@@ -334,4 +334,18 @@ mod tests {
         }
         assert!(parse_offer(&blob).is_none());
     }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_long_is_not_taken() {
+        for (length, is_taken) in [(256 * 1024, true), (256 * 1024 + 1, false)] {
+            let (ours, mut agents) = UnixStream::pair().unwrap();
+            let mut agent = Agent { stream: Some(ours) };
+            let answer = async {
+                agents.write_u32(length).await.unwrap();
+                agents.write_all(&vec![0; length as usize]).await.ok();
+            };
+            let (taken, ()) = tokio::join!(agent.exchange(&[REQUEST_IDENTITIES]), answer);
+            assert_eq!(taken.is_ok(), is_taken, "{length}");
+        }
+    }
 }
