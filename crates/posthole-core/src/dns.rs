@@ -105,5 +105,20 @@ fn understand(octets: &[u8], query: &Message<Vec<u8>>) -> Option<Message<Vec<u8>
 const UDP_SIZE: u16 = 1232;
 /// How long until a question that may be lost is put again.
 const UDP_AGAIN: Duration = Duration::from_secs(1);
-const UDP_LIMIT: Duration = Duration::from_secs(4);
-const TCP_LIMIT: Duration = Duration::from_secs(4);
+pub(crate) const UDP_LIMIT: Duration = Duration::from_secs(4);
+pub(crate) const TCP_LIMIT: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_answer_is_given_up_on() {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let server = silent.local_addr().unwrap();
+        let name = Name::vec_from_str("pop.example.org").unwrap();
+        let asked = tokio::time::timeout(2 * UDP_LIMIT, ask(server, &name, Rtype::A));
+        let answer = asked.await.expect("an end of it");
+        assert_eq!(answer.err().as_deref(), Some("it did not answer in time"));
+    }
+}

@@ -72,7 +72,9 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> io::Result<()> {
         return runnable(Path::new(name));
     }
     let ours = std::env::var_os("PATH");
-    let path = path.or(ours.as_deref()).unwrap_or_else(|| OsStr::new(USUAL));
+    let path = path
+        .or(ours.as_deref())
+        .unwrap_or_else(|| OsStr::new(USUAL));
     let mut found = Err(io::Error::from(io::ErrorKind::NotFound));
     for directory in std::env::split_paths(path) {
         match runnable(&directory.join(name)) {

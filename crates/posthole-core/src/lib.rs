@@ -41,3 +41,6 @@ pub mod session;
 pub mod transport;
 pub mod tunnel;
 mod vault;
+
+#[cfg(test)]
+mod limits;

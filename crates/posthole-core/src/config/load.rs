@@ -152,4 +152,19 @@ impl LoadError {
 }
 
 /// Ten thousand accounts need about 3 MiB.
-const SIZE_LIMIT: u64 = 16 << 20;
+pub(crate) const SIZE_LIMIT: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_large_is_no_configuration() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(16 << 20).unwrap();
+        assert!(load(file.path()).is_ok());
+        file.as_file().set_len((16 << 20) + 1).unwrap();
+        let refused = load(file.path());
+        assert!(matches!(refused, Err(LoadError::TooLarge { .. })));
+    }
+}

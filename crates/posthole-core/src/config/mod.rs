@@ -366,5 +366,11 @@ pub enum SshBackend {
     OpenSsh,
 }
 
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::load::SIZE_LIMIT;
+}
+
 #[cfg(test)]
 mod tests;

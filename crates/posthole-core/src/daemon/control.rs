@@ -378,8 +378,8 @@ fn reachable<T>(path: &Path, open: impl FnOnce(&Path) -> io::Result<T>) -> io::R
 /// `sun_path` is the shortest on the BSDs.
 const LONGEST_PATH: usize = 100;
 /// Two lines of this size at a time for each connection; the longest password makes one of a third.
-const LINE: usize = 64 * 1024;
-const CONNECTIONS: usize = 32;
+pub(crate) const LINE: usize = 64 * 1024;
+pub(crate) const CONNECTIONS: usize = 32;
 /// Who watches asks every second, and a person at a question has to type.
 const IDLE: Duration = Duration::from_secs(3600);
 /// Who does not read is no reason to keep a reply.

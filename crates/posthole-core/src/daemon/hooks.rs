@@ -205,8 +205,8 @@ pub(super) fn letter(account: &str, history: &History, why: &str) -> String {
     text
 }
 
-const AT_A_TIME: usize = 4;
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const AT_A_TIME: usize = 4;
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How much of what a command says is read.
 const WORDS: u64 = 4096;
@@ -325,5 +325,28 @@ mod tests {
         assert_eq!(failed, Err("failed with exit status 7: no mail".to_owned()));
         let long = "x".repeat(1 << 20);
         assert_eq!(run(&hook("exit 0", &long)).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_does_not_end_is_ended() {
+        let endless = hook("exec sleep 600", "");
+        let running = tokio::time::timeout(2 * TIME_LIMIT, run(&endless));
+        let problem = running.await.expect("an end of it").unwrap_err();
+        assert_eq!(problem, "did not end within 1m");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn four_commands_run_at_a_time_and_the_next_waits() {
+        let hooks = Hooks::default();
+        let directory = tempfile::tempdir().unwrap();
+        let has_run = directory.path().join("has-run");
+        let hook = || hook(&format!("exec touch {}", has_run.display()), "");
+        let others = hooks.turns.acquire_many(4).await.unwrap();
+        let waiting = tokio::time::timeout(60 * MINUTE, hooks.run(hook())).await;
+        assert!(waiting.is_err() && !has_run.exists());
+        drop(others);
+        tokio::time::resume();
+        hooks.run(hook()).await;
+        assert!(has_run.exists());
     }
 }

@@ -379,8 +379,8 @@ fn escape(label: &str) -> String {
 const WRITE_EVERY: Duration = Duration::from_secs(15);
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 const SLOWEST: Duration = Duration::from_secs(10);
-const CONNECTIONS: usize = 16;
-const REQUEST: usize = 8 * 1024;
+pub(crate) const CONNECTIONS: usize = 16;
+pub(crate) const REQUEST: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -624,3 +624,11 @@ const LAST_SAVE: Duration = Duration::from_secs(5);
 
 /// How long a connection may take to prove that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::control::{CONNECTIONS, LINE};
+    pub(crate) use super::hooks::{AT_A_TIME, TIME_LIMIT};
+    pub(crate) use super::metrics::{CONNECTIONS as METRICS_CONNECTIONS, REQUEST};
+}

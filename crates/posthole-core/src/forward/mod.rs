@@ -321,3 +321,9 @@ impl Service {
 
 /// How long nothing is accepted after the system refused to.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::reception::LINE;
+}

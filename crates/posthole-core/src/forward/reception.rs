@@ -184,7 +184,7 @@ fn offered(server: &Capabilities) -> Vec<String> {
 }
 
 /// RFC 5034 §4 has the longest lines.
-const LINE: usize = 12_288;
+pub(crate) const LINE: usize = 12_288;
 
 /// How long a client may think before it logs in.
 const PATIENCE: Duration = Duration::from_secs(120);

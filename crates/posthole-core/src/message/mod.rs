@@ -220,7 +220,13 @@ fn strip_cr(out: &mut Vec<u8>, start: usize) {
 }
 
 /// How much header is held. Whatever is longer is no header that anybody wrote.
-const HEADER_LIMIT: usize = 1 << 20;
+pub(crate) const HEADER_LIMIT: usize = 1 << 20;
+
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::HEADER_LIMIT;
+}
 
 #[cfg(test)]
 mod tests;

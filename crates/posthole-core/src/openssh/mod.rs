@@ -199,5 +199,11 @@ fn and_said(stderr: &str) -> String {
     }
 }
 
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::run::{OUTPUT_LIMIT, TIME_LIMIT};
+}
+
 #[cfg(test)]
 mod tests;

@@ -371,11 +371,11 @@ fn one_line(text: &[u8]) -> String {
 }
 
 /// A name server may take its time.
-pub(super) const TIME_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// How long a pipe is read after its process has ended, while something else still holds it open.
 const LAST_READ: Duration = Duration::from_secs(1);
 /// Some hundred lines are usual.
-pub(super) const OUTPUT_LIMIT: usize = 256 << 10;
+pub(crate) const OUTPUT_LIMIT: usize = 256 << 10;
 /// A few lines: enough to see what is wrong.
 const COMPLAINTS_LIMIT: usize = 1 << 10;
 /// Where OpenSSH's system-wide configuration is as a rule (ssh_config(5), FILES).

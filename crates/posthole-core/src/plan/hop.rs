@@ -180,9 +180,9 @@ pub struct Rekey {
 
 /// RFC 4253 §4.1.
 pub(super) const SSH_PORT: u16 = 22;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-const KEEPALIVE: Duration = Duration::from_secs(30);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(30);
 /// ssh_config(5), `ServerAliveCountMax`.
-const KEEPALIVE_MAX: u32 = 3;
+pub(crate) const KEEPALIVE_MAX: u32 = 3;
 /// ssh_config(5), `NumberOfPasswordPrompts`.
-const PASSWORD_PROMPTS: u32 = 3;
+pub(crate) const PASSWORD_PROMPTS: u32 = 3;

@@ -220,5 +220,15 @@ pub enum KeptMail {
     Stays,
 }
 
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::MAX_SIZE;
+    pub(crate) use super::hop::{CONNECT_TIMEOUT, KEEPALIVE, KEEPALIVE_MAX, PASSWORD_PROMPTS};
+    pub(crate) use super::resolve::limits::{
+        FILTER_TIMEOUT, MAX_JUMPS, MDA_TIMEOUT, SMTP_TIMEOUT, TIMEOUT,
+    };
+}
+
 #[cfg(test)]
 mod tests;

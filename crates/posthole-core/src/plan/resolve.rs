@@ -596,4 +596,13 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 /// RFC 1939 §3.
 pub(super) const POP3_PORT: u16 = 110;
 pub(in crate::plan) const EVERY: Duration = Duration::from_secs(5 * 60);
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::TIMEOUT;
+    pub(crate) use super::deliver::{MDA_TIMEOUT, SMTP_TIMEOUT};
+    pub(crate) use super::edits::FILTER_TIMEOUT;
+    pub(crate) use super::way::MAX_JUMPS;
+}

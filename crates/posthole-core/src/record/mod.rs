@@ -700,7 +700,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 
 /// How long a message that could not be fetched is left alone: not at all at first, then for an
 /// hour, doubling up to a day.
-fn retry_delay(sessions: u32) -> Duration {
+pub(crate) fn retry_delay(sessions: u32) -> Duration {
     const HOUR: u64 = 60 * 60;
     match sessions.checked_sub(SET_ASIDE_AFTER) {
         None => Duration::ZERO,
@@ -729,6 +729,13 @@ const MUCH: usize = 20;
 
 /// In how many sessions a message may fail before it is set aside.
 pub(crate) const SET_ASIDE_AFTER: u32 = 3;
+
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::store::{FORGET_AFTER, FORGET_AFTER_LISTINGS};
+    pub(crate) use super::{SET_ASIDE_AFTER, retry_delay};
+}
 
 #[cfg(test)]
 mod tests;

@@ -321,8 +321,8 @@ impl ListingChanges {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const COUNT_EVERY: Duration = DAY;
-const FORGET_AFTER: Duration = Duration::from_secs(30 * DAY.as_secs());
-const FORGET_AFTER_LISTINGS: u32 = 3;
+pub(crate) const FORGET_AFTER: Duration = Duration::from_secs(30 * DAY.as_secs());
+pub(crate) const FORGET_AFTER_LISTINGS: u32 = 3;
 
 /// How many changes a listing makes at most, so that memory does not grow with the mailbox.
 const ROOM: usize = 10_000;

@@ -447,3 +447,12 @@ fn equal_fingerprints_are_found_as_often_as_they_are_on_record() {
     let found = Vec::from_iter(found.into_iter().map(|(_, idx)| idx));
     assert_eq!(found, [0, 2], "a third one is another message");
 }
+
+#[test]
+fn a_message_that_goes_on_failing_is_left_alone_for_an_hour_up_to_a_day() {
+    let hours = |sessions| retry_delay(sessions).as_secs() / 3600;
+    assert_eq!(
+        [0, 2, 3, 4, 7, 8, u32::MAX].map(hours),
+        [0, 0, 1, 2, 16, 24, 24]
+    );
+}

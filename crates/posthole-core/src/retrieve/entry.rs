@@ -385,10 +385,10 @@ const CAPABILITIES_KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const DISTRUST_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// More than a server has reason to want.
-const LONGEST_LOGIN_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const LONGEST_LOGIN_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a server may be silent over the first commands in advance.
-pub(super) const PATIENCE_WITH_PIPELINING: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE_WITH_PIPELINING: Duration = Duration::from_secs(10);
 
 /// How long a session can be left alone before its login; servers wait a minute or more.
 pub(super) const PATIENCE_OF_SERVERS: Duration = Duration::from_secs(30);

@@ -342,7 +342,7 @@ const DELETE: i32 = 11;
 pub(super) const SIDE_BY_SIDE: usize = 8;
 
 /// More header than anybody looks at.
-const HEADER_LIMIT: usize = 256 << 10;
+pub(crate) const HEADER_LIMIT: usize = 256 << 10;
 
 const COMPLAINTS_LIMIT: u64 = 4096;
 const SHOWN_CHARS: usize = 300;

@@ -576,3 +576,13 @@ where
         },
     }
 }
+
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::entry::{LONGEST_LOGIN_DELAY, PATIENCE_WITH_PIPELINING};
+    pub(crate) use super::filter::HEADER_LIMIT;
+    pub(crate) use super::sorter::HOSTS_OF_A_MESSAGE;
+    pub(crate) use super::spool::BACKLOG_MESSAGES;
+    pub(crate) use super::transfer::{COMMANDS_IN_FLIGHT, OCTETS_IN_FLIGHT};
+}

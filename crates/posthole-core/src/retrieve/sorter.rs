@@ -238,7 +238,7 @@ async fn addresses(servers: &[SocketAddr], name: &Name<Vec<u8>>) -> Result<Vec<I
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// How many hosts are looked up for one message.
-const HOSTS_OF_A_MESSAGE: usize = 32;
+pub(crate) const HOSTS_OF_A_MESSAGE: usize = 32;
 
 /// Hosts in headers are chosen by strangers, so not all of them are remembered.
 const HOSTS_REMEMBERED: usize = 10_000;

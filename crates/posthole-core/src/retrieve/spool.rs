@@ -492,7 +492,7 @@ impl Committer {
 }
 
 /// How many messages may wait for a slow destination, in the order of a few mebibytes of memory.
-const BACKLOG_MESSAGES: usize = 4096;
+pub(crate) const BACKLOG_MESSAGES: usize = 4096;
 
 /// As many as the window of the transfer fills at 32 KiB a block, which is what an SSH packet
 /// brings: while the disk is behind, an SSH connection that others share is read nevertheless, up

@@ -748,10 +748,10 @@ async fn next_outcome(spool: &mut Option<Spool>) -> Option<Outcome> {
 }
 
 /// How many commands may await their answers: their lines fit into what any network buffers.
-const COMMANDS_IN_FLIGHT: usize = 512;
+pub(crate) const COMMANDS_IN_FLIGHT: usize = 512;
 
 /// How many octets may be under way: as much as the SSH connection's window holds.
-const OCTETS_IN_FLIGHT: u64 = 8 << 20;
+pub(crate) const OCTETS_IN_FLIGHT: u64 = 8 << 20;
 
 /// How long a server hears nothing from us. RFC 1939 §3 allows it to hang up after ten minutes.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);

@@ -125,7 +125,7 @@ fn complaint(stderr: &[u8], secret: Option<&SecretString>) -> String {
 }
 
 /// Long enough for a person to unlock a password store in a window of its own.
-pub(super) const TIME_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// How long a pipe is read after the shell has ended, while something else still holds it open.
 const LAST_READ: Duration = Duration::from_millis(200);
 /// A few lines: enough to see what is wrong.

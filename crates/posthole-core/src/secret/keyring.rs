@@ -212,4 +212,4 @@ fn one_line(text: &str) -> String {
 
 const SERVICE: &str = "/org/freedesktop/secrets";
 /// Long enough for the service to be started.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);

@@ -145,7 +145,16 @@ fn secret_buffer() -> Zeroizing<Vec<u8>> {
 }
 
 /// Longer than any password or token; an OAuth2 access token takes 2 to 4 KiB.
-const LENGTH_LIMIT: usize = 16 * 1024;
+pub(crate) const LENGTH_LIMIT: usize = 16 * 1024;
+
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::LENGTH_LIMIT;
+    pub(crate) use super::command::TIME_LIMIT;
+    pub(crate) use super::keyring::TIME_LIMIT as KEYRING_TIME_LIMIT;
+    pub(crate) use super::netrc::FILE_LIMIT;
+}
 
 #[cfg(test)]
 mod tests;

@@ -196,7 +196,7 @@ impl<'a> Words<'a> {
 }
 
 /// More than anybody has in there.
-const FILE_LIMIT: u64 = 1024 * 1024;
+pub(crate) const FILE_LIMIT: u64 = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -374,6 +374,17 @@ async fn without_a_session_there_is_no_keyring() {
     "#]].assert_eq(&all);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_keyring_that_does_not_answer_is_given_up_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("bus");
+    let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let source = keyring(Some(&format!("unix:path={}", socket.display())));
+    let asked = tokio::time::timeout(Duration::from_secs(600), get(source));
+    let refused = asked.await.expect("an end of it").unwrap_err();
+    assert!(render(&refused).contains("did not answer"), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_netrc_entry_gives_its_password() {
     let dir = tempfile::tempdir().unwrap();

@@ -361,11 +361,11 @@ impl HashedIndex {
 
 /// Messages in a listing. At the worst, with lists in disorder, each takes about 60 octets besides
 /// its unique-id until the lists are merged, and half of that afterwards.
-const MAX_MESSAGES: usize = 4_000_000;
+pub(crate) const MAX_MESSAGES: usize = 4_000_000;
 
 /// Octets of all unique-ids together. At the worst, with lists in disorder, they are held twice. A
 /// million of the usual length take twenty million octets.
-const MAX_UIDS: usize = 128 << 20;
+pub(crate) const MAX_UIDS: usize = 128 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -483,5 +483,15 @@ mod tests {
             [0, 1, 2, 3].map(|idx| listing.namesakes(idx)),
             [(0, 3), (1, 1), (0, 3), (0, 3)]
         );
+    }
+
+    #[test]
+    fn unique_ids_have_an_end_together() {
+        let mut builder = ListingBuilder::default();
+        let uid = vec![b'x'; 1 << 20];
+        for n in 1..=128 {
+            assert!(builder.unique_id_listing(number(n), &uid).is_ok(), "{n}");
+        }
+        assert!(builder.unique_id_listing(number(129), b"x").is_err());
     }
 }

@@ -336,5 +336,12 @@ fn trace(account: &str, event: &Event<'_>) {
 /// Room for two of the largest packets that OpenSSH's sshd sends.
 const INPUT_SIZE: usize = 64 * 1024;
 
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::listing::{MAX_MESSAGES, MAX_UIDS};
+    pub(crate) use super::pace::{LEAST, PERIOD};
+}
+
 #[cfg(test)]
 mod tests;

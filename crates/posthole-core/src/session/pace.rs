@@ -44,10 +44,10 @@ impl Pace {
 }
 
 /// Over how many time limits the pace is measured.
-const PERIOD: u32 = 4;
+pub(crate) const PERIOD: u32 = 4;
 
 /// Octets a second: a tenth of what the slowest mobile connections bring.
-const LEAST: u128 = 32;
+pub(crate) const LEAST: u128 = 32;
 
 #[cfg(test)]
 mod tests {

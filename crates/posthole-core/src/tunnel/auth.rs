@@ -106,3 +106,11 @@ fn order(hop: &Hop) -> Vec<MethodKind> {
         None => vec![PublicKey, Password, KeyboardInteractive],
     }
 }
+
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::agent::LONGEST as LONGEST_ANSWER;
+    pub(crate) use super::key_file::LONGEST as LONGEST_KEY_FILE;
+    pub(crate) use super::keyboard::{MOST_PROMPTS, MOST_ROUNDS};
+}

@@ -542,3 +542,11 @@ impl From<&Hop> for HopIdentity {
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What the table in the manual is compared with.
+#[cfg(test)]
+pub(crate) mod limits {
+    pub(crate) use super::auth::limits::{
+        LONGEST_ANSWER, LONGEST_KEY_FILE, MOST_PROMPTS, MOST_ROUNDS,
+    };
+}

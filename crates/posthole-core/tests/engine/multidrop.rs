@@ -1,6 +1,7 @@
 //! One mailbox for several people.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use posthole_core::message::{self, Envelope};
 use posthole_core::plan::{
@@ -233,6 +234,8 @@ async fn what_a_stranger_writes_is_no_option_of_a_command_and_no_line_of_smtp() 
 struct Dns {
     address: std::net::SocketAddr,
     task: JoinHandle<()>,
+    /// The questions; one that is repeated is one.
+    asked: Arc<Mutex<HashSet<Vec<u8>>>>,
 }
 
 impl Drop for Dns {
@@ -245,16 +248,23 @@ impl Dns {
     async fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
+        let asked = Arc::<Mutex<HashSet<_>>>::default();
+        let heard = Arc::clone(&asked);
         let task = tokio::spawn(async move {
             let mut query = [0; 512];
             while let Ok((length, from)) = socket.recv_from(&mut query).await {
+                heard.lock().unwrap().insert(query[12..length].to_vec());
                 socket
                     .send_to(&answer(&query[..length]), from)
                     .await
                     .unwrap();
             }
         });
-        Self { address, task }
+        Self {
+            address,
+            task,
+            asked,
+        }
     }
 }
 
@@ -320,4 +330,19 @@ async fn the_dns_says_which_hosts_are_the_server() {
         "{reason}"
     );
     assert_eq!(server.messages().len(), 2);
+}
+
+#[tokio::test]
+async fn the_dns_is_not_asked_about_more_hosts_of_a_message_than_are_sensible() {
+    let dns = Dns::start().await;
+    let multidrop = Multidrop {
+        dns: NameService::At(dns.address),
+        ..rules()
+    };
+    let server = SmtpServer::start();
+    let to = (0..50).map(|n| format!("golux@same{n}.example.net"));
+    let messages = [for_whom(&to.collect::<Vec<_>>().join(", "))];
+    let account = account(&messages, multidrop, smtp(&server, SmtpProtocol::Smtp));
+    assert_eq!(account.fetch().await.fetched, 1);
+    assert_eq!(dns.asked.lock().unwrap().len(), 32);
 }

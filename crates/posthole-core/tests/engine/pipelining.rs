@@ -99,3 +99,14 @@ async fn a_server_that_stalls_on_messages_in_advance_is_remembered_for_the_next_
     account.assert_delivered(&messages);
     assert!(account.maildrop.is_empty());
 }
+
+#[tokio::test]
+async fn a_server_cannot_ask_for_more_than_a_day_between_logins() {
+    for (seconds, hours) in [(7200, 2), (9_999_999, 24)] {
+        let capabilities = format!("+OK\r\nUIDL\r\nUSER\r\nLOGIN-DELAY {seconds}\r\n.\r\n");
+        let faults = Faults::new().on("CAPA", Reply::send(capabilities));
+        let account = Account::with(&mail::corpus(6, 1), faults);
+        let delay = account.fetch().await.login_delay;
+        assert_eq!(delay, Some(Duration::from_secs(hours * 60 * 60)));
+    }
+}

@@ -77,6 +77,15 @@ async fn a_filter_sees_the_header_the_size_and_the_sender() {
 }
 
 #[tokio::test]
+async fn a_filter_is_shown_only_so_much_of_a_header() {
+    let mut message = about("ham");
+    message.splice(..0, b"X-Much: xxxxxxxx\r\n".repeat(30_000));
+    let mut account = Account::with(&[message], Faults::new());
+    account.job.filter = filter(&format!("test $(wc -c) = {}", 256 * 1024));
+    assert_eq!(account.fetch().await.fetched, 1);
+}
+
+#[tokio::test]
 async fn a_filter_that_cannot_decide_costs_no_message() {
     let mut account = Account::with(&[about("ham")], Faults::new());
     let mut slow = filter("exec sleep 600").unwrap();

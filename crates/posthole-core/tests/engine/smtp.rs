@@ -428,6 +428,20 @@ async fn the_wrong_protocol_is_told_apart() {
 }
 
 #[tokio::test]
+async fn a_server_that_falls_silent_at_any_step_is_given_up_on() {
+    for step in ["EHLO", "MAIL", "RCPT", "DATA", "TEXT"] {
+        let silent = Reply::send("250 taken").after(Duration::from_secs(600));
+        let server = SmtpServer::builder().on(step, silent).start();
+        let mut to = to(&server, SmtpProtocol::Smtp, &["msingh"]);
+        to.timeout = Duration::from_millis(100);
+        let account = account(&[mail::tiny(1)], to);
+        let report = account.poll().await;
+        let is_failed = report.error.is_some() || !report.summary.failed.is_empty();
+        assert!(is_failed && account.maildrop.len() == 1, "{step}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_to_stop_does_not_wait_for_a_slow_server() {
     let messages: Vec<_> = (0..5).map(mail::tiny).collect();
     let slow = Reply::send("250 taken").after(Duration::from_secs(600));

@@ -1,6 +1,6 @@
 //! Talking to it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -124,6 +124,25 @@ fn only_its_user_can_reach_the_socket_and_nonsense_is_answered() {
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).ok();
     assert!(!status(&world)["daemon"].is_null());
+}
+
+#[test]
+fn whoever_keeps_connections_to_the_daemon_gets_so_many_and_no_more() {
+    let world = World::builder().build();
+    let _daemon = Daemon::start(&world, &[]);
+    let socket = world.home().state_dir().join("control");
+    let answered = || {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.write_all(b"{\"command\":\"status\"}\n").ok()?;
+        let mut answer = String::new();
+        let mut reader = BufReader::new(stream);
+        reader.read_line(&mut answer).ok()?;
+        answer.ends_with('\n').then_some(reader)
+    };
+    let held: Vec<_> = (0..100).map_while(|_| answered()).collect();
+    assert!((20..=32).contains(&held.len()), "{}", held.len());
+    drop(held);
+    wait_until("there is room again", || answered().is_some());
 }
 
 #[test]

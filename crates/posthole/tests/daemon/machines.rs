@@ -46,6 +46,23 @@ fn numbers_are_in_a_file_and_over_http() {
     let foreign = ask("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n");
     assert!(foreign.starts_with("HTTP/1.1 403"), "{foreign}");
     assert!(ask("GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
+    // Whoever says too much, or comes when all places are taken, is hung up on.
+    let unanswered = |request: &str| {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        stream.write_all(request.as_bytes()).ok();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok();
+        answer.is_empty()
+    };
+    let much = "x".repeat(1 << 20);
+    assert!(unanswered(&format!(
+        "GET / HTTP/1.1\r\nMuch: {much}\r\n\r\n"
+    )));
+    let idle: Vec<_> = (0..16)
+        .map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap())
+        .collect();
+    assert!(unanswered("GET / HTTP/1.1\r\n\r\n"));
+    drop(idle);
     let file = world.home().path().join("posthole.prom");
     wait_until("the file is there", || {
         std::fs::read_to_string(&file)

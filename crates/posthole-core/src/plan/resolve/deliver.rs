@@ -366,10 +366,10 @@ const PASSED_ON: &[&str] = &[
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Filters that ask a database or another server may take their time.
-pub(in crate::plan) const MDA_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+pub(crate) const MDA_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// RFC 5321 §4.5.3.2 wants this much for most steps, and twice as much for the last.
-const SMTP_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+pub(crate) const SMTP_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// RFC 8314 §3.3.
 const SMTPS_PORT: u16 = 465;

@@ -235,4 +235,4 @@ fn only_recipient(deliver: &[DeliverTo]) -> Option<String> {
 }
 
 /// A script that looks at a header takes no longer, and the mail server waits meanwhile.
-const FILTER_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const FILTER_TIMEOUT: Duration = Duration::from_secs(60);

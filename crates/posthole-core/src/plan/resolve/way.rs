@@ -230,4 +230,4 @@ fn is_same(a: &SshTarget, b: &SshTarget) -> bool {
 }
 
 /// Nobody has that many, and a configuration may make up new names without end.
-const MAX_JUMPS: usize = 16;
+pub(crate) const MAX_JUMPS: usize = 16;

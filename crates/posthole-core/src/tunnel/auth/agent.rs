@@ -277,7 +277,7 @@ const CERTIFICATE: &[u8] = b"-cert-v01@openssh.com";
 const MOST_NESTED: usize = 2;
 
 /// The most that OpenSSH's agent takes or sends.
-const LONGEST: u32 = 256 * 1024;
+pub(crate) const LONGEST: u32 = 256 * 1024;
 
 /// An agent answers at once unless it is ill.
 const LISTING: Duration = Duration::from_secs(5);
@@ -333,5 +333,19 @@ mod tests {
             blob = outer;
         }
         assert!(parse_offer(&blob).is_none());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_long_is_not_taken() {
+        for (length, is_taken) in [(256 * 1024, true), (256 * 1024 + 1, false)] {
+            let (ours, mut agents) = UnixStream::pair().unwrap();
+            let mut agent = Agent { stream: Some(ours) };
+            let answer = async {
+                agents.write_u32(length).await.unwrap();
+                agents.write_all(&vec![0; length as usize]).await.ok();
+            };
+            let (taken, ()) = tokio::join!(agent.exchange(&[REQUEST_IDENTITIES]), answer);
+            assert_eq!(taken.is_ok(), is_taken, "{length}");
+        }
     }
 }

@@ -266,7 +266,7 @@ impl From<io::Error> for KeyFileError {
 }
 
 /// A key of 16384 bits takes some 13 kB.
-const LONGEST: u64 = 64 * 1024;
+pub(crate) const LONGEST: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -304,5 +304,14 @@ mod tests {
             let key = open(PASSPHRASE).unwrap();
             assert_eq!(key.public_key().key_data(), public.key_data());
         }
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_a_key_is_not_read() {
+        let file = NamedTempFile::new().unwrap();
+        file.as_file().set_len(64 * 1024).unwrap();
+        assert_eq!(read_bounded(file.path()).unwrap().len(), 64 * 1024);
+        file.as_file().set_len(64 * 1024 + 1).unwrap();
+        assert!(read_bounded(file.path()).is_err());
     }
 }

@@ -197,7 +197,7 @@ enum Lone {
 const KEYBOARD_INTERACTIVE: &str = "keyboard-interactive";
 
 /// A password, a new password twice, and some one-time codes.
-const MOST_ROUNDS: usize = 16;
+pub(crate) const MOST_ROUNDS: usize = 16;
 
 /// More prompts at once than anybody would want to answer.
-const MOST_PROMPTS: usize = 16;
+pub(crate) const MOST_PROMPTS: usize = 16;
